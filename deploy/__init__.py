@@ -1,0 +1,1 @@
+"""How the system runs: on one machine, in containers, on a cluster."""

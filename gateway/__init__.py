@@ -1,0 +1,1 @@
+"""The edge: REST and webhooks in, gRPC out, derived from the contract."""

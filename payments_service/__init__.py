@@ -1,0 +1,1 @@
+"""Payments: money asked from outside, through a provider, for a user's wallet."""
