@@ -21,8 +21,8 @@ build/contract.binpb: .venv/installed $(PROTOS)
 	mkdir -p build
 	rm -rf kobklein/options kobklein/payments kobklein/wallets
 	$(BIN)/python -m grpc_tools.protoc -Iprotos -I"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-	  --plugin=$(BIN)/protoc-gen-mypy_grpc \
-	  --python_out=. --pyi_out=. --grpc_python_out=. --mypy_grpc_out=quiet:. \
+	  --plugin=$(BIN)/protoc-gen-mypy --plugin=$(BIN)/protoc-gen-mypy_grpc \
+	  --python_out=. --mypy_out=quiet:. --grpc_python_out=. --mypy_grpc_out=quiet:. \
 	  --include_imports --include_source_info --descriptor_set_out=$@ $(PROTOS)
 
 .PHONY: setup protos

@@ -1,0 +1,241 @@
+"""The tree of errors, and their way over gRPC as `google.rpc.Status`.
+
+Error
+├── InvalidArgument            the request itself is wrong; names every offending field
+├── Unauthenticated            no caller, or not a provable one
+├── PermissionDenied           a caller who may not do this
+├── RateLimited                too many calls
+├── Unavailable                a part is out of reach for now; nothing is decided
+├── EtagMismatch               the resource changed since the caller read it
+├── IdempotencyKeyMissing      the call needs a key
+├── IdempotencyKeyReused       the key came with another request before
+├── IdempotencyKeyInUse        the first call with this key is still running
+└── (each service adds its own in its `errors` module)
+
+A use case raises; nothing in between catches; one interceptor turns the error into a status, and the gateway turns the
+status into a problem document. The reason of an error is its class name in UPPER_SNAKE_CASE and part of the contract.
+"""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+DOMAIN: Final = "kobklein"
+_HTTP_STATUS_KEY: Final = "http_status"
+_CODE_BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+HTTP_STATUS: Final[dict[grpc.StatusCode, int]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.CANCELLED: 499,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+}
+"""HTTP status of each gRPC code; codes that are not here are 500."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Violation:
+    """One thing wrong with a request: the path of the field, in proto names, and what is wrong, for the caller."""
+
+    field: str
+    description: str
+
+
+class Error(Exception):
+    """Root of every error this platform raises on purpose.
+
+    A subclass sets the gRPC code and a message template; its keyword arguments fill the template and travel as the
+    metadata of `google.rpc.ErrorInfo`. `http_status` is for the few whose HTTP status their code does not give.
+    """
+
+    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
+    message: ClassVar[str] = "internal error"
+    http_status: ClassVar[int | None] = None
+    retry_after_seconds: float | None = None
+    violations: Sequence[Violation] = ()
+
+    def __init__(self, **metadata: object) -> None:
+        super().__init__(self.message.format(**metadata))
+        self.metadata = {key: str(value) for key, value in metadata.items()}
+
+    @property
+    def reason(self) -> str:
+        """The stable name of this error: its class name in UPPER_SNAKE_CASE."""
+        return reason_of(type(self))
+
+
+def reason_of(error: type[Error]) -> str:
+    """Return the stable name of an error class."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", error.__name__).upper()
+
+
+class InvalidArgument(Error):
+    """The request is wrong by itself, whatever the state of the system."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    message = "{detail}"
+
+    def __init__(self, *violations: Violation) -> None:
+        super().__init__(detail="; ".join(f"{v.field}: {v.description}" for v in violations))
+        self.metadata = {}
+        self.violations = violations
+
+    @classmethod
+    def of(cls, field: str, description: str) -> "InvalidArgument":
+        """Return the error for a single field, by its path in proto names."""
+        return cls(Violation(field, description))
+
+
+class Unauthenticated(Error):
+    """There is no caller, or the token does not prove one."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    message = "a valid bearer token is needed"
+
+
+class PermissionDenied(Error):
+    """The caller may not do this."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    message = "this caller may not do this"
+
+
+class RateLimited(Error):
+    """The caller has used up a budget of calls."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    message = "too many calls; try again in {retry_after_seconds} s"
+
+    def __init__(self, *, retry_after_seconds: int) -> None:
+        super().__init__(retry_after_seconds=retry_after_seconds)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Unavailable(Error):
+    """A part of the system is out of reach; whether the call had an effect may be open, so repeat it with its key."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    message = "{part} is out of reach for now"
+    retry_after_seconds = 1.0
+
+
+class EtagMismatch(Error):
+    """The resource is not as the caller saw it."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "the resource has changed: its etag is now {etag}"
+    http_status = 412
+
+
+class IdempotencyKeyMissing(Error):
+    """The method moves money or creates something, so a repeated call must be recognisable."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    message = "an Idempotency-Key is needed"
+
+
+class IdempotencyKeyReused(Error):
+    """The key belongs to another request."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    message = "this Idempotency-Key was used before, with another request"
+    http_status = 422
+
+
+class IdempotencyKeyInUse(Error):
+    """The first call with this key has not ended yet."""
+
+    code = grpc.StatusCode.ABORTED
+    message = "a call with this Idempotency-Key is still running"
+    retry_after_seconds = 1.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Status:
+    """A refused call as its caller sees it, read back from `google.rpc.Status`."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: str = ""
+    metadata: dict[str, str] = dataclasses.field(default_factory=dict)
+    violations: tuple[Violation, ...] = ()
+    retry_after_seconds: float | None = None
+    http_status: int = 500
+
+
+def to_status(error: Error) -> status_pb2.Status:
+    """Return `error` as a rich status: ErrorInfo always, BadRequest and RetryInfo where they apply."""
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    if error.http_status is not None:
+        info.metadata[_HTTP_STATUS_KEY] = str(error.http_status)
+    details = [_pack(info)]
+    if error.violations:
+        bad_request = error_details_pb2.BadRequest(
+            field_violations=[
+                error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+                for v in error.violations
+            ]
+        )
+        details.append(_pack(bad_request))
+    if error.retry_after_seconds is not None:
+        delay = duration_pb2.Duration(nanos=0)
+        delay.FromMilliseconds(int(error.retry_after_seconds * 1000))
+        details.append(_pack(error_details_pb2.RetryInfo(retry_delay=delay)))
+    return status_pb2.Status(code=error.code.value[0], message=str(error), details=details)
+
+
+def from_status(status: status_pb2.Status) -> Status:
+    """Return the parts of a rich status; parts that are absent stay at their defaults."""
+    code = _CODE_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
+    info, bad_request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), None
+    for detail in status.details:
+        if detail.Is(info.DESCRIPTOR):
+            detail.Unpack(info)
+        elif detail.Is(bad_request.DESCRIPTOR):
+            detail.Unpack(bad_request)
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            retry_info = error_details_pb2.RetryInfo()
+            detail.Unpack(retry_info)
+            retry = retry_info.retry_delay.ToMilliseconds() / 1000
+    metadata = dict(info.metadata)
+    http_status = int(metadata.pop(_HTTP_STATUS_KEY, HTTP_STATUS.get(code, 500)))
+    violations = tuple(Violation(v.field, v.description) for v in bad_request.field_violations)
+    return Status(code, status.message, info.reason, metadata, violations, retry, http_status)
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> Status:
+    """Return what a failed call says, with or without rich details."""
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            status = status_pb2.Status()
+            status.ParseFromString(value if isinstance(value, bytes) else value.encode("latin-1"))
+            return from_status(status)
+    code = error.code()
+    return Status(code, error.details() or "", http_status=HTTP_STATUS.get(code, 500))
+
+
+def internal_status() -> status_pb2.Status:
+    """Return the status of an error nobody foresaw; its detail stays in the log."""
+    return status_pb2.Status(code=code_pb2.INTERNAL, message="internal error")
+
+
+def _pack(
+    detail: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo,
+) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    return packed

@@ -1,0 +1,80 @@
+"""Money as an integer of minor units and an ISO 4217 currency, and its exact way from and to decimal text.
+
+Nothing in the platform computes with floats or decimals; they exist only as text, at the edge.
+"""
+
+import re
+from typing import Final
+
+MAX_DIGITS: Final = 13
+"""Most digits of an amount in minor units; three such amounts still fit an int64 after a million additions."""
+
+_EXPONENTS: Final[dict[str, int]] = {
+    code: exponent
+    for exponent, codes in {
+        0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF",
+        2: (
+            "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY "
+            "COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR "
+            "ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK "
+            "MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP "
+            "SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VES WST XCD XCG YER ZAR "
+            "ZMW ZWG"
+        ),
+        3: "BHD IQD JOD KWD LYD OMR TND",
+    }.items()
+    for code in codes.split()
+}
+_DECIMAL: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
+
+
+class InvalidAmount(ValueError):
+    """Text that is not an exact amount of its currency; the message says why and is fit for the caller."""
+
+
+class UnknownCurrency(ValueError):
+    """A currency that is not an active ISO 4217 code with 0, 2 or 3 decimals."""
+
+
+def exponent(currency: str) -> int:
+    """Return how many decimals `currency` has; raises UnknownCurrency."""
+    try:
+        return _EXPONENTS[currency]
+    except KeyError:
+        raise UnknownCurrency(f"{currency!r} is not a currency of ISO 4217") from None
+
+
+def currencies() -> frozenset[str]:
+    """Return every currency the platform knows."""
+    return frozenset(_EXPONENTS)
+
+
+def parse(text: str, currency: str) -> int:
+    """Return the minor units that decimal `text` stands for, exactly.
+
+    Raises InvalidAmount for anything but plain decimal digits, for more decimals than the currency has, and for more
+    than MAX_DIGITS digits; raises UnknownCurrency. Nothing is ever rounded.
+    """
+    decimals = exponent(currency)
+    if len(text) > 2 * MAX_DIGITS:
+        raise InvalidAmount(f"has more than {MAX_DIGITS} digits")
+    match = _DECIMAL.fullmatch(text)
+    if match is None:
+        raise InvalidAmount("is not a plain decimal number, such as 100.00")
+    sign, whole, fraction = match[1], match[2], match[3] or ""
+    if len(fraction) > decimals:
+        raise InvalidAmount(f"has more than the {decimals} decimals of {currency}")
+    digits = (whole + fraction.ljust(decimals, "0")).lstrip("0") or "0"
+    if len(digits) > MAX_DIGITS:
+        raise InvalidAmount(f"has more than {MAX_DIGITS} digits")
+    return int(sign + digits)
+
+
+def render(minor_units: int, currency: str) -> str:
+    """Return `minor_units` as decimal text with all the decimals of `currency`; raises UnknownCurrency."""
+    decimals = exponent(currency)
+    if decimals == 0:
+        return str(minor_units)
+    sign = "-" if minor_units < 0 else ""
+    digits = str(abs(minor_units)).rjust(decimals + 1, "0")
+    return f"{sign}{digits[:-decimals]}.{digits[-decimals:]}"

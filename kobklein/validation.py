@@ -1,0 +1,226 @@
+"""The check of a message against the rules of its fields, compiled once per message type."""
+
+import functools
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import orjson
+from google.protobuf import descriptor, json_format, message, struct_pb2
+
+from kobklein import errors, money
+from kobklein.options.v1 import options_pb2
+
+MAX_STRUCT_DEPTH: Final = 16
+"""Deepest nesting of a free-form structure."""
+
+FieldDescriptor = descriptor.FieldDescriptor
+Check = Callable[[message.Message, str], Iterator[errors.Violation]]
+"""Yields what is wrong with one field of the message; the string is the path of the message itself, with a dot."""
+
+_STRUCT: Final = struct_pb2.Struct.DESCRIPTOR.full_name
+_INTEGERS: Final = frozenset(
+    {
+        FieldDescriptor.CPPTYPE_INT32,
+        FieldDescriptor.CPPTYPE_INT64,
+        FieldDescriptor.CPPTYPE_UINT32,
+        FieldDescriptor.CPPTYPE_UINT64,
+    }
+)
+
+
+def check(request: message.Message) -> None:
+    """Fill the defaults of `request` in and check it; raises InvalidArgument that names every offending field."""
+    violations = list(_validator(request.DESCRIPTOR)(request, ""))
+    if violations:
+        raise errors.InvalidArgument(*violations)
+
+
+def rules_of(field: descriptor.FieldDescriptor) -> options_pb2.FieldRules:
+    """Return the rules of a field; empty ones where the proto gives none."""
+    return field.GetOptions().Extensions[options_pb2.field]
+
+
+@functools.cache
+def _validator(message_type: descriptor.Descriptor) -> Check:
+    checks = [_default(field.name, rules_of(field).default_value) for field in _with_default(message_type)]
+    nested: list[tuple[FieldDescriptor, bool]] = []
+    for field in message_type.fields:
+        checks.extend(_field_checks(field, rules_of(field)))
+        if field.message_type is not None and _is_ours(field.message_type):
+            nested.append((field, field.is_repeated))
+
+    def validate(value: message.Message, path: str) -> Iterator[errors.Violation]:
+        for one in checks:
+            yield from one(value, path)
+        for field, repeated in nested:
+            if repeated:
+                for index, item in enumerate(getattr(value, field.name)):
+                    yield from _validator(field.message_type)(item, f"{path}{field.name}[{index}].")
+            elif value.HasField(field.name):
+                yield from _validator(field.message_type)(getattr(value, field.name), f"{path}{field.name}.")
+
+    return validate
+
+
+def _with_default(message_type: descriptor.Descriptor) -> list[FieldDescriptor]:
+    return [field for field in message_type.fields if rules_of(field).default_value]
+
+
+def _is_ours(message_type: descriptor.Descriptor) -> bool:
+    return not message_type.full_name.startswith("google.")
+
+
+def _field_checks(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Iterator[Check]:
+    name = field.name
+    if rules.output_only:
+        yield _simple(name, _presence(field), lambda _: "is set by the service")
+        return
+    if rules.required:
+        yield _required(name, _presence(field))
+    if rules.minor_units:
+        yield _currency(name, _presence(field))
+    if rules.max_items and field.is_repeated:
+        yield _simple(name, _presence(field), _most_items(rules.max_items))
+    kind = _kind_check(field, rules)
+    if kind is not None:
+        yield _each(name, kind) if field.is_repeated else _simple(name, _presence(field), kind)
+
+
+def _kind_check(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Callable[[Any], str] | None:
+    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING and field.type == FieldDescriptor.TYPE_STRING:
+        return _text(rules)
+    if field.cpp_type in _INTEGERS and (rules.HasField("min") or rules.HasField("max")):
+        return _number(rules)
+    if field.enum_type is not None:
+        return _known(field.enum_type)
+    if field.message_type is not None and field.message_type.full_name == _STRUCT:
+        return _struct(rules)
+    return None
+
+
+def _presence(field: FieldDescriptor) -> Callable[[message.Message], bool]:
+    name = field.name
+    if field.has_presence:
+        return lambda value: value.HasField(name)
+    return lambda value: bool(getattr(value, name))
+
+
+def _default(name: str, default: str) -> Check:
+    def fill(value: message.Message, _path: str) -> Iterator[errors.Violation]:
+        if not getattr(value, name):
+            setattr(value, name, default)
+        return iter(())
+
+    return fill
+
+
+def _required(name: str, present: Callable[[message.Message], bool]) -> Check:
+    def required(value: message.Message, path: str) -> Iterator[errors.Violation]:
+        if not present(value):
+            yield errors.Violation(path + name, "is required")
+
+    return required
+
+
+def _currency(name: str, present: Callable[[message.Message], bool]) -> Check:
+    def currency(value: message.Message, path: str) -> Iterator[errors.Violation]:
+        code = getattr(value, "currency", "")
+        if not present(value):
+            return
+        if not code:
+            yield errors.Violation(path + "currency", f"is required with {name}")
+        elif code not in money.currencies():
+            yield errors.Violation(path + "currency", "is not a currency of ISO 4217")
+
+    return currency
+
+
+def _simple(name: str, present: Callable[[message.Message], bool], wrong: Callable[[Any], str]) -> Check:
+    def simple(value: message.Message, path: str) -> Iterator[errors.Violation]:
+        if present(value) and (description := wrong(getattr(value, name))):
+            yield errors.Violation(path + name, description)
+
+    return simple
+
+
+def _each(name: str, wrong: Callable[[Any], str]) -> Check:
+    def each(value: message.Message, path: str) -> Iterator[errors.Violation]:
+        for index, item in enumerate(getattr(value, name)):
+            if description := wrong(item):
+                yield errors.Violation(f"{path}{name}[{index}]", description)
+
+    return each
+
+
+def _most_items(most: int) -> Callable[[Any], str]:
+    return lambda items: f"has more than {most} items" if len(items) > most else ""
+
+
+def _text(rules: options_pb2.FieldRules) -> Callable[[str], str]:
+    pattern = re.compile(rules.pattern) if rules.pattern else None
+
+    def wrong(text: str) -> str:
+        if rules.max_length and len(text) > rules.max_length:
+            return f"is longer than {rules.max_length} characters"
+        if len(text) < rules.min_length:
+            return f"is shorter than {rules.min_length} characters"
+        if "\x00" in text:
+            return "contains a NUL character"
+        if pattern is not None and pattern.fullmatch(text) is None:
+            return f"does not match {rules.pattern}"
+        return ""
+
+    return wrong
+
+
+def _number(rules: options_pb2.FieldRules) -> Callable[[int], str]:
+    least = rules.min if rules.HasField("min") else -math.inf
+    most = rules.max if rules.HasField("max") else math.inf
+
+    def wrong(number: int) -> str:
+        if number < least:
+            return f"is less than {_bound(int(least), rules)}"
+        if number > most:
+            return f"is more than {_bound(int(most), rules)}"
+        return ""
+
+    return wrong
+
+
+def _bound(number: int, rules: options_pb2.FieldRules) -> str:
+    return f"{number} minor unit{'' if number == 1 else 's'}" if rules.minor_units else str(number)
+
+
+def _known(enum_type: descriptor.EnumDescriptor) -> Callable[[int], str]:
+    known = frozenset(enum_type.values_by_number)
+    return lambda number: "" if number in known else f"{number} is not a known value"
+
+
+def _struct(rules: options_pb2.FieldRules) -> Callable[[struct_pb2.Struct], str]:
+    def wrong(struct: struct_pb2.Struct) -> str:
+        if rules.max_items and len(struct.fields) > rules.max_items:
+            return f"has more than {rules.max_items} keys"
+        if _depth(struct) > MAX_STRUCT_DEPTH:
+            return f"is nested deeper than {MAX_STRUCT_DEPTH} levels"
+        try:
+            text = orjson.dumps(json_format.MessageToDict(struct))
+        except (ValueError, json_format.SerializeToJsonError):
+            return "holds a number that JSON cannot"
+        if rules.max_bytes and len(text) > rules.max_bytes:
+            return f"takes more than {rules.max_bytes} bytes"
+        return "contains a NUL character" if rb"\u0000" in text else ""
+
+    return wrong
+
+
+def _depth(value: struct_pb2.Struct | struct_pb2.Value) -> int:
+    if isinstance(value, struct_pb2.Struct):
+        return 1 + max(map(_depth, value.fields.values()), default=0)
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return _depth(value.struct_value)
+    if kind == "list_value":
+        return 1 + max(map(_depth, value.list_value.values), default=0)
+    return 0
