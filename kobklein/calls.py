@@ -1,0 +1,47 @@
+"""The call being served: who makes it, by which name it is logged, and what came with it."""
+
+import contextvars
+import dataclasses
+
+from kobklein import auth
+
+
+@dataclasses.dataclass(slots=True)
+class Call:
+    """What the interceptor knows of a call before its servicer runs."""
+
+    caller: auth.Caller | None
+    unrestricted: bool
+    """Whether the caller may act for every subject and see every resource."""
+    request_id: str
+    idempotency_key: str = ""
+    replayed: bool = False
+    """Set by the idempotency store when the answer is that of an earlier call."""
+
+    @property
+    def subject(self) -> str:
+        """The caller's id; empty for an anonymous call."""
+        return self.caller.subject if self.caller else ""
+
+    @property
+    def owner(self) -> str | None:
+        """The subject whose resources alone the caller may see; None for every subject's."""
+        return None if self.unrestricted else self.subject
+
+
+_current: contextvars.ContextVar[Call] = contextvars.ContextVar("call")
+
+
+def current() -> Call:
+    """Return the call being served; raises LookupError outside of one."""
+    return _current.get()
+
+
+def enter(call: Call) -> contextvars.Token[Call]:
+    """Make `call` the current one in this task."""
+    return _current.set(call)
+
+
+def leave(token: contextvars.Token[Call]) -> None:
+    """Undo `enter`."""
+    _current.reset(token)

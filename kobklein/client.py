@@ -1,0 +1,62 @@
+"""Channels to other services: balanced over their replicas, and retried where that is safe."""
+
+import json
+from typing import Final
+
+import grpc
+
+from kobklein import calls
+from kobklein.settings import TlsSettings
+
+MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+
+_SERVICE_CONFIG: Final = json.dumps(
+    {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "methodConfig": [
+            {
+                "name": [{}],
+                "retryPolicy": {
+                    "maxAttempts": 4,
+                    "initialBackoff": "0.05s",
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 3,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ],
+    }
+)
+_OPTIONS: Final = [
+    ("grpc.service_config", _SERVICE_CONFIG),
+    ("grpc.enable_retries", 1),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
+
+
+def channel(target: str, tls: TlsSettings | None) -> grpc.aio.Channel:
+    """Return a channel to `target`, such as `dns:///wallets:50051`.
+
+    UNAVAILABLE is retried by the channel itself; every mutating method is idempotent, so that is safe.
+    """
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=tls.authority_file.read_bytes(),
+        private_key=tls.key_file.read_bytes(),
+        certificate_chain=tls.certificate_file.read_bytes(),
+    )
+    return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+
+
+def metadata(token: str) -> tuple[tuple[str, str], ...]:
+    """Return the metadata of a call made in this process's own name: its token, and the id of the call it serves."""
+    try:
+        request_id = calls.current().request_id
+    except LookupError:
+        return (("authorization", f"Bearer {token}"),)
+    return (("authorization", f"Bearer {token}"), ("x-request-id", request_id))

@@ -1,0 +1,159 @@
+"""Idempotency keys: the first answer to a call, kept beside its effect and given again to every repetition.
+
+A key belongs to its caller, and to the one request it first came with. The row is written in the effect's own transaction, so either both exist or
+neither does. A method whose effect needs several transactions claims the key with the first one, under a lease, and
+stores the answer with the last one; when its process dies in between, a repetition takes over after the lease.
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import sqlalchemy as sa
+from google.protobuf import message
+from sqlalchemy.dialects import postgresql
+
+from kobklein import calls, database, errors
+
+M = TypeVar("M", bound=message.Message)
+LEASE: Final = datetime.timedelta(seconds=30)
+KEPT: Final = datetime.timedelta(hours=72)
+"""How long an answer is kept; longer than the 24 hours that clients may rely on."""
+
+metadata = sa.MetaData()
+keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+    sa.Column("resource_id", sa.Uuid),
+    sa.Column("answer", sa.LargeBinary),
+    sa.Column("leased_until", sa.DateTime(timezone=True)),
+    sa.Column("created_time", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Claim:
+    """A key as its claimant finds it."""
+
+    first: bool
+    """Whether this call is the first with its key, so that it makes the effect."""
+    answer: bytes | None = None
+    """The first call's answer, if it has ended."""
+    resource_id: uuid.UUID | None = None
+    """What the first call works on, for taking over after it died."""
+
+
+async def once(
+    maker: database.Sessions,
+    request: message.Message,
+    work: Callable[[database.Session], Awaitable[M]],
+    answer_type: type[M],
+) -> M:
+    """Run `work` in one transaction with the key of the current call, or return the first answer again.
+
+    Without a key, `work` just runs. Raises IdempotencyKeyReused, and what `work` raises: then the key stays free.
+    """
+
+    async def effect(session: database.Session) -> M:
+        claim_ = await claim(session, request)
+        if claim_.answer is not None:
+            return replay(claim_.answer, answer_type)
+        answer = await work(session)
+        await store(session, answer)
+        return answer
+
+    return await database.transaction(maker, effect)
+
+
+async def claim(
+    session: database.Session,
+    request: message.Message,
+    *,
+    resource_id: uuid.UUID | None = None,
+    lease: datetime.timedelta | None = None,
+) -> Claim:
+    """Claim the key of the current call in the session's transaction; a call without a key is always the first.
+
+    With a `lease`, the claim outlives its transaction, and others are refused until it ends or the answer is stored.
+    Concurrent claims wait for each other's transaction. Raises IdempotencyKeyReused and IdempotencyKeyInUse.
+    """
+    call = calls.current()
+    if not call.idempotency_key:
+        return Claim(first=True)
+    fingerprint = _fingerprint(request)
+    inserted = await session.execute(
+        postgresql.insert(keys)
+        .values(
+            subject=call.subject,
+            key=call.idempotency_key,
+            fingerprint=fingerprint,
+            resource_id=resource_id,
+            leased_until=sa.func.clock_timestamp() + lease if lease else None,
+        )
+        .on_conflict_do_nothing()
+        .returning(keys.c.key)
+    )
+    if inserted.first() is not None:
+        return Claim(first=True)
+    return await _found(session, call, fingerprint, lease)
+
+
+async def _found(
+    session: database.Session,
+    call: calls.Call,
+    fingerprint: bytes,
+    lease: datetime.timedelta | None,
+) -> Claim:
+    mine = _mine(call)
+    leased = sa.func.coalesce(keys.c.leased_until > sa.func.clock_timestamp(), sa.false()).label("leased")
+    row = (await session.execute(sa.select(keys, leased).where(mine).with_for_update())).one()
+    if row.fingerprint != fingerprint:
+        raise errors.IdempotencyKeyReused
+    if row.answer is None:
+        if row.leased:
+            raise errors.IdempotencyKeyInUse
+        await session.execute(
+            sa.update(keys).where(mine).values(leased_until=sa.func.clock_timestamp() + (lease or LEASE))
+        )
+    return Claim(first=False, answer=row.answer, resource_id=row.resource_id)
+
+
+async def store(session: database.Session, answer: message.Message) -> None:
+    """Keep the answer to the current call under its key, in the session's transaction."""
+    call = calls.current()
+    if call.idempotency_key:
+        await session.execute(
+            sa.update(keys)
+            .where(_mine(call), keys.c.answer.is_(None))
+            .values(answer=answer.SerializeToString(), leased_until=None)
+        )
+
+
+def replay(answer: bytes, answer_type: type[M]) -> M:
+    """Return an earlier answer, and mark the current call as a repetition."""
+    calls.current().replayed = True
+    return answer_type.FromString(answer)
+
+
+async def forget(session: database.Session) -> int:
+    """Delete keys older than KEPT, at most 10,000; return how many."""
+    old = sa.select(keys.c.subject, keys.c.key).where(keys.c.created_time < sa.func.now() - KEPT).limit(10_000)
+    deleted = await session.execute(
+        sa.delete(keys).where(sa.tuple_(keys.c.subject, keys.c.key).in_(old)).returning(keys.c.key)
+    )
+    return len(deleted.all())
+
+
+def _mine(call: calls.Call) -> sa.ColumnElement[bool]:
+    return sa.and_(keys.c.subject == call.subject, keys.c.key == call.idempotency_key)
+
+
+def _fingerprint(request: message.Message) -> bytes:
+    name = request.DESCRIPTOR.full_name.encode()
+    return hashlib.sha256(name + b"\0" + request.SerializeToString(deterministic=True)).digest()

@@ -1,0 +1,179 @@
+"""The one place every call to a service goes through: identity, rules, limits, errors, logs and metrics."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import grpc
+import structlog
+from google.protobuf import message
+from google.rpc import status_pb2
+from grpc_status import rpc_status
+
+from kobklein import auth, calls, contract, errors, ids, metrics, ratelimits
+from kobklein.options.v1 import options_pb2
+from kobklein.settings import ServiceSettings
+
+_log = structlog.get_logger()
+_Context = grpc.aio.ServicerContext[Any, Any]
+_Unary = Callable[[Any, _Context], Awaitable[Any]]
+_Stream = Callable[[Any, _Context], AsyncIterator[Any]]
+_MAX_KEY_LENGTH: Final = 255
+_MAX_REQUEST_ID_LENGTH: Final = 128
+_REPLAYED: Final = (("idempotency-replayed", "true"),)
+
+
+class Interceptor(grpc.aio.ServerInterceptor):
+    """Wraps the methods of the contract; health and reflection, which are not in it, pass as they are."""
+
+    def __init__(
+        self,
+        methods: Mapping[str, contract.Method],
+        *,
+        verifier: auth.Verifier,
+        limiter: ratelimits.RateLimiter,
+        settings: ServiceSettings,
+    ) -> None:
+        self._methods = methods
+        self._verifier = verifier
+        self._limiter = limiter
+        self._settings = settings
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Return the wrapped handler of a method; it is made once."""
+        method = self._methods.get(details.method)
+        if method is None:
+            return await continuation(details)
+        if details.method not in self._handlers:
+            handler = await continuation(details)
+            if handler is None:
+                return None
+            self._handlers[details.method] = self._wrapped(method, handler)
+        return self._handlers[details.method]
+
+    def _wrapped(self, method: contract.Method, handler: Any) -> Any:
+        codecs = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), **codecs)
+        return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), **codecs)
+
+    def _unary(self, method: contract.Method, serve: _Unary) -> _Unary:
+        async def unary(request: message.Message, context: _Context) -> Any:
+            with _Record(method) as record:
+                try:
+                    async with asyncio.timeout(self._seconds(method, context)):
+                        call = await self._admit(method, request, context)
+                        record.call = call
+                        token = calls.enter(call)
+                        try:
+                            answer = await serve(request, context)
+                        finally:
+                            calls.leave(token)
+                except Exception as error:  # The edge of the service: every error becomes a status.
+                    status = record.refused(error)
+                else:
+                    if call.replayed:
+                        context.set_trailing_metadata(_REPLAYED)
+                    return answer
+            return await context.abort_with_status(rpc_status.to_status(status))
+
+        return unary
+
+    def _stream(self, method: contract.Method, serve: _Stream) -> _Stream:
+        async def stream(request: message.Message, context: _Context) -> AsyncIterator[Any]:
+            with _Record(method) as record:
+                try:
+                    call = await self._admit(method, request, context)
+                    record.call = call
+                    calls.enter(call)
+                    async for answer in serve(request, context):
+                        yield answer
+                except Exception as error:  # As above.
+                    status = record.refused(error)
+                else:
+                    return
+            await context.abort_with_status(rpc_status.to_status(status))
+
+        return stream
+
+    async def _admit(self, method: contract.Method, request: message.Message, context: _Context) -> calls.Call:
+        """Return the call once everything the contract asks of it holds: caller, role, subject, budget, values, key."""
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        caller = self._caller(metadata) if not method.anonymous else None
+        unrestricted = auth.authorize(method, caller, request)
+        await self._limiter.check(method.rules.rate_limit, caller.subject if caller else context.peer())
+        method.check(request)
+        key = metadata.get("idempotency-key", "")
+        if len(key) > _MAX_KEY_LENGTH or not key.isprintable():
+            raise errors.InvalidArgument.of("idempotency_key", f"is not 1 to {_MAX_KEY_LENGTH} printable characters")
+        if not key and method.rules.idempotency == options_pb2.IDEMPOTENCY_REQUIRED:
+            raise errors.IdempotencyKeyMissing
+        return calls.Call(caller, unrestricted, _request_id(metadata), key)
+
+    def _caller(self, metadata: Mapping[str, str]) -> auth.Caller | None:
+        scheme, _, token = metadata.get("authorization", "").partition(" ")
+        return self._verifier.verify(token.strip()) if scheme.lower() == "bearer" else None
+
+    def _seconds(self, method: contract.Method, context: _Context) -> float:
+        report = method.rules.rate_limit == options_pb2.RATE_LIMIT_REPORT
+        longest = self._settings.longest_report_seconds if report else self._settings.longest_call_seconds
+        remaining = context.time_remaining()
+        return longest if remaining is None else min(longest, remaining)
+
+
+def _request_id(metadata: Mapping[str, str]) -> str:
+    given = metadata.get("x-request-id", "")
+    return given if 0 < len(given) <= _MAX_REQUEST_ID_LENGTH and given.isprintable() else str(ids.new())
+
+
+class _Record:
+    """Measures one call and writes its line in the log, however it ends."""
+
+    def __init__(self, method: contract.Method) -> None:
+        self._method = method
+        self.call: calls.Call | None = None
+        self._code = grpc.StatusCode.OK
+        self._reason = ""
+
+    def __enter__(self) -> "_Record":
+        self._start = time.perf_counter()
+        metrics.RUNNING.inc()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._code = grpc.StatusCode.CANCELLED
+        seconds = time.perf_counter() - self._start
+        metrics.RUNNING.dec()
+        metrics.CALLS.labels(self._method.path, self._code.name).inc()
+        metrics.SECONDS.labels(self._method.path).observe(seconds)
+        _log.info(
+            "call",
+            method=self._method.path,
+            code=self._code.name,
+            reason=self._reason,
+            ms=round(seconds * 1000, 1),
+            subject=self.call.subject if self.call else "",
+            request_id=self.call.request_id if self.call else "",
+        )
+
+    def refused(self, error: Exception) -> status_pb2.Status:
+        """Return the status for `error`, and remember it."""
+        if isinstance(error, errors.Error):
+            self._code, self._reason = error.code, error.reason
+            return errors.to_status(error)
+        if isinstance(error, TimeoutError):
+            self._code = grpc.StatusCode.DEADLINE_EXCEEDED
+            return status_pb2.Status(code=self._code.value[0], message="the call took longer than it may")
+        self._code = grpc.StatusCode.INTERNAL
+        _log.error("internal error", method=self._method.path, exc_info=error)
+        return errors.internal_status()

@@ -1,0 +1,51 @@
+"""How many calls one caller may make: a moving window per caller and budget."""
+
+import time
+from typing import Final
+
+import limits
+import limits.aio
+
+from kobklein import errors
+from kobklein.options.v1 import options_pb2
+from kobklein.settings import RateSettings
+
+_CLOSED_WITHOUT_STORE: Final = frozenset({options_pb2.RATE_LIMIT_PAYMENT})
+"""Budgets that refuse every call while the counts are out of reach; the others let it pass."""
+
+
+class RateLimiter:
+    """Counts calls in the configured store."""
+
+    def __init__(self, settings: RateSettings) -> None:
+        storage = limits.storage.storage_from_string(settings.storage)
+        if not isinstance(storage, limits.aio.storage.MovingWindowSupport):
+            raise TypeError(
+                f"{settings.storage} is no asynchronous storage, such as async+memory:// or async+redis://…"
+            )
+        self._limiter = limits.aio.strategies.MovingWindowRateLimiter(storage)
+        self._budgets = {
+            options_pb2.RATE_LIMIT_READ: limits.parse(settings.read),
+            options_pb2.RATE_LIMIT_WRITE: limits.parse(settings.write),
+            options_pb2.RATE_LIMIT_PAYMENT: limits.parse(settings.payment),
+            options_pb2.RATE_LIMIT_REPORT: limits.parse(settings.report),
+        }
+
+    async def check(self, rate_limit: "options_pb2.RateLimit.ValueType", key: str) -> None:
+        """Count one call of `key`, a caller's id or an address, against a budget.
+
+        Raises RateLimited when the budget is used up.
+        """
+        budget = self._budgets.get(rate_limit)
+        if budget is None:
+            return
+        name = options_pb2.RateLimit.Name(rate_limit)
+        try:
+            passed = await self._limiter.hit(budget, name, key)
+        except Exception as error:  # Each store has errors of its own; all mean that nobody counts.
+            if rate_limit in _CLOSED_WITHOUT_STORE:
+                raise errors.Unavailable(part="the rate limiter") from error
+            return
+        if not passed:
+            window = await self._limiter.get_window_stats(budget, name, key)
+            raise errors.RateLimited(retry_after_seconds=max(1, int(window.reset_time - time.time()) + 1))

@@ -1,0 +1,101 @@
+"""How a gRPC service runs: listening, health, reflection, and leaving without dropping a call."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from kobklein import auth, client, contract, interceptor, metrics, ratelimits
+from kobklein.settings import ServiceSettings, TlsSettings
+
+_log = structlog.get_logger()
+_PROBE_SECONDS: Final = 2.0
+
+AddServicers = Callable[[grpc.aio.Server], None]
+
+
+@contextlib.asynccontextmanager
+async def running(
+    services: Sequence[str],
+    add_servicers: AddServicers,
+    settings: ServiceSettings,
+    *,
+    probe: Callable[[], Awaitable[None]],
+) -> AsyncIterator[int]:
+    """Serve the named services of the contract, and yield the port.
+
+    `probe` raises while the service cannot work (its database is away); health then says NOT_SERVING. On leaving,
+    health says so first, and running calls get `drain_seconds` to end.
+    """
+    server = grpc.aio.server(
+        interceptors=[
+            interceptor.Interceptor(
+                contract.methods(services),
+                verifier=auth.Verifier(settings.auth),
+                limiter=ratelimits.RateLimiter(settings.rates),
+                settings=settings,
+            )
+        ],
+        maximum_concurrent_rpcs=settings.concurrent_calls,
+        options=[("grpc.max_receive_message_length", client.MAX_MESSAGE_BYTES), ("grpc.so_reuseport", 0)],
+    )
+    add_servicers(server)
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    if settings.reflection:
+        reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    port = _listen(server, f"{settings.host}:{settings.port}", settings.tls)
+    await server.start()
+    watch = asyncio.create_task(_watch_health(health_servicer, services, probe))
+    _log.info("serving", port=port)
+    try:
+        yield port
+    finally:
+        watch.cancel()
+        await health_servicer.enter_graceful_shutdown()
+        await server.stop(settings.drain_seconds)
+        _log.info("stopped")
+
+
+async def until_terminated() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    terminated = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, terminated.set)
+    await terminated.wait()
+
+
+def serve_metrics(settings: ServiceSettings) -> None:
+    """Serve the process's metrics where its settings say."""
+    metrics.serve(settings.metrics_port, host=settings.host)
+
+
+def _listen(server: grpc.aio.Server, address: str, tls: TlsSettings | None) -> int:
+    if tls is None:
+        return server.add_insecure_port(address)
+    credentials = grpc.ssl_server_credentials(
+        [(tls.key_file.read_bytes(), tls.certificate_file.read_bytes())],
+        root_certificates=tls.authority_file.read_bytes(),
+        require_client_auth=True,
+    )
+    return server.add_secure_port(address, credentials)
+
+
+async def _watch_health(servicer: Any, services: Sequence[str], probe: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await probe()
+            status = health_pb2.HealthCheckResponse.SERVING
+        except Exception as error:  # Whatever is wrong, the service is not ready.
+            _log.warning("not ready", error=repr(error))
+            status = health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in ("", *services):
+            await servicer.set(service, status)
+        await asyncio.sleep(_PROBE_SECONDS)
