@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import json
+import re
 import threading
 import time
 from pathlib import Path
@@ -20,6 +21,8 @@ TOKEN_TYPE: Final = "at+jwt"  # noqa: S105  # the header's `typ`, not a secret
 MAX_TOKEN_LENGTH: Final = 8192
 _MAX_CACHED_TOKENS: Final = 10_000
 _REVOCATION_CHECK_SECONDS: Final = 2.0
+_SUBJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+"""What a subject looks like: it becomes part of account addresses."""
 _CLAIMS: Final = ("sub", "iss", "aud", "exp", "iat")
 
 
@@ -70,7 +73,7 @@ class Verifier:
             raise errors.Unauthenticated
         try:
             verified = self._decode(token)
-        except (jwt.PyJWTError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
             raise errors.Unauthenticated from error
         with self._lock:
             self._verified[token] = verified
@@ -96,7 +99,7 @@ class Verifier:
 
     def _checked(self, claims: dict[str, Any], token: str) -> _Verified:
         subject, roles = claims["sub"], claims.get("roles", [])
-        if not isinstance(subject, str) or not subject or len(subject) > 64 or not subject.isprintable():
+        if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
             raise ValueError("no usable subject")
         if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
             raise ValueError("no usable roles")

@@ -1,8 +1,9 @@
 """Idempotency keys: the first answer to a call, kept beside its effect and given again to every repetition.
 
-A key belongs to its caller, and to the one request it first came with. The row is written in the effect's own transaction, so either both exist or
-neither does. A method whose effect needs several transactions claims the key with the first one, under a lease, and
-stores the answer with the last one; when its process dies in between, a repetition takes over after the lease.
+A key belongs to its caller, and to the one request it first came with. The row is written in the effect's own
+transaction, so either both exist or neither does. A method whose effect needs several transactions claims the key with
+the first one, under a lease, and stores the answer with the last one; when its process dies in between, a repetition
+takes over after the lease.
 """
 
 import dataclasses

@@ -12,7 +12,7 @@ from kobklein.settings import Settings
 _MASK: Final = "***"
 _SECRET_KEYS: Final = re.compile(r"(?i)authorization|password|secret|token|signature|api_?key|card_?number|cvc")
 _SECRET_VALUES: Final = re.compile(
-    r"(sk|rk)_(test|live)_\w+|whsec_\w+|eyJ[\w-]+\.[\w-]+\.[\w-]*|pi_\w+_secret_\w+|\b(?:\d[ -]?){13,19}\b|(?<=://)[^\s/@]+:[^\s/@]+(?=@)"
+    r"(sk|rk)_(test|live)_\w+|whsec_\w+|eyJ[\w-]+\.[\w-]+\.[\w-]*|pi_\w+_secret_\w+|\b\d(?:[ -]?\d){12,18}\b|(?<=://)[^\s/@]+:[^\s/@]+(?=@)"
 )
 
 

@@ -1,0 +1,96 @@
+"""A request is checked against the rules in its proto, and every offending field is named."""
+
+import pytest
+
+from kobklein import errors, validation
+from kobklein.payments.v1 import payments_pb2 as pb
+from kobklein.wallets.v1 import ledger_pb2
+
+
+def violations(request: object) -> dict[str, str]:
+    with pytest.raises(errors.InvalidArgument) as raised:
+        validation.check(request)  # type: ignore[arg-type]  # any message
+    return {violation.field: violation.description for violation in raised.value.violations}
+
+
+def payment(**changes: object) -> pb.CreatePaymentRequest:
+    return pb.CreatePaymentRequest(**{"amount": 100, "method": pb.PAYMENT_METHOD_STRIPE, **changes})  # type: ignore[arg-type]  # mixed values
+
+
+def test_a_good_request_passes_and_gets_its_defaults() -> None:
+    request = payment()
+    validation.check(request)
+    assert request.currency == "HTG"
+
+
+def test_every_offending_field_is_named_at_once() -> None:
+    request = payment(amount=-4, method=77, reference="x" * 65, user_id="!")
+    assert set(violations(request)) == {"amount", "method", "reference", "user_id"}
+
+
+@pytest.mark.parametrize("amount", [0, -1, 10**13])
+def test_an_amount_out_of_range_is_refused(amount: int) -> None:
+    assert "amount" in violations(payment(amount=amount))
+
+
+def test_an_unknown_currency_is_refused() -> None:
+    assert violations(payment(currency="XXX")) == {"currency": "is not a currency of ISO 4217"}
+
+
+def test_an_amount_filter_needs_its_currency() -> None:
+    assert violations(pb.ListPaymentsRequest(min_amount=0)) == {"currency": "is required with min_amount"}
+
+
+def test_a_nul_character_is_refused() -> None:
+    assert violations(payment(description="a\0b")) == {"description": "contains a NUL character"}
+
+
+def test_a_nul_character_deep_in_a_structure_is_refused() -> None:
+    request = payment()
+    request.metadata.update({"a": {"b": ["\0"]}})
+    assert violations(request) == {"metadata": "contains a NUL character"}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_json_cannot_hold_is_refused(number: float) -> None:
+    request = payment()
+    request.metadata.update({"a": number})
+    assert violations(request) == {"metadata": "holds a number that JSON cannot"}
+
+
+def test_a_structure_that_is_too_deep_is_refused() -> None:
+    request, inner = payment(), {}
+    for _ in range(validation.MAX_STRUCT_DEPTH):
+        inner = {"a": inner}
+    request.metadata.update(inner)
+    assert "nested deeper" in violations(request)["metadata"]
+
+
+def test_a_structure_that_is_too_large_is_refused() -> None:
+    request = payment()
+    request.metadata.update({"a": "x" * 8192})
+    assert "8192 bytes" in violations(request)["metadata"]
+
+
+def test_a_structure_with_too_many_keys_is_refused() -> None:
+    request = payment()
+    request.metadata.update({str(number): 1 for number in range(51)})
+    assert "50 keys" in violations(request)["metadata"]
+
+
+def test_a_field_that_the_service_sets_is_refused() -> None:
+    request = pb.UpdatePaymentRequest(id="0" * 8 + "-0000-0000-0000-" + "0" * 12, payment=pb.Payment(amount=1))
+    assert violations(request) == {"payment.amount": "is set by the service"}
+
+
+def test_items_of_a_list_are_named_by_their_index() -> None:
+    request = ledger_pb2.PostTransfersRequest(transfers=[ledger_pb2.Transfer()])
+    assert "transfers[0].id" in violations(request)
+
+
+def test_a_missing_message_is_refused_where_it_is_required() -> None:
+    assert "payment" in violations(pb.UpdatePaymentRequest(id="0" * 8 + "-0000-0000-0000-" + "0" * 12))
+
+
+def test_a_pattern_must_match_the_whole_string() -> None:
+    assert "id" in violations(pb.GetPaymentRequest(id="0" * 8 + "-0000-0000-0000-" + "0" * 12 + "\n"))
