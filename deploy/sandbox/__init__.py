@@ -1,1 +1,1 @@
-"""A stateful simulator of the Stripe API."""
+"""A stateful simulator of Stripe's API: its own process, real HTTP, its own ledger."""

@@ -1,0 +1,130 @@
+"""Webhook endpoints: who wants to be told of which events."""
+
+import fnmatch
+
+from deploy.sandbox import errors, listings
+from deploy.sandbox.parameters import (
+    Arguments,
+    Array,
+    Boolean,
+    Fields,
+    Metadata,
+    Parameter,
+    Text,
+    Unsupported,
+    clearable,
+    merged,
+)
+from deploy.sandbox.settings import API_VERSION
+from deploy.sandbox.state import State
+from deploy.sandbox.store import Object
+
+_EDITABLE: dict[str, Parameter] = {
+    "url": Text(limit=2048, required=True),
+    "enabled_events": Array(Text(), limit=500, required=True),
+    "description": Text(limit=5000),
+    "metadata": Metadata(),
+}
+
+CREATE = Fields({**_EDITABLE, "api_version": Text(), "connect": Unsupported()})
+UPDATE = Fields({**clearable(_EDITABLE), "disabled": Boolean()})
+RETRIEVE = Fields({})
+DELETE = Fields({})
+LIST = listings.parameters()
+
+
+def create(state: State, arguments: Arguments) -> Object:
+    """A new endpoint; only this answer tells its signing secret."""
+    secret = state.identifier("whsec", 32)
+    return {**_add(state, arguments, identifier=state.identifier("we"), secret=secret), "secret": secret}
+
+
+def _add(state: State, arguments: Arguments, *, identifier: str, secret: str) -> Object:
+    _check_url(arguments["url"])
+    endpoint = {
+        "id": identifier,
+        "object": "webhook_endpoint",
+        "api_version": arguments.get("api_version"),
+        "application": None,
+        "created": state.clock.now(),
+        "description": arguments.get("description"),
+        "enabled_events": arguments["enabled_events"],
+        "livemode": False,
+        "metadata": merged({}, arguments.get("metadata", {})),
+        "status": "enabled",
+        "url": arguments["url"],
+    }
+    if endpoint["api_version"] not in (None, API_VERSION):
+        raise errors.ApiError(f"Events have the shapes of version {API_VERSION} only.", param="api_version")
+    state.store.put(endpoint)
+    state.store.put({"id": _secret_id(endpoint["id"]), "object": "webhook_secret", "secret": secret})
+    return endpoint
+
+
+def configure(state: State) -> None:
+    """Store the endpoint that the settings name, under one fixed id: a restart may move it to another address."""
+    settings = state.settings
+    if settings.webhook_url is not None:
+        arguments: Arguments = {"url": settings.webhook_url, "enabled_events": list(settings.webhook_events)}
+        _add(state, arguments, identifier="we_configured", secret=settings.webhook_secret)
+
+
+def retrieve(state: State, arguments: Arguments) -> Object:
+    """One endpoint, without its secret."""
+    return state.get("webhook_endpoint", arguments["id"])
+
+
+def update(state: State, arguments: Arguments) -> Object:
+    """Change the address, the wanted events, or switch it off."""
+    endpoint = state.get("webhook_endpoint", arguments.pop("id"))
+    if "disabled" in arguments:
+        endpoint["status"] = "disabled" if arguments.pop("disabled") else "enabled"
+    if "metadata" in arguments:
+        endpoint["metadata"] = merged(endpoint["metadata"], arguments.pop("metadata"))
+    endpoint.update(arguments)
+    _check_url(endpoint["url"])
+    state.store.put(endpoint)
+    return endpoint
+
+
+def delete(state: State, arguments: Arguments) -> Object:
+    """Forget an endpoint; what was on its way to it is not delivered."""
+    endpoint = state.get("webhook_endpoint", arguments["id"])
+    state.store.delete(endpoint["id"])
+    state.store.delete(_secret_id(endpoint["id"]))
+    return {"id": endpoint["id"], "object": "webhook_endpoint", "deleted": True}
+
+
+def list_(state: State, arguments: Arguments) -> Object:
+    """Endpoints, newest first."""
+    return listings.page(state, "webhook_endpoint", "/v1/webhook_endpoints", arguments)
+
+
+def interested(state: State, kind: str) -> list[Object]:
+    """The enabled endpoints that want events of this kind."""
+    return [
+        endpoint
+        for endpoint in state.store.select("webhook_endpoint")
+        if endpoint["status"] == "enabled" and matches(kind, endpoint["enabled_events"])
+    ]
+
+
+def matches(kind: str, patterns: list[str]) -> bool:
+    """Whether one of the patterns (`*`, `charge.*`, `charge.failed`) covers this kind of event."""
+    return any(pattern in ("*", kind) or fnmatch.fnmatchcase(kind, pattern) for pattern in patterns)
+
+
+def secret(state: State, endpoint: str) -> str:
+    """What the endpoint's events are signed with."""
+    return str(state.get("webhook_secret", _secret_id(endpoint))["secret"])
+
+
+def _secret_id(endpoint: str) -> str:
+    return f"{endpoint}_secret"
+
+
+def _check_url(url: str | None) -> None:
+    if url is None or not url.startswith(("http://", "https://")):
+        raise errors.ApiError(
+            "Invalid URL: an explicit scheme (such as https) must be provided.", code="url_invalid", param="url"
+        )

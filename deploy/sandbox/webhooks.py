@@ -1,0 +1,178 @@
+"""Delivery of events: signed, in parallel, retried with exponential backoff, and upset on request."""
+
+import asyncio
+import hmac
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpcore
+
+from deploy.sandbox import deliveries, errors, webhook_endpoints
+from deploy.sandbox.disturbances import Disturbances
+from deploy.sandbox.state import Delivery, State
+
+_FAILURES = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol)
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """A delivery on one of its tries."""
+
+    delivery: Delivery
+    tries: int = 1
+
+
+class Courier:
+    """Carries events to their endpoints; what is not delivered stays `pending` in the store until a restart."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._settings = state.settings
+        self._queue: asyncio.Queue[Shipment] = asyncio.Queue()
+        self._timers: dict[Shipment, asyncio.TimerHandle] = {}
+        self._workers: list[asyncio.Task[None]] = []
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._open = 0
+        self._pool = httpcore.AsyncConnectionPool(max_connections=self._settings.webhook_parallel, keepalive_expiry=30)
+        self.disturbances = Disturbances()
+
+    async def start(self) -> None:
+        """Begin to carry, first what an earlier process left."""
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._settings.webhook_parallel)]
+        self.accept(deliveries.pending(self._state))
+
+    async def close(self) -> None:
+        """Stop at once: try nothing again, break off what is being sent."""
+        self.forget()
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        await self._pool.aclose()
+
+    def accept(self, batch: Sequence[Delivery]) -> None:
+        """Take deliveries over; the disturbances decide whether they are kept back, doubled or lost."""
+        for delivery in batch:
+            copies = self.disturbances.copies(delivery)
+            if copies == 0:
+                deliveries.mark(self._state, delivery, "withheld")
+            elif self.disturbances.keeps(delivery):
+                self.disturbances.held.extend([delivery] * copies)
+            else:
+                self._enqueue([Shipment(delivery)] * copies)
+
+    async def release(self, order: Sequence[Delivery]) -> None:
+        """Deliver what was held back, one after the other, in this order."""
+        for delivery in order:
+            self._begin()
+            await self._carry(Shipment(delivery))
+
+    def resend(self, delivery: Delivery) -> None:
+        """Deliver now, whatever the disturbances say."""
+        self._enqueue([Shipment(delivery)])
+
+    def forget(self) -> None:
+        """Drop everything that waits: queue, retries and what is held back."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._finish(len(self._timers))
+        self._timers.clear()
+        while not self._queue.empty():
+            self._queue.get_nowait()
+            self._finish()
+        self.disturbances.clear()
+
+    async def wait_until_idle(self, timeout_seconds: float) -> bool:
+        """Wait until nothing is queued, being sent or waiting for a retry; False when time ran out."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def show(self) -> dict[str, Any]:
+        """What is under way."""
+        return {"open": self._open, "retrying": len(self._timers), **self.disturbances.show()}
+
+    def _enqueue(self, shipments: Sequence[Shipment]) -> None:
+        for shipment in shipments:
+            self._begin()
+            self._queue.put_nowait(shipment)
+
+    def _begin(self) -> None:
+        self._open += 1
+        self._idle.clear()
+
+    def _finish(self, count: int = 1) -> None:
+        self._open -= count
+        if self._open == 0:
+            self._idle.set()
+
+    async def _work(self) -> None:
+        while True:
+            await self._carry(await self._queue.get())
+
+    async def _carry(self, shipment: Shipment) -> None:
+        """One try. Afterwards the shipment is finished, unless a timer holds it for the next try."""
+        try:
+            delivered = await self._try(shipment.delivery)
+        except errors.Missing:
+            deliveries.mark(self._state, shipment.delivery, "canceled")
+            self._finish()
+            return
+        if delivered:
+            deliveries.mark(self._state, shipment.delivery, "delivered")
+            self._finish()
+        elif shipment.tries >= self._settings.webhook_tries:
+            deliveries.mark(self._state, shipment.delivery, "failed")
+            self._finish()
+        else:
+            self._retry(Shipment(shipment.delivery, shipment.tries + 1))
+
+    def _retry(self, shipment: Shipment) -> None:
+        seconds = self._settings.webhook_backoff_seconds * 2 ** (shipment.tries - 2)
+        seconds = min(seconds, self._settings.webhook_backoff_limit_seconds)
+        self._timers[shipment] = asyncio.get_running_loop().call_later(seconds, self._again, shipment)
+
+    def _again(self, shipment: Shipment) -> None:
+        del self._timers[shipment]
+        self._queue.put_nowait(shipment)
+
+    async def _try(self, delivery: Delivery) -> bool:
+        endpoint = self._state.get("webhook_endpoint", delivery.endpoint)
+        body = self._state.store.text(delivery.event)
+        if body is None or endpoint["status"] != "enabled":
+            raise errors.Missing("event", delivery.event)
+        secret = webhook_endpoints.secret(self._state, delivery.endpoint)
+        began = time.monotonic()
+        status, error = await self._post(endpoint["url"], body, signature(secret, body, int(time.time())))
+        outcome = deliveries.Attempt(time.time(), time.monotonic() - began, status, error)
+        deliveries.log(self._state, delivery, outcome)
+        return status is not None and 200 <= status < 300
+
+    async def _post(self, url: str, body: bytes, header: str) -> tuple[int | None, str | None]:
+        headers = [
+            ("Content-Type", "application/json; charset=utf-8"),
+            ("User-Agent", "Stripe/1.0 (sandbox)"),
+            ("Stripe-Signature", header),
+        ]
+        limit = self._settings.webhook_timeout_seconds
+        timeout = {"connect": limit, "read": limit, "write": limit}
+        try:
+            response = await self._pool.request(
+                "POST", url, headers=headers, content=body, extensions={"timeout": timeout}
+            )
+        except _FAILURES as error:
+            return None, f"{type(error).__name__}: {error}"
+        return response.status, None
+
+
+def signature(secret: str, body: bytes, timestamp: int) -> str:
+    """The `Stripe-Signature` header: HMAC-SHA256 over `<timestamp>.<body>`.
+
+    The timestamp is the machine's own, not the sandbox's advanced clock: the receiver compares it with its own.
+    """
+    digest = hmac.digest(secret.encode(), f"{timestamp}.".encode() + body, "sha256").hex()
+    return f"t={timestamp},v1={digest}"
