@@ -1,0 +1,118 @@
+"""wallets_service as tests use it: in this process, on a database of their own, called over gRPC."""
+
+import contextlib
+import dataclasses
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import grpc
+import jwt
+
+from kobklein import auth
+from kobklein.settings import AuthSettings, RateSettings
+from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc, wallets_pb2_grpc
+from tests import databases
+from wallets_service import server
+from wallets_service.settings import Settings
+
+_SECRET: Final = "a secret that only the tests know of"
+_KEY: Final = jwt.PyJWK({"kty": "oct", "k": jwt.utils.base64url_encode(_SECRET.encode()).decode(), "alg": "HS256"})
+_AUTH: Final = AuthSettings(hs256_secret=_SECRET)  # type: ignore[arg-type]  # pydantic makes the secret
+_PLENTY: Final = "1000000/second"
+
+
+def settings(database: databases.Database, **changes: Any) -> Settings:
+    """Return settings for a service on this database, as its application role."""
+    return Settings(
+        **{
+            "auth": _AUTH,
+            "rates": RateSettings(read=_PLENTY, write=_PLENTY, payment=_PLENTY, report=_PLENTY),
+            "database_url": database.application_url,
+            "page_token_key": "00" * 32,
+            "drain_seconds": 2.0,
+            "reflection": False,
+            **changes,
+        }
+    )
+
+
+def token(subject: str, *roles: str) -> str:
+    """Return an access token."""
+    return auth.sign(_KEY, _AUTH, subject=subject, roles=list(roles), lifetime_seconds=600)
+
+
+def metadata(subject: str, *roles: str, key: str = "") -> tuple[tuple[str, str], ...]:
+    """Return the metadata of a call by this caller, with an idempotency key if one is given."""
+    caller = (("authorization", f"Bearer {token(subject, *roles)}"),)
+    return (*caller, ("idempotency-key", key)) if key else caller
+
+
+@dataclasses.dataclass(frozen=True)
+class Client:
+    """Both services of a running wallets_service, called as another service."""
+
+    port: int
+    channel: grpc.aio.Channel
+
+    @property
+    def ledger(self) -> Any:
+        """The ledger's stub."""
+        return ledger_pb2_grpc.LedgerServiceStub(self.channel)
+
+    @property
+    def wallets(self) -> Any:
+        """The wallets' stub."""
+        return wallets_pb2_grpc.WalletsServiceStub(self.channel)
+
+    async def post(self, *transfers: ledger_pb2.Transfer) -> list[ledger_pb2.TransferResult]:
+        """Post transfers in one call."""
+        answer = await self.ledger.PostTransfers(
+            ledger_pb2.PostTransfersRequest(transfers=transfers), metadata=AS_SERVICE
+        )
+        return list(answer.results)
+
+    async def fund(self, user: str, amount: int, currency: str = "HTG") -> ledger_pb2.TransferResult:
+        """Deposit money into a user's wallet."""
+        (result,) = await self.post(transfer("provider/stripe", f"user/{user}", amount, currency, type_="DEPOSIT"))
+        assert result.HasField("transfer"), result
+        return result
+
+    async def account(self, address: str, currency: str = "HTG") -> ledger_pb2.Account:
+        """Return an account."""
+        request = ledger_pb2.GetAccountRequest(address=address, currency=currency)
+        return await self.ledger.GetAccount(request, metadata=AS_SERVICE)
+
+    async def verify(self) -> ledger_pb2.LedgerReport:
+        """Return what a verification of the whole ledger finds."""
+        return await self.ledger.VerifyLedger(ledger_pb2.VerifyLedgerRequest(), metadata=AS_SERVICE)
+
+
+AS_SERVICE: Final = metadata("payments_service", "service")
+
+
+def transfer(
+    debit: str, credit: str, amount: int, currency: str = "HTG", *, type_: str = "TRANSFER", **fields: Any
+) -> ledger_pb2.Transfer:
+    """Return a transfer with a new id."""
+    return ledger_pb2.Transfer(
+        **{
+            "id": str(uuid.uuid4()),
+            "debit_account": debit,
+            "credit_account": credit,
+            "amount": amount,
+            "currency": currency,
+            "type": ledger_pb2.TransferType.Value(f"TRANSFER_TYPE_{type_}"),
+            **fields,
+        }
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(database: databases.Database, **changes: Any) -> AsyncIterator[Client]:
+    """Run the service and yield a client of it."""
+    async with (
+        server.run(settings(database, **changes)) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        yield Client(port, channel)

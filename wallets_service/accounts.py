@@ -1,0 +1,47 @@
+"""Accounts: opened, found and listed."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from kobklein import ids
+from kobklein.database import Session
+from wallets_service import decisions, errors, repository
+from wallets_service.models import Account
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Filter:
+    """Which accounts to list; empty is any."""
+
+    prefix: str = ""
+    currency: str = ""
+
+
+async def create(session: Session, *, address: str, currency: str, overdraft_limit: int | None) -> Account:
+    """Open an account; without a limit of its own, it has the one of its kind of address.
+
+    Opening it again is answered with the account as it is. Raises AccountExists when that has another limit.
+    """
+    limit = decisions.default_overdraft_limit(address) if overdraft_limit is None else overdraft_limit
+    opened = await repository.insert_account(
+        session, ids.new(), address=address, currency=currency, overdraft_limit=limit
+    )
+    account = opened or await get(session, address=address, currency=currency)
+    if account.overdraft_limit != limit:
+        raise errors.AccountExists(account=address, currency=currency)
+    return account
+
+
+async def get(session: Session, *, address: str, currency: str) -> Account:
+    """Return an account; raises AccountNotFound."""
+    account = await repository.get_account(session, address=address, currency=currency)
+    if account is None:
+        raise errors.AccountNotFound(account=address, currency=currency)
+    return account
+
+
+async def list_(session: Session, filter_: Filter, *, after: tuple[str, str] | None, limit: int) -> Sequence[Account]:
+    """Return accounts by address and currency."""
+    return await repository.list_accounts(
+        session, prefix=filter_.prefix, currency=filter_.currency, after=after, limit=limit
+    )

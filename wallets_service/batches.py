@@ -1,0 +1,108 @@
+"""A batch of transfers is one transaction: locked, decided and written whole, and run again whole when it must be."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Final
+
+import psycopg
+import structlog
+
+from kobklein import errors, ids
+from wallets_service import decisions, postings
+from wallets_service.settings import Isolation
+
+_log = structlog.get_logger()
+MAX_ATTEMPTS: Final = 6
+_OPTIONS: Final = (
+    "-c timezone=UTC -c statement_timeout=10000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=30000"
+    # Every statement of a batch is a look-up by key. Plans are made once, perhaps while the tables are still small, and
+    # must not be the ones that only suit small tables.
+    " -c plan_cache_mode=force_generic_plan -c jit=off"
+    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+)
+_LEVELS: Final = {
+    Isolation.READ_COMMITTED: psycopg.IsolationLevel.READ_COMMITTED,
+    Isolation.SERIALIZABLE: psycopg.IsolationLevel.SERIALIZABLE,
+}
+
+
+class _LostRaceError(Exception):
+    """Another transaction opened an account that this one decided to open."""
+
+
+_REPEATABLE: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UniqueViolation, _LostRaceError)
+"""What another run of the whole batch can settle: lost races (40001, 40P01, an account or a transfer that another
+transaction wrote first), a database that is away, and a connection lost while committing, which may have succeeded: the
+next run finds the transfers by their ids."""
+
+
+class Writer:
+    """Writes batches over a connection of its own, which is made anew when it is lost."""
+
+    def __init__(self, url: str, isolation: Isolation) -> None:
+        self._url = url
+        self._isolation = isolation
+        self._connection: postings.Connection | None = None
+
+    async def post(self, transfers: Sequence[decisions.Transfer]) -> list[decisions.Outcome]:
+        """Decide and record the transfers in one transaction, and return what became of each, once it is durable.
+
+        Raises Unavailable after MAX_ATTEMPTS runs; what became of the batch is then open, and posting it again tells.
+        """
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                return await self._run(transfers)
+            except _REPEATABLE as error:
+                _log.warning("batch repeated", attempt=attempt, transfers=len(transfers), error=repr(error))
+                if attempt == MAX_ATTEMPTS:
+                    raise errors.Unavailable(part="the ledger's database") from error
+            await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311  # jitter, not a secret
+        raise AssertionError  # pragma: no cover  # the last attempt raised
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _run(self, transfers: Sequence[decisions.Transfer]) -> list[decisions.Outcome]:
+        connection = await self._connected()
+        async with connection.transaction():
+            accounts = await postings.lock(connection, {key for each in transfers for key in decisions.keys(each)})
+            posted = await postings.find(connection, {each.id for each in transfers})
+            time = await postings.time(connection)
+            decision = decisions.decide(transfers, _with_new(accounts, transfers), posted, time=time)
+            if decision.postings:
+                new = [account for key, account in decision.accounts.items() if key not in accounts]
+                if new and not await postings.open_accounts(connection, new):
+                    raise _LostRaceError
+                await postings.write(connection, decision, time)
+        return decision.outcomes
+
+    async def _connected(self) -> postings.Connection:
+        if self._connection is None or self._connection.broken or self._connection.closed:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._url,
+                autocommit=True,
+                prepare_threshold=0,
+                options=_OPTIONS,
+                connect_timeout=5,
+                keepalives_idle=10,
+                keepalives_interval=5,
+                keepalives_count=3,
+                tcp_user_timeout=10_000,
+            )
+            await self._connection.set_isolation_level(_LEVELS[self._isolation])
+        return self._connection
+
+
+def _with_new(
+    accounts: dict[decisions.Key, decisions.Account], transfers: Sequence[decisions.Transfer]
+) -> dict[decisions.Key, decisions.Account]:
+    """Return the accounts together with those that the transfers would open."""
+    known = dict(accounts)
+    for transfer in transfers:
+        for key in decisions.keys(transfer):
+            if key not in known:
+                known[key] = decisions.opened(ids.new(), key)
+    return known

@@ -1,0 +1,179 @@
+"""The contract's messages from and to the values of this service."""
+
+import datetime
+import functools
+import uuid
+from typing import Final
+
+from google.protobuf import json_format, struct_pb2, timestamp_pb2
+
+from kobklein import errors as kobklein_errors
+from kobklein.wallets.v1 import ledger_pb2, wallets_pb2
+from wallets_service import decisions, errors, models, transactions, verification
+
+_TYPE_PREFIX: Final = "TRANSFER_TYPE_"
+_STATUS_PREFIX: Final = "ACCOUNT_STATUS_"
+_TYPE_NAMES: Final = {
+    number: name.removeprefix(_TYPE_PREFIX) for name, number in ledger_pb2.TransferType.items() if number
+}
+_TYPES: Final = {name: number for number, name in _TYPE_NAMES.items()}
+_INT64_MAX: Final = 2**63 - 1
+
+
+def status_name(number: "ledger_pb2.AccountStatus.ValueType") -> str | None:
+    """Return a status as the tables name it; None when it is unspecified."""
+    return ledger_pb2.AccountStatus.Name(number).removeprefix(_STATUS_PREFIX) if number else None
+
+
+def transaction_filter(request: wallets_pb2.ListWalletTransactionsRequest) -> transactions.Filter:
+    """Return which transactions a request asks for; the unspecified type is no condition."""
+    return transactions.Filter(
+        types=[_TYPE_NAMES[number] for number in request.type if number],
+        created_from=_time(request.created_from, "created_from") if request.HasField("created_from") else None,
+        created_before=_time(request.created_before, "created_before") if request.HasField("created_before") else None,
+        payment_id=uuid.UUID(request.payment_id) if request.payment_id else None,
+    )
+
+
+def _time(message: timestamp_pb2.Timestamp, field: str) -> datetime.datetime:
+    try:
+        return message.ToDatetime(tzinfo=datetime.UTC)
+    except (ValueError, OverflowError) as error:
+        raise kobklein_errors.InvalidArgument.of(field, "is out of range") from error
+
+
+def transfer_of(message: ledger_pb2.Transfer) -> decisions.Transfer:
+    """Return the transfer that a request asks for."""
+    return decisions.Transfer(
+        uuid.UUID(message.id),
+        message.debit_account,
+        message.credit_account,
+        message.amount,
+        message.currency,
+        _TYPE_NAMES[message.type],
+        uuid.UUID(message.payment_id) if message.payment_id else None,
+        message.reference,
+        message.description,
+        json_format.MessageToDict(message.metadata) if message.HasField("metadata") else {},
+    )
+
+
+def result(outcome: decisions.Outcome) -> ledger_pb2.TransferResult:
+    """Return what became of one transfer."""
+    if isinstance(outcome, errors.Refusal):
+        error = ledger_pb2.TransferError(reason=outcome.reason, message=str(outcome))
+        return ledger_pb2.TransferResult(error=error)
+    return ledger_pb2.TransferResult(transfer=_transfer(outcome))
+
+
+def _transfer(posting: decisions.Posting) -> ledger_pb2.Transfer:
+    transfer = posting.transfer
+    message = ledger_pb2.Transfer(
+        id=str(transfer.id),
+        debit_account=transfer.debit_account,
+        credit_account=transfer.credit_account,
+        amount=transfer.amount,
+        currency=transfer.currency,
+        type=_TYPES[transfer.type],
+        payment_id=str(transfer.payment_id or ""),
+        reference=transfer.reference,
+        description=transfer.description,
+        debit_balance_after=posting.debit_balance_after,
+        credit_balance_after=posting.credit_balance_after,
+        created_time=_timestamp(posting.created_time),
+    )
+    if transfer.metadata:
+        message.metadata.update(dict(transfer.metadata))
+    return message
+
+
+def account(row: models.Account) -> ledger_pb2.Account:
+    """Return an account."""
+    return ledger_pb2.Account(
+        id=str(row.id),
+        address=row.address,
+        currency=row.currency,
+        balance=row.balance,
+        held_amount=row.held_amount,
+        overdraft_limit=row.overdraft_limit,
+        status=ledger_pb2.AccountStatus.Value(_STATUS_PREFIX + row.status),
+        version=row.version,
+        created_time=_timestamp(row.created_time),
+        updated_time=_timestamp(row.updated_time),
+    )
+
+
+def wallet(row: models.Account) -> wallets_pb2.Wallet:
+    """Return an account as its user sees it."""
+    return wallets_pb2.Wallet(
+        id=str(row.id),
+        user_id=row.user_id or "",
+        currency=row.currency,
+        balance=row.balance,
+        held_amount=row.held_amount,
+        available_amount=row.balance - row.held_amount,
+        status=ledger_pb2.AccountStatus.Value(_STATUS_PREFIX + row.status),
+        created_time=_timestamp(row.created_time),
+        updated_time=_timestamp(row.updated_time),
+    )
+
+
+def transaction(seen: models.Transaction) -> wallets_pb2.Transaction:
+    """Return a transaction."""
+    metadata = struct_pb2.Struct()
+    metadata.update(seen.metadata)
+    return wallets_pb2.Transaction(
+        id=str(seen.id),
+        wallet_id=str(seen.wallet_id),
+        type=_TYPES[seen.type],
+        direction=wallets_pb2.Direction.Value(f"DIRECTION_{seen.direction}"),
+        amount=seen.amount,
+        currency=seen.currency,
+        balance_after=seen.balance_after,
+        counterparty=seen.counterparty,
+        payment_id=str(seen.payment_id or ""),
+        reference=seen.reference,
+        description=seen.description,
+        metadata=metadata if seen.metadata else None,
+        created_time=_timestamp(seen.created_time),
+    )
+
+
+def report(found: verification.Report) -> ledger_pb2.LedgerReport:
+    """Return what a verification found."""
+    return ledger_pb2.LedgerReport(
+        balanced=not found.breaks,
+        account_count=found.account_count,
+        transfer_count=found.transfer_count,
+        totals=[
+            ledger_pb2.CurrencyTotal(
+                currency=total.currency, balance=_int64(total.balance), user_balance=_int64(total.user_balance)
+            )
+            for total in found.totals
+        ],
+        breaks=map(_break, found.breaks),
+        verified_time=_timestamp(found.verified_time),
+    )
+
+
+def _break(found: verification.Break) -> ledger_pb2.LedgerBreak:
+    return ledger_pb2.LedgerBreak(
+        check=found.check,
+        address=found.address or "",
+        currency=found.currency,
+        transfer_id=str(found.transfer_id or ""),
+        expected_amount=_int64(found.expected_amount),
+        actual_amount=_int64(found.actual_amount),
+    )
+
+
+def _int64(amount: int) -> int:
+    """Return the nearest amount that a message can carry: a tampered ledger may add up to more."""
+    return max(-_INT64_MAX - 1, min(amount, _INT64_MAX))
+
+
+@functools.lru_cache(maxsize=256)  # All transfers of a batch have the same time.
+def _timestamp(time: datetime.datetime) -> timestamp_pb2.Timestamp:
+    message = timestamp_pb2.Timestamp()
+    message.FromDatetime(time)
+    return message

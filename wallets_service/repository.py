@@ -1,0 +1,123 @@
+"""Everything the use cases read from and write to the tables, but the batches of transfers, which `postings` writes."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from kobklein.database import Session
+from wallets_service.models import Account, Transaction, Transfer
+
+
+async def insert_account(
+    session: Session, id_: uuid.UUID, *, address: str, currency: str, overdraft_limit: int | None
+) -> Account | None:
+    """Insert an empty account and return it; None when it is there already."""
+    statement = (
+        postgresql.insert(Account)
+        .values(id=id_, address=address, currency=currency, overdraft_limit=overdraft_limit)
+        .on_conflict_do_nothing(constraint="accounts_address_currency_key")
+        .returning(Account)
+    )
+    return (await session.scalars(statement)).one_or_none()
+
+
+async def get_account(session: Session, *, address: str, currency: str) -> Account | None:
+    """Return an account by its name."""
+    found = sa.select(Account).where(Account.address == address, Account.currency == currency)
+    return (await session.scalars(found)).one_or_none()
+
+
+async def list_accounts(
+    session: Session, *, prefix: str, currency: str, after: tuple[str, str] | None, limit: int
+) -> Sequence[Account]:
+    """Return accounts by address and currency."""
+    accounts = sa.select(Account).order_by(Account.address, Account.currency).limit(limit)
+    if prefix:
+        accounts = accounts.where(Account.address.startswith(prefix, autoescape=True))
+    if currency:
+        accounts = accounts.where(Account.currency == currency)
+    if after is not None:
+        accounts = accounts.where(sa.tuple_(Account.address, Account.currency) > sa.tuple_(*after))
+    return (await session.scalars(accounts)).all()
+
+
+async def get_wallet(session: Session, id_: uuid.UUID) -> Account | None:
+    """Return an account by its id, if it is a user's."""
+    found = sa.select(Account).where(Account.id == id_, Account.user_id.is_not(None))
+    return (await session.scalars(found)).one_or_none()
+
+
+async def list_wallets(
+    session: Session, conditions: Sequence[sa.ColumnElement[bool]], *, after: uuid.UUID | None, limit: int
+) -> Sequence[Account]:
+    """Return the users' accounts that meet every condition, by id."""
+    wallets = sa.select(Account).where(Account.user_id.is_not(None), *conditions).order_by(Account.id).limit(limit)
+    if after is not None:
+        wallets = wallets.where(Account.id > after)
+    return (await session.scalars(wallets)).all()
+
+
+async def list_transactions(
+    session: Session,
+    wallet_id: uuid.UUID,
+    conditions: Sequence[sa.ColumnElement[bool]],
+    *,
+    before: int | None,
+    limit: int,
+) -> list[Transaction]:
+    """Return the transfers of a wallet that meet every condition, newest first.
+
+    Each side is a walk down its own index, so a page costs the same wherever it lies in the history.
+    """
+    sides = [
+        _side(direction)
+        .where(own == wallet_id, *conditions, *([version < before] if before is not None else ()))
+        .order_by(version.desc())
+        .limit(limit)
+        for direction, own, version in (
+            ("DEBIT", Transfer.debit_account_id, Transfer.debit_version),
+            ("CREDIT", Transfer.credit_account_id, Transfer.credit_version),
+        )
+    ]
+    both = sa.union_all(*[sa.select(side.subquery()) for side in sides]).subquery()
+    rows = await session.execute(sa.select(both).order_by(both.c.version.desc()).limit(limit))
+    return [Transaction(**row) for row in rows.mappings()]
+
+
+async def get_transaction(session: Session, id_: uuid.UUID, *, user_id: str | None) -> Transaction | None:
+    """Return a transfer as seen from the wallet of `user_id`; when that is None, from the paying wallet if there is."""
+    for direction, own in (("DEBIT", Transfer.debit_account_id), ("CREDIT", Transfer.credit_account_id)):
+        wallet = sa.select(Account.id).where(
+            Account.user_id.is_not(None) if user_id is None else Account.user_id == user_id
+        )
+        found = await session.execute(_side(direction).where(Transfer.id == id_, own.in_(wallet)))
+        row = found.mappings().one_or_none()
+        if row is not None:
+            return Transaction(**row)
+    return None
+
+
+def _side(direction: str) -> sa.Select[Any]:
+    """Select transfers as seen from one of their accounts."""
+    own, other = ("debit", "credit") if direction == "DEBIT" else ("credit", "debit")
+    counterparty = sa.orm.aliased(Account)
+    columns = Transfer.__table__.c
+    return sa.select(
+        columns.id,
+        columns[f"{own}_account_id"].label("wallet_id"),
+        columns.type,
+        sa.literal(direction).label("direction"),
+        columns.amount,
+        columns.currency,
+        columns[f"{own}_balance_after"].label("balance_after"),
+        columns[f"{own}_version"].label("version"),
+        counterparty.address.label("counterparty"),
+        columns.payment_id,
+        columns.reference,
+        columns.description,
+        columns.metadata,
+        columns.created_time,
+    ).join(counterparty, counterparty.id == columns[f"{other}_account_id"])

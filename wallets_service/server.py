@@ -1,0 +1,69 @@
+"""How wallets_service is put together."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+import grpc
+import structlog
+
+from kobklein import database, idempotency, pages, server
+from kobklein.wallets.v1 import ledger_pb2_grpc, wallets_pb2_grpc
+from wallets_service import servicer
+from wallets_service.ledger import Ledger
+from wallets_service.settings import Settings
+
+_log = structlog.get_logger()
+_HOUSEKEEPING_SECONDS: Final = 600
+
+
+@contextlib.asynccontextmanager
+async def run(settings: Settings) -> AsyncIterator[int]:
+    """Serve until left, and yield the port. Calls that run then are answered before the ledger stops."""
+    engine = database.engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+    sessions = database.sessions(engine)
+    pager = pages.Pager(settings.page_token_key.get_secret_value())
+    ledger = Ledger(settings)
+
+    def add_servicers(grpc_server: grpc.aio.Server) -> None:
+        ledger_pb2_grpc.add_LedgerServiceServicer_to_server(servicer.LedgerServicer(ledger, engine, pager), grpc_server)
+        wallets_pb2_grpc.add_WalletsServiceServicer_to_server(servicer.WalletsServicer(sessions, pager), grpc_server)
+
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(engine.dispose)
+        await stack.enter_async_context(ledger.running())
+        await stack.enter_async_context(_housekeeping(sessions))
+        yield await stack.enter_async_context(
+            server.running(servicer.SERVICES, add_servicers, settings, probe=lambda: database.probe(engine))
+        )
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the schema up to date; any number of replicas may do so at once."""
+    application_url = settings.database_url.get_secret_value()
+    owner_url = settings.migration_database_url
+    database.migrate(
+        "wallets_service",
+        owner_url.get_secret_value() if owner_url else application_url,
+        application_url=application_url,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _housekeeping(sessions: database.Sessions) -> AsyncIterator[None]:
+    task = asyncio.create_task(_forget_keys(sessions))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _forget_keys(sessions: database.Sessions) -> None:
+    while True:
+        try:
+            while await database.transaction(sessions, idempotency.forget):
+                pass
+        except Exception as error:  # Old keys do no harm; the next round tries again.
+            _log.warning("old idempotency keys stay", error=repr(error))
+        await asyncio.sleep(_HOUSEKEEPING_SECONDS)

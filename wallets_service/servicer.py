@@ -1,0 +1,180 @@
+"""The RPCs of both services: parse, call the use case in its transaction, render."""
+
+import uuid
+from typing import Any, Final
+
+import grpc
+from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
+
+from kobklein import calls, database, errors, idempotency, pages
+from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc, wallets_pb2, wallets_pb2_grpc
+from wallets_service import accounts, messages, transactions, verification, wallets
+from wallets_service.ledger import Ledger
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+SERVICES: Final = ("kobklein.wallets.v1.LedgerService", "kobklein.wallets.v1.WalletsService")
+
+
+class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
+    """Moves money between accounts and proves that none was made or lost."""
+
+    def __init__(self, ledger: Ledger, engine: sqlalchemy_asyncio.AsyncEngine, pager: pages.Pager) -> None:
+        self._ledger = ledger
+        self._engine = engine
+        self._sessions = database.sessions(engine)
+        self._pager = pager
+
+    async def PostTransfers(  # noqa: N802  # named by the contract, as all methods here
+        self, request: ledger_pb2.PostTransfersRequest, _context: _Context
+    ) -> ledger_pb2.PostTransfersResponse:
+        """Post transfers."""
+        outcomes = await self._ledger.post([messages.transfer_of(transfer) for transfer in request.transfers])
+        return ledger_pb2.PostTransfersResponse(results=map(messages.result, outcomes))
+
+    async def CreateAccount(  # noqa: N802
+        self, request: ledger_pb2.CreateAccountRequest, _context: _Context
+    ) -> ledger_pb2.Account:
+        """Create an account."""
+        limit = request.overdraft_limit if request.HasField("overdraft_limit") else None
+        row = await database.transaction(
+            self._sessions,
+            lambda session: accounts.create(
+                session, address=request.address, currency=request.currency, overdraft_limit=limit
+            ),
+        )
+        return messages.account(row)
+
+    async def GetAccount(  # noqa: N802
+        self, request: ledger_pb2.GetAccountRequest, _context: _Context
+    ) -> ledger_pb2.Account:
+        """Get an account."""
+        row = await database.transaction(
+            self._sessions,
+            lambda session: accounts.get(session, address=request.address, currency=request.currency),
+        )
+        return messages.account(row)
+
+    async def ListAccounts(  # noqa: N802
+        self, request: ledger_pb2.ListAccountsRequest, _context: _Context
+    ) -> ledger_pb2.ListAccountsResponse:
+        """List accounts."""
+        position = self._pager.open(request)
+        after = (position[0], position[1]) if position else None
+        filter_ = accounts.Filter(request.address_prefix, request.currency)
+        limit = pages.size(request)
+        rows = await database.transaction(
+            self._sessions, lambda session: accounts.list_(session, filter_, after=after, limit=limit + 1)
+        )
+        page = rows[:limit]
+        more = len(rows) > limit
+        return ledger_pb2.ListAccountsResponse(
+            accounts=map(messages.account, page),
+            next_page_token=self._pager.seal(request, [page[-1].address, page[-1].currency]) if more else "",
+        )
+
+    async def VerifyLedger(  # noqa: N802
+        self, _request: ledger_pb2.VerifyLedgerRequest, _context: _Context
+    ) -> ledger_pb2.LedgerReport:
+        """Verify the ledger."""
+        return messages.report(await verification.verify(self._engine))
+
+
+class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
+    """Shows users their wallets and what moved in them."""
+
+    def __init__(self, sessions: database.Sessions, pager: pages.Pager) -> None:
+        self._sessions = sessions
+        self._pager = pager
+
+    async def CreateWallet(  # noqa: N802
+        self, request: wallets_pb2.CreateWalletRequest, _context: _Context
+    ) -> wallets_pb2.Wallet:
+        """Create a wallet."""
+        if not request.user_id:
+            raise errors.InvalidArgument.of("user_id", "is required")
+
+        async def effect(session: database.Session) -> wallets_pb2.Wallet:
+            return messages.wallet(await wallets.create(session, user_id=request.user_id, currency=request.currency))
+
+        return await idempotency.once(self._sessions, request, effect, wallets_pb2.Wallet)
+
+    async def ListWallets(  # noqa: N802
+        self, request: wallets_pb2.ListWalletsRequest, _context: _Context
+    ) -> wallets_pb2.ListWalletsResponse:
+        """List wallets."""
+        filter_ = wallets.Filter(
+            user_id=request.user_id or None,
+            currency=request.currency or None,
+            status=messages.status_name(request.status),
+            min_balance=request.min_balance if request.HasField("min_balance") else None,
+            max_balance=request.max_balance if request.HasField("max_balance") else None,
+        )
+        return await self._page(request, filter_)
+
+    async def ListUserWallets(  # noqa: N802
+        self, request: wallets_pb2.ListUserWalletsRequest, _context: _Context
+    ) -> wallets_pb2.ListWalletsResponse:
+        """List a user's wallets."""
+        return await self._page(request, wallets.Filter(user_id=request.user_id))
+
+    async def _page(
+        self,
+        request: wallets_pb2.ListWalletsRequest | wallets_pb2.ListUserWalletsRequest,
+        filter_: wallets.Filter,
+    ) -> wallets_pb2.ListWalletsResponse:
+        position = self._pager.open(request)
+        after = uuid.UUID(position[0]) if position else None
+        limit = pages.size(request)
+        rows = await database.transaction(
+            self._sessions, lambda session: wallets.list_(session, filter_, after=after, limit=limit + 1)
+        )
+        page = rows[:limit]
+        return wallets_pb2.ListWalletsResponse(
+            wallets=map(messages.wallet, page),
+            next_page_token=self._pager.seal(request, [str(page[-1].id)]) if len(rows) > limit else "",
+        )
+
+    async def GetWallet(  # noqa: N802
+        self, request: wallets_pb2.GetWalletRequest, _context: _Context
+    ) -> wallets_pb2.Wallet:
+        """Get a wallet."""
+        owner = calls.current().owner
+        row = await database.transaction(
+            self._sessions, lambda session: wallets.get(session, uuid.UUID(request.id), owner=owner)
+        )
+        return messages.wallet(row)
+
+    async def ListWalletTransactions(  # noqa: N802
+        self, request: wallets_pb2.ListWalletTransactionsRequest, _context: _Context
+    ) -> wallets_pb2.ListWalletTransactionsResponse:
+        """List a wallet's transactions."""
+        owner = calls.current().owner
+        position = self._pager.open(request)
+        before = int(position[0]) if position else None
+        limit = pages.size(request)
+        found = await database.transaction(
+            self._sessions,
+            lambda session: transactions.list_(
+                session,
+                uuid.UUID(request.id),
+                messages.transaction_filter(request),
+                owner=owner,
+                before=before,
+                limit=limit + 1,
+            ),
+        )
+        page = found[:limit]
+        return wallets_pb2.ListWalletTransactionsResponse(
+            transactions=map(messages.transaction, page),
+            next_page_token=self._pager.seal(request, [page[-1].version]) if len(found) > limit else "",
+        )
+
+    async def GetTransaction(  # noqa: N802
+        self, request: wallets_pb2.GetTransactionRequest, _context: _Context
+    ) -> wallets_pb2.Transaction:
+        """Get a transaction."""
+        owner = calls.current().owner
+        seen = await database.transaction(
+            self._sessions, lambda session: transactions.get(session, uuid.UUID(request.id), owner=owner)
+        )
+        return messages.transaction(seen)
