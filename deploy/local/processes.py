@@ -16,6 +16,10 @@ STOP_SECONDS: Final = 15
 _POLL_SECONDS: Final = 0.05
 
 
+Question = Callable[[], bool]
+"""Asks a process whether it can work; whatever it raises means no."""
+
+
 class StartError(RuntimeError):
     """A process ended or stayed silent instead of getting ready; the message holds the end of its log."""
 
@@ -28,8 +32,7 @@ class Process:
     arguments: list[str]
     environment: Mapping[str, str]
     log: Path
-    ready: Callable[[], bool]
-    """Asks the process whether it can work."""
+    ready: Question
     _child: subprocess.Popen[bytes] | None = None
 
     @property

@@ -1,0 +1,235 @@
+"""The whole system as processes on one machine: PostgreSQL, both services, the gateway, and the Stripe sandbox."""
+
+import contextlib
+import dataclasses
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import grpc
+import httpx
+import pydantic
+import pydantic_settings
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deploy.local import identity, postgres, processes
+
+PREFERRED_PORTS: Final = {"gateway": 8080, "payments": 50051, "wallets": 50052, "sandbox": 12111}
+"""Ports that `make run` takes while they are free, so that addresses stay the same from start to start."""
+SANDBOX_KEY: Final = "sk_test_sandbox"
+_PROBE_SECONDS: Final = 2
+
+
+class Environment(pydantic_settings.BaseSettings):
+    """What of the outside world the system is to use instead of its own parts."""
+
+    model_config = pydantic_settings.SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    stripe_secret_key: pydantic.SecretStr | None = None
+    stripe_webhook_secret: pydantic.SecretStr | None = None
+    stripe_return_url: str = "http://127.0.0.1:3000/payment/success"
+    payments_database_url: pydantic.SecretStr | None = None
+    wallets_database_url: pydantic.SecretStr | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _both_stripe_secrets(self) -> "Environment":
+        if (self.stripe_secret_key is None) != (self.stripe_webhook_secret is None):
+            raise ValueError("STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET go together")
+        return self
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stack:
+    """The running system."""
+
+    gateway_url: str
+    payments_target: str
+    wallets_target: str
+    sandbox_url: str | None
+    """None while the real Stripe is used."""
+    identity: identity.Identity
+    webhook_secret: str
+    payments_database_url: str
+    wallets_database_url: str
+    processes: dict[str, processes.Process]
+    """By name: sandbox, wallets, payments, gateway."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Databases:
+    payments: Mapping[str, str]
+    wallets: Mapping[str, str]
+
+
+@contextlib.contextmanager
+def running(
+    folder: Path,
+    *,
+    database: postgres.Server | None,
+    outside: Environment | None = None,
+    ports: Mapping[str, int] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Stack]:
+    """Run the system until left, with its keys, logs and sandbox state in `folder`; raises processes.StartError.
+
+    `database` may be missing when `outside` names both databases. `environment` overrides what the processes are told.
+    """
+    builder = _Builder(
+        folder=folder,
+        outside=outside or Environment(_env_file=None),
+        identity=identity.load(folder / "keys"),
+        ports={name: postgres.free_port() for name in PREFERRED_PORTS} | dict(ports or {}),
+        extra=environment or {},
+    )
+    stack = builder.build(database)
+    try:
+        for process in stack.processes.values():
+            process.start()
+        for process in stack.processes.values():
+            process.wait_until_ready()
+        yield stack
+    finally:
+        for process in reversed(stack.processes.values()):
+            process.stop()
+
+
+def preferred_ports() -> dict[str, int]:
+    """Return the ports of PREFERRED_PORTS, with a free one for each that is taken."""
+    return {name: port if _free(port) else postgres.free_port() for name, port in PREFERRED_PORTS.items()}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Builder:
+    folder: Path
+    outside: Environment
+    identity: identity.Identity
+    ports: Mapping[str, int]
+    extra: Mapping[str, str]
+
+    def build(self, database: postgres.Server | None) -> Stack:
+        databases = _Databases(self._database(database, "payments"), self._database(database, "wallets"))
+        made = [] if self._real_stripe else [self._sandbox()]
+        made += [self._wallets(databases.wallets), self._payments(databases.payments), self._gateway()]
+        return Stack(
+            gateway_url=f"http://127.0.0.1:{self.ports['gateway']}",
+            payments_target=self._target("payments"),
+            wallets_target=self._target("wallets"),
+            sandbox_url=None if self._real_stripe else self._sandbox_url,
+            identity=self.identity,
+            webhook_secret=self._webhook_secret,
+            payments_database_url=databases.payments["DATABASE_URL"],
+            wallets_database_url=databases.wallets["DATABASE_URL"],
+            processes={process.name: process for process in made},
+        )
+
+    @property
+    def _real_stripe(self) -> bool:
+        return self.outside.stripe_secret_key is not None
+
+    @property
+    def _sandbox_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['sandbox']}"
+
+    @property
+    def _webhook_secret(self) -> str:
+        given = self.outside.stripe_webhook_secret
+        return given.get_secret_value() if given else f"whsec_{self.identity.secret('webhook')}"
+
+    def _target(self, name: str) -> str:
+        return f"127.0.0.1:{self.ports[name]}"
+
+    def _database(self, server: postgres.Server | None, name: str) -> dict[str, str]:
+        given: pydantic.SecretStr | None = getattr(self.outside, f"{name}_database_url")
+        if given is not None:
+            return {"DATABASE_URL": given.get_secret_value()}
+        if server is None:
+            raise ValueError(f"there is no database for {name}")
+        owner, owner_password = f"{name}_owner", self.identity.secret(f"{name}-owner")
+        user, password = name, self.identity.secret(f"{name}-application")
+        server.create_role(owner, owner_password)
+        server.create_role(user, password)
+        server.create_database(name, owner=owner)
+        server.grant_connect(name, role=user)
+        return {
+            "DATABASE_URL": server.url(database=name, user=user, password=password),
+            "MIGRATION_DATABASE_URL": server.url(database=name, user=owner, password=owner_password),
+        }
+
+    def _sandbox(self) -> processes.Process:
+        arguments = ["-m", "deploy.sandbox", "--port", str(self.ports["sandbox"]), "--api-key", SANDBOX_KEY]
+        arguments += ["--webhook-url", f"http://127.0.0.1:{self.ports['gateway']}/payments/stripe/webhook"]
+        arguments += ["--webhook-secret", self._webhook_secret, "--data", str(self.folder / "sandbox.sqlite")]
+        url = self._sandbox_url
+        return self._process("sandbox", arguments, {}, lambda: httpx.get(url).is_success)
+
+    def _wallets(self, database: Mapping[str, str]) -> processes.Process:
+        return self._service("wallets", database)
+
+    def _payments(self, database: Mapping[str, str]) -> processes.Process:
+        key = self.outside.stripe_secret_key
+        stripe = {
+            "STRIPE__SECRET_KEY": key.get_secret_value() if key else SANDBOX_KEY,
+            "STRIPE__WEBHOOK_SECRETS": f'["{self._webhook_secret}"]',
+            "STRIPE__RETURN_URL": self.outside.stripe_return_url,
+        }
+        if not self._real_stripe:
+            stripe["STRIPE__API_BASE"] = self._sandbox_url
+        service = {
+            "WALLETS_TARGET": self._target("wallets"),
+            "SERVICE_KEY_FILE": str(self.identity.private_key_file),
+        }
+        return self._service("payments", {**database, **stripe, **service})
+
+    def _gateway(self) -> processes.Process:
+        environment = {
+            "PORT": str(self.ports["gateway"]),
+            "PAYMENTS_TARGET": self._target("payments"),
+            "WALLETS_TARGET": self._target("wallets"),
+            "AUTH__JWKS_FILE": str(self.identity.public_keys_file),
+        }
+        url = f"http://127.0.0.1:{self.ports['gateway']}/readyz"
+        return self._process(
+            "gateway", ["-m", "gateway"], _prefixed("GATEWAY_", environment), lambda: httpx.get(url).is_success
+        )
+
+    def _service(self, name: str, specific: Mapping[str, str]) -> processes.Process:
+        environment = {
+            "PORT": str(self.ports[name]),
+            "PAGE_TOKEN_KEY": self.identity.secret("page-tokens"),
+            "AUTH__JWKS_FILE": str(self.identity.public_keys_file),
+            **specific,
+        }
+        target = self._target(name)
+        return self._process(
+            name,
+            ["-m", f"{name}_service", "serve"],
+            _prefixed(f"{name.upper()}_", environment),
+            lambda: _serving(target),
+        )
+
+    def _process(
+        self, name: str, arguments: list[str], environment: Mapping[str, str], ready: processes.Question
+    ) -> processes.Process:
+        logs = self.folder / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        return processes.Process(name, arguments, {**environment, **self.extra}, logs / f"{name}.log", ready)
+
+
+def _prefixed(prefix: str, environment: Mapping[str, str]) -> dict[str, str]:
+    return {prefix + key: value for key, value in environment.items()}
+
+
+def _serving(target: str) -> bool:
+    with grpc.insecure_channel(target) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=_PROBE_SECONDS)
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
