@@ -54,7 +54,8 @@ def run() -> None:
 @contextlib.contextmanager
 def _clean_exit() -> Iterator[None]:
     """Turn SIGTERM and Ctrl-C into leaving every block in order, with one line instead of a traceback."""
-    signal.signal(signal.SIGTERM, _leave)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     try:
         yield
     except KeyboardInterrupt:
@@ -66,8 +67,8 @@ def _clean_exit() -> Iterator[None]:
 
 
 def _leave(*_: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # What follows is the way out; it is not to be interrupted.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # What follows is the way out, and it is not to be interrupted.
     raise KeyboardInterrupt
 
 

@@ -207,7 +207,7 @@ class Demo:
         query = {"type": "payment_intent.succeeded", "limit": "100"}
         headers = {"Authorization": f"Bearer {stack.SANDBOX_KEY}"}
         listed = self._http.get(f"{self._sandbox}/v1/events", params=query, headers=headers).json()["data"]
-        return next(event["id"] for event in listed if event["data"]["object"]["id"] == intent)
+        return next(str(event["id"]) for event in listed if event["data"]["object"]["id"] == intent)
 
     def _control(self, method: str, path: str, body: Json | None = None) -> Json:
         answer: Json = self._http.request(method, f"{self._sandbox}/_sandbox/{path}", json=body).json()
@@ -215,4 +215,5 @@ class Demo:
 
 
 def _replayed(answer: httpx.Response) -> str | None:
-    return answer.headers.get("Idempotency-Replayed")
+    value: str | None = answer.headers.get("Idempotency-Replayed")
+    return value

@@ -1,5 +1,6 @@
 """What a person who has just started the system wants to know: addresses, tokens, and a call to copy."""
 
+import json
 from pathlib import Path
 from typing import Final
 
@@ -41,10 +42,11 @@ def _addresses(running: stack.Stack) -> rich.table.Table:
 
 def _example(running: stack.Stack) -> str:
     card = "pm_card_visa" if running.sandbox_url else "<a PaymentMethod of your account>"
+    body = json.dumps({"amount": "100.00", "currency": "USD", "paymentMethodId": card})
     return (
         "  source .data/tokens.env\n"
         f"  curl {running.gateway_url}/payments/stripe/process \\\n"
-        '    -H "Authorization: Bearer $USER_TOKEN" -H "Idempotency-Key: $(uuidgen || echo my-key-1)" \\\n'
+        '    -H "Authorization: Bearer $USER_TOKEN" -H "Idempotency-Key: $(date +%s%N)" \\\n'
         "    -H 'Content-Type: application/json' \\\n"
-        f'''    -d '{{"amount": 100.00, "currency": "USD", "paymentMethodId": "{card}"}}\''''
+        f"    -d '{body}'"
     )
