@@ -1,0 +1,294 @@
+"""Every call to a service passes one interceptor, and nothing reaches a servicer that the contract does not allow."""
+
+import asyncio
+import contextlib
+import datetime
+import ipaddress
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from deploy.local import identity
+from kobklein import calls, client, errors, server
+from kobklein.payments.v1 import payments_pb2 as pb
+from kobklein.payments.v1 import payments_pb2_grpc as pb_grpc
+from kobklein.settings import RateSettings, ServiceSettings, TlsSettings
+
+SERVICE = "kobklein.payments.v1.PaymentsService"
+ID = "0198c5b0-7d2a-7c3e-9f61-2b8f4d1c9a10"
+
+
+class Broken(errors.Error):
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "payment {id} is broken"
+
+
+class Servicer(pb_grpc.PaymentsServiceServicer):
+    """Answers with what the interceptor made of the call."""
+
+    async def CreatePayment(self, request: pb.CreatePaymentRequest, context: Any) -> pb.Payment:
+        call = calls.current()
+        call.replayed = request.reference == "again"
+        return pb.Payment(user_id=request.user_id, currency=request.currency, description=call.request_id)
+
+    async def GetPayment(self, request: pb.GetPaymentRequest, context: Any) -> pb.Payment:
+        if request.id.endswith("1"):
+            raise Broken(id=request.id)
+        if request.id.endswith("2"):
+            raise RuntimeError("the password is hunter2")
+        if request.id.endswith("3"):
+            await asyncio.Event().wait()
+        return pb.Payment(id=request.id, user_id=calls.current().owner or "everybody")
+
+    async def GetPaymentAnalytics(self, request: pb.GetPaymentAnalyticsRequest, context: Any) -> pb.PaymentAnalytics:
+        return pb.PaymentAnalytics(time_zone=request.time_zone)
+
+    async def WatchPayment(self, request: pb.WatchPaymentRequest, context: Any) -> AsyncIterator[pb.Payment]:
+        yield pb.Payment(user_id=calls.current().subject)
+        raise Broken(id=request.id)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> identity.Identity:
+    return identity.load(tmp_path_factory.mktemp("identity"))
+
+
+def settings(local: identity.Identity, **changes: Any) -> ServiceSettings:
+    values = {"auth": local.settings, "database_url": "postgresql://nowhere", "page_token_key": "ab" * 32}
+    return ServiceSettings.model_validate({**values, "longest_call_seconds": 0.3, **changes})
+
+
+@contextlib.asynccontextmanager
+async def serving(configured: ServiceSettings, *, healthy: bool = True) -> AsyncIterator[int]:
+    async def probe() -> None:
+        if not healthy:
+            raise ConnectionError
+
+    def add(grpc_server: grpc.aio.Server) -> None:
+        pb_grpc.add_PaymentsServiceServicer_to_server(Servicer(), grpc_server)
+
+    async with server.running([SERVICE], add, configured, probe=probe) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+async def payments(local: identity.Identity) -> AsyncIterator[Any]:
+    configured = settings(local, rates=RateSettings(report="2/hour"))
+    async with serving(configured) as port, client.channel(f"127.0.0.1:{port}", None) as channel:
+        yield pb_grpc.PaymentsServiceStub(channel)
+
+
+def bearer(local: identity.Identity, subject: str, *roles: str, key: str = "k") -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {local.token(subject, *roles)}"), ("idempotency-key", key))
+
+
+async def refused(call: Any) -> errors.Status:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    return errors.from_rpc_error(raised.value)
+
+
+def good(**changes: Any) -> pb.CreatePaymentRequest:
+    return pb.CreatePaymentRequest(**{"amount": 1, "method": pb.PAYMENT_METHOD_STRIPE, **changes})
+
+
+async def test_a_good_call_arrives_with_its_subject_defaults_and_id(payments: Any, local: identity.Identity) -> None:
+    metadata = (*bearer(local, "user-1", "user"), ("x-request-id", "request-7"))
+    answer = await payments.CreatePayment(good(), metadata=metadata)
+    assert answer == pb.Payment(user_id="user-1", currency="HTG", description="request-7")
+
+
+async def test_without_a_token_nobody_is_served(payments: Any) -> None:
+    for metadata in ((), (("authorization", "Basic dTpw"),), (("authorization", "Bearer x.y.z"),)):
+        status = await refused(payments.CreatePayment(good(), metadata=metadata))
+        assert (status.code, status.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
+
+
+async def test_a_role_outside_of_the_contract_is_refused(payments: Any, local: identity.Identity) -> None:
+    status = await refused(payments.CreatePayment(good(), metadata=bearer(local, "s", "support")))
+    assert status.code == grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_another_subject_is_refused(payments: Any, local: identity.Identity) -> None:
+    status = await refused(payments.CreatePayment(good(user_id="user-2"), metadata=bearer(local, "user-1", "user")))
+    assert status.code == grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_bad_request_names_its_fields(payments: Any, local: identity.Identity) -> None:
+    status = await refused(payments.CreatePayment(good(amount=0), metadata=bearer(local, "user-1", "user")))
+    assert status.violations == (errors.Violation("amount", "is required"),)
+
+
+async def test_a_missing_key_is_refused_where_one_is_needed(payments: Any, local: identity.Identity) -> None:
+    status = await refused(payments.CreatePayment(good(), metadata=bearer(local, "user-1", "user", key="")))
+    assert status.reason == "IDEMPOTENCY_KEY_MISSING"
+
+
+async def test_a_key_that_is_too_long_is_refused(payments: Any, local: identity.Identity) -> None:
+    status = await refused(payments.CreatePayment(good(), metadata=bearer(local, "user-1", "user", key="k" * 256)))
+    assert status.violations[0].field == "idempotency_key"
+
+
+async def test_a_replayed_answer_says_so(payments: Any, local: identity.Identity) -> None:
+    call = payments.CreatePayment(good(reference="again"), metadata=bearer(local, "user-1", "user"))
+    await call
+    assert ("idempotency-replayed", "true") in tuple(await call.trailing_metadata())
+
+
+async def test_an_owner_is_restricted_and_support_is_not(payments: Any, local: identity.Identity) -> None:
+    request = pb.GetPaymentRequest(id=ID)
+    assert (await payments.GetPayment(request, metadata=bearer(local, "user-1", "user"))).user_id == "user-1"
+    assert (await payments.GetPayment(request, metadata=bearer(local, "s", "support"))).user_id == "everybody"
+
+
+async def test_an_error_of_ours_arrives_whole(payments: Any, local: identity.Identity) -> None:
+    broken = ID[:-1] + "1"
+    status = await refused(payments.GetPayment(pb.GetPaymentRequest(id=broken), metadata=bearer(local, "a", "admin")))
+    assert (status.code, status.reason, status.metadata) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "BROKEN",
+        {"id": broken},
+    )
+
+
+async def test_an_unforeseen_error_tells_nothing(payments: Any, local: identity.Identity) -> None:
+    request = pb.GetPaymentRequest(id=ID[:-1] + "2")
+    status = await refused(payments.GetPayment(request, metadata=bearer(local, "a", "admin")))
+    assert (status.code, status.message) == (grpc.StatusCode.INTERNAL, "internal error")
+
+
+async def test_a_call_without_a_deadline_gets_one(payments: Any, local: identity.Identity) -> None:
+    request = pb.GetPaymentRequest(id=ID[:-1] + "3")
+    status = await refused(payments.GetPayment(request, metadata=bearer(local, "a", "admin")))
+    assert status.code == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_stream_sends_what_it_has_and_then_its_error(payments: Any, local: identity.Identity) -> None:
+    stream = payments.WatchPayment(pb.WatchPaymentRequest(id=ID), metadata=bearer(local, "user-1", "user"))
+    assert (await stream.read()).user_id == "user-1"
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await stream.read()
+    assert errors.from_rpc_error(raised.value).reason == "BROKEN"
+
+
+async def test_a_budget_is_kept_on_direct_calls_too(payments: Any, local: identity.Identity) -> None:
+    request = pb.GetPaymentAnalyticsRequest()
+    for _ in range(2):
+        await payments.GetPaymentAnalytics(request, metadata=bearer(local, "f", "finance"))
+    status = await refused(payments.GetPaymentAnalytics(request, metadata=bearer(local, "f", "finance")))
+    assert status.reason == "RATE_LIMITED"
+    assert status.retry_after_seconds is not None
+
+
+@pytest.mark.parametrize(("healthy", "status"), [(True, "SERVING"), (False, "NOT_SERVING")])
+async def test_health_says_whether_the_service_can_work(local: identity.Identity, healthy: bool, status: str) -> None:
+    async with serving(settings(local), healthy=healthy) as port, client.channel(f"127.0.0.1:{port}", None) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
+        async for answer in watch:
+            if answer.status != health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+                assert health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status) == status
+                break
+        watch.cancel()
+
+
+async def listed(port: int) -> set[str]:
+    async with client.channel(f"127.0.0.1:{port}", None) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        requests = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+        async for answer in stub.ServerReflectionInfo(requests):
+            return {service.name for service in answer.list_services_response.service}
+    return set()
+
+
+async def test_reflection_lists_the_service(local: identity.Identity) -> None:
+    async with serving(settings(local)) as port:
+        assert SERVICE in await listed(port)
+
+
+async def test_reflection_can_be_switched_off(local: identity.Identity) -> None:
+    async with serving(settings(local, reflection=False)) as port:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await listed(port)
+    assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def certified(folder: Path, name: str, authority: tuple[x509.Certificate, ec.EllipticCurvePrivateKey]) -> TlsSettings:
+    issuer, issuer_key = authority
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(issuer_key, hashes.SHA256())
+    )
+    files = TlsSettings(
+        certificate_file=folder / f"{name}.pem", key_file=folder / f"{name}.key", authority_file=folder / f"{name}.ca"
+    )
+    files.certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files.key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    files.authority_file.write_bytes(issuer.public_bytes(serialization.Encoding.PEM))
+    return files
+
+
+def authority(name: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate, key
+
+
+async def test_mutual_tls_lets_only_our_own_certificates_in(local: identity.Identity, tmp_path: Path) -> None:
+    ours, theirs = authority("ours"), authority("theirs")
+    configured = settings(local, tls=certified(tmp_path, "server", ours))
+    friend = certified(tmp_path, "friend", ours)
+    stranger = certified(tmp_path, "stranger", theirs).model_copy(update={"authority_file": friend.authority_file})
+    async with serving(configured) as port:
+        assert await answered(port, friend, local)
+        assert not await answered(port, stranger, local)
+        assert not await answered(port, None, local)
+
+
+async def answered(port: int, tls: TlsSettings | None, local: identity.Identity) -> bool:
+    async with client.channel(f"127.0.0.1:{port}", tls) as channel:
+        stub = pb_grpc.PaymentsServiceStub(channel)
+        try:
+            await stub.GetPayment(pb.GetPaymentRequest(id=ID), metadata=bearer(local, "a", "admin"), timeout=5)
+        except grpc.aio.AioRpcError as error:
+            assert error.code() == grpc.StatusCode.UNAVAILABLE  # noqa: PT017  # nothing else may be in the way
+            return False
+        return True
+
+
+@pytest.mark.parametrize("missing", ["tls", "reflection"])
+def test_production_is_strict(local: identity.Identity, tmp_path: Path, missing: str) -> None:
+    complete = {"environment": "production", "tls": certified(tmp_path, "x", authority("ours")), "reflection": False}
+    assert settings(local, **complete).production
+    with pytest.raises(ValueError, match=missing):
+        settings(local, **{key: value for key, value in complete.items() if key != missing})
