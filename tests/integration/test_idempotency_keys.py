@@ -1,0 +1,160 @@
+"""A key finds the first answer to its call, whoever asks again and whenever the first caller died."""
+
+import asyncio
+import contextlib
+import datetime
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from deploy.local import postgres as embedded
+from kobklein import auth, calls, database, errors, idempotency
+from kobklein.payments.v1 import payments_pb2 as pb
+
+REQUEST = pb.CreatePaymentRequest(amount=100)
+LEASE = datetime.timedelta(seconds=60)
+
+
+@pytest.fixture
+async def sessions(postgres: embedded.Server) -> AsyncIterator[database.Sessions]:
+    name = f"keys_{uuid.uuid4().hex}"
+    postgres.create_database(name, owner=embedded.SUPERUSER)
+    engine = database.engine(postgres.url(database=name), pool_size=20)
+    async with engine.begin() as connection:
+        await connection.run_sync(idempotency.metadata.create_all)
+    yield database.sessions(engine)
+    await engine.dispose()
+    postgres.drop_database(name)
+
+
+@contextlib.contextmanager
+def calling(subject: str = "user-1", key: str = "key-1") -> Iterator[calls.Call]:
+    call = calls.Call(auth.Caller(subject, frozenset()), unrestricted=False, request_id="r", idempotency_key=key)
+    token = calls.enter(call)
+    try:
+        yield call
+    finally:
+        calls.leave(token)
+
+
+class Effect:
+    """Counts how often it happened."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def __call__(self, session: database.Session) -> pb.Payment:
+        self.count += 1
+        return pb.Payment(description=f"effect {self.count}")
+
+
+async def once(sessions: database.Sessions, effect: Effect, request: pb.CreatePaymentRequest = REQUEST) -> pb.Payment:
+    return await idempotency.once(sessions, request, effect, pb.Payment)
+
+
+async def test_a_repeated_call_gets_the_first_answer_and_is_marked(sessions: database.Sessions) -> None:
+    effect = Effect()
+    with calling() as first:
+        answer = await once(sessions, effect)
+    with calling() as second:
+        assert await once(sessions, effect) == answer
+    assert (first.replayed, second.replayed, effect.count) == (False, True, 1)
+
+
+async def test_fifty_calls_at_once_have_one_effect(sessions: database.Sessions) -> None:
+    effect = Effect()
+
+    async def one() -> pb.Payment:
+        with calling():
+            return await once(sessions, effect)
+
+    answers = await asyncio.gather(*(one() for _ in range(50)))
+    assert effect.count == 1
+    assert {answer.SerializeToString() for answer in answers} == {answers[0].SerializeToString()}
+
+
+async def test_another_request_under_the_same_key_is_refused(sessions: database.Sessions) -> None:
+    effect = Effect()
+    with calling():
+        await once(sessions, effect)
+        with pytest.raises(errors.IdempotencyKeyReused):
+            await once(sessions, effect, pb.CreatePaymentRequest(amount=101))
+    assert effect.count == 1
+
+
+async def test_callers_do_not_share_keys(sessions: database.Sessions) -> None:
+    effect = Effect()
+    for subject in ("user-1", "user-2"):
+        with calling(subject):
+            await once(sessions, effect)
+    assert effect.count == 2
+
+
+async def test_without_a_key_every_call_has_its_effect(sessions: database.Sessions) -> None:
+    effect = Effect()
+    with calling(key=""):
+        await once(sessions, effect)
+        await once(sessions, effect)
+    assert effect.count == 2
+
+
+async def test_a_call_that_failed_leaves_its_key_free(sessions: database.Sessions) -> None:
+    async def failing(_session: database.Session) -> pb.Payment:
+        raise errors.PermissionDenied
+
+    effect = Effect()
+    with calling():
+        with pytest.raises(errors.PermissionDenied):
+            await idempotency.once(sessions, REQUEST, failing, pb.Payment)
+        await once(sessions, effect)
+    assert effect.count == 1
+
+
+async def claimed(sessions: database.Sessions, lease: datetime.timedelta, resource: uuid.UUID) -> idempotency.Claim:
+    with calling():
+        async with sessions.begin() as session:
+            return await idempotency.claim(session, REQUEST, resource_id=resource, lease=lease)
+
+
+async def test_a_call_is_refused_while_the_first_one_runs(sessions: database.Sessions) -> None:
+    assert (await claimed(sessions, LEASE, uuid.uuid4())).first
+    with pytest.raises(errors.IdempotencyKeyInUse):
+        await claimed(sessions, LEASE, uuid.uuid4())
+
+
+async def test_a_call_takes_over_after_the_first_one_died(sessions: database.Sessions) -> None:
+    resource = uuid.uuid4()
+    await claimed(sessions, -LEASE, resource)
+    assert await claimed(sessions, LEASE, uuid.uuid4()) == idempotency.Claim(first=False, resource_id=resource)
+
+
+async def test_only_one_of_many_takes_over(sessions: database.Sessions) -> None:
+    await claimed(sessions, -LEASE, uuid.uuid4())
+    claims = await asyncio.gather(*(claimed(sessions, LEASE, uuid.uuid4()) for _ in range(20)), return_exceptions=True)
+    assert sum(isinstance(claim, idempotency.Claim) for claim in claims) == 1
+    assert sum(isinstance(claim, errors.IdempotencyKeyInUse) for claim in claims) == 19
+
+
+async def test_a_stored_answer_ends_the_lease(sessions: database.Sessions) -> None:
+    await claimed(sessions, LEASE, uuid.uuid4())
+    with calling():
+        async with sessions.begin() as session:
+            await idempotency.store(session, pb.Payment(description="done"))
+    claim = await claimed(sessions, LEASE, uuid.uuid4())
+    assert claim.answer == pb.Payment(description="done").SerializeToString()
+
+
+async def test_old_keys_are_forgotten_and_younger_ones_are_not(sessions: database.Sessions) -> None:
+    effect = Effect()
+    for key in ("old", "young"):
+        with calling(key=key):
+            await once(sessions, effect)
+    async with sessions.begin() as session:
+        old = sa.update(idempotency.keys).where(idempotency.keys.c.key == "old")
+        await session.execute(old.values(created_time=sa.func.now() - idempotency.KEPT - LEASE))
+        assert await idempotency.forget(session) == 1
+    with calling(key="young") as call:
+        await once(sessions, effect)
+    assert call.replayed
