@@ -16,9 +16,9 @@ from tests import databases
 from wallets_service import server
 from wallets_service.settings import Settings
 
-_SECRET: Final = "a secret that only the tests know of"
-_KEY: Final = jwt.PyJWK({"kty": "oct", "k": jwt.utils.base64url_encode(_SECRET.encode()).decode(), "alg": "HS256"})
-_AUTH: Final = AuthSettings(hs256_secret=_SECRET)  # type: ignore[arg-type]  # pydantic makes the secret
+SECRET: Final = "a secret that only the tests know of"
+_KEY: Final = jwt.PyJWK({"kty": "oct", "k": jwt.utils.base64url_encode(SECRET.encode()).decode(), "alg": "HS256"})
+_AUTH: Final = AuthSettings(hs256_secret=SECRET)  # type: ignore[arg-type]  # pydantic makes the secret
 _PLENTY: Final = "1000000/second"
 
 
