@@ -1,0 +1,88 @@
+"""The application: everything of the gateway wired together."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import grpc
+from fastapi import FastAPI, Request, Response
+from fastapi.telemetry import TelemetryConfig
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from gateway import (
+    backends,
+    bindings,
+    callers,
+    endpoints,
+    exchanges,
+    middleware,
+    operations,
+    problems,
+    routes,
+    streams,
+    webhooks,
+)
+from gateway.settings import Settings
+from kobklein import auth, errors, ratelimits
+
+_NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
+_CORS_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_CORS_REQUEST_HEADERS: Final = (
+    "authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "grpc-timeout", "x-request-id",
+)  # fmt: skip
+_CORS_RESPONSE_HEADERS: Final = ("etag", "idempotency-replayed", "retry-after", "x-request-id")
+
+
+def create(settings: Settings, services: Sequence[backends.Backend]) -> ASGIApp:
+    """Return the application in front of the given services."""
+    gate = callers.Gate(auth.Verifier(settings.auth), ratelimits.RateLimiter(settings.rates))
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, telemetry=_NO_TELEMETRY)
+    app.router.redirect_slashes = False
+    app.router.routes.append(routes.ContractRoutes(_endpoints(settings, services, gate)))
+    app.router.routes.extend(_webhooks(settings, services, gate))
+    app.include_router(operations.router(services, shows_metrics=settings.shows_metrics))
+    for kind in (errors.Error, grpc.aio.AioRpcError, problems.Refused, HTTPException, Exception):
+        app.add_exception_handler(kind, _refusal)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=_CORS_METHODS,
+            allow_headers=_CORS_REQUEST_HEADERS,
+            expose_headers=_CORS_RESPONSE_HEADERS,
+        )
+    return middleware.Edge(app, settings)
+
+
+def _endpoints(
+    settings: Settings, services: Sequence[backends.Backend], gate: callers.Gate
+) -> Iterator[endpoints.Endpoint]:
+    for backend in services:
+        for binding in bindings.of(backend.methods.values()):
+            streaming = binding.method.descriptor.server_streaming
+            kind = streams.StreamEndpoint if streaming else endpoints.UnaryEndpoint
+            yield kind(binding, backend.channel, gate, settings)
+
+
+def _webhooks(
+    settings: Settings, services: Sequence[backends.Backend], gate: callers.Gate
+) -> Iterator[webhooks.WebhookRoute]:
+    for backend in services:
+        method = backend.methods.get(webhooks.METHOD)
+        if method is not None:
+            for provider in webhooks.SIGNATURE_HEADERS:
+                yield webhooks.WebhookRoute(provider, backend.channel, method, gate, settings)
+
+
+async def _refusal(request: Request, error: Exception) -> Response:
+    """Return the problem document of whatever was raised; the one place where errors become answers."""
+    exchange = exchanges.of(request.scope)
+    problem = problems.of(error, exchange.client_path)
+    response = Response(
+        problem.body(instance=exchange.path, request_id=exchange.request_id),
+        status_code=problem.status,
+        media_type=problems.CONTENT_TYPE.decode(),
+    )
+    response.raw_headers.extend(problem.headers)
+    return response

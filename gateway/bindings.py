@@ -1,0 +1,93 @@
+"""Which HTTP route reaches which RPC, as `google.api.http` says in the contract."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from google.api import annotations_pb2, http_pb2
+from google.protobuf import descriptor
+
+from gateway import parameters, templates
+from kobklein import contract
+
+WHOLE: Final = "*"
+"""A body that is the whole request."""
+ANY_METHOD: Final = "*"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Binding:
+    """One HTTP route of one RPC."""
+
+    http_method: str
+    path: str
+    """The template as the contract writes it."""
+    template: templates.Template
+    method: contract.Method
+    body: str
+    """The request field that the body fills, WHOLE for the request itself, or nothing for no body."""
+    response_body: str
+    """The response field that is shown, or nothing for the response itself."""
+
+    @property
+    def request_type(self) -> descriptor.Descriptor:
+        """The RPC's request."""
+        return self.method.descriptor.input_type
+
+    @property
+    def response_type(self) -> descriptor.Descriptor:
+        """The RPC's response."""
+        return self.method.descriptor.output_type
+
+    @property
+    def body_field(self) -> descriptor.FieldDescriptor | None:
+        """The field that the body fills, if it is one."""
+        return self.request_type.fields_by_name[self.body] if self.body not in ("", WHOLE) else None
+
+    @property
+    def response_field(self) -> descriptor.FieldDescriptor | None:
+        """The field that is shown, if it is one."""
+        return self.response_type.fields_by_name[self.response_body] if self.response_body else None
+
+
+def of(methods: Iterable[contract.Method]) -> list[Binding]:
+    """Return every route of the methods; those without an HTTP annotation have none.
+
+    Raises ValueError for an annotation that does not fit its messages.
+    """
+    return [binding for method in methods for binding in _of_method(method)]
+
+
+def _of_method(method: contract.Method) -> Iterator[Binding]:
+    options = method.descriptor.GetOptions()
+    if not options.HasExtension(annotations_pb2.http):
+        return
+    rule = options.Extensions[annotations_pb2.http]
+    for one in (rule, *rule.additional_bindings):
+        try:
+            yield _checked(_binding(method, one))
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{method.descriptor.full_name}: its HTTP annotation does not fit: {error}") from error
+
+
+def _binding(method: contract.Method, rule: http_pb2.HttpRule) -> Binding:
+    kind = rule.WhichOneof("pattern")
+    if kind is None:
+        raise ValueError("it has no path")
+    verb, path = (rule.custom.kind, rule.custom.path) if kind == "custom" else (kind.upper(), getattr(rule, kind))
+    return Binding(verb, path, templates.parse(path), method, rule.body, rule.response_body)
+
+
+def _checked(binding: Binding) -> Binding:
+    """Return the binding after a look at each name in it."""
+    for variable in binding.template.variables:
+        if parameters.resolve(binding.request_type, variable.field).repeated:
+            raise ValueError(f"the path cannot fill the repeated field {variable.field}")
+    body_field, response_field = binding.body_field, binding.response_field
+    if body_field is not None and binding.http_method in ("GET", "HEAD"):
+        raise ValueError(f"{binding.http_method} has no body")
+    if response_field is not None and binding.method.descriptor.server_streaming:
+        raise ValueError("a stream shows whole messages")
+    if binding.method.descriptor.client_streaming:
+        raise ValueError("a client cannot stream over REST")
+    return binding

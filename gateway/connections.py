@@ -1,0 +1,149 @@
+"""Connections: uvicorn's HTTP protocol, with the limits that it lacks.
+
+uvicorn waits for a request as long as its bytes keep trickling, takes heads of any size, and keeps a client that never
+reads its answer. ASGI middleware cannot help, since it runs only once a head is complete; so the limits stand here.
+"""
+
+import asyncio
+import http
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gateway import problems
+from gateway.settings import Settings
+from kobklein import ids
+
+
+def protocol(settings: Settings) -> type[HttpToolsProtocol]:
+    """Return the protocol class for uvicorn's `http` option."""
+    return type("LimitedConnection", (Connection,), {"limits": settings})
+
+
+class Connection(HttpToolsProtocol):
+    """One connection of one client.
+
+    - From the first byte of a request (or the opening of the connection) to the last one, `receive_seconds` may pass,
+      however steadily the bytes come; then 408.
+    - A head may have `longest_head_bytes`; then 431. Trailers are dropped: they would pose as headers.
+    - An answer may wait `send_stall_seconds` for the client to read on; then the connection is cut.
+    - More than `most_connections` at a time are turned away with 503.
+    """
+
+    limits: ClassVar[Settings]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._in_head = True
+        self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Start the clock, or turn the client away."""
+        super().connection_made(transport)
+        self._arm()
+        if len(self.connections) > self.limits.most_connections:
+            self._refuse(503, "too many connections")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop every clock."""
+        self._disarm()
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what comes while a head is incomplete, and start the clock for a new request."""
+        if self._refused:
+            return
+        if self._deadline is None:
+            self._arm()
+        super().data_received(data)
+        if self._in_head and not self._refused:
+            self._head_bytes += len(data)
+            self._check_head()
+
+    def on_message_begin(self) -> None:
+        """Expect a head."""
+        super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, but no trailer."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Hand the request over, unless its head is too long."""
+        self._in_head = False
+        self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        self._check_head()
+        if not self._refused:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Pass a part of the body on."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Stop the clock: from here on, the deadline of the call counts."""
+        self._disarm()
+        if self._refused:
+            return
+        super().on_message_complete()
+        if self.cycle.response_complete and self.timeout_keep_alive_task is None:
+            # The answer went out before the body was complete; nobody else would ever close the idle connection.
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def pause_writing(self) -> None:
+        """Start the clock of a client that does not read."""
+        super().pause_writing()
+        self._stall = self.loop.call_later(self.limits.send_stall_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop it again."""
+        super().resume_writing()
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP with a problem document as well."""
+        self._refuse(400, msg)
+
+    def _arm(self) -> None:
+        self._deadline = self.loop.call_later(self.limits.receive_seconds, self._expire)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _expire(self) -> None:
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.abort()
+        else:
+            self._refuse(408, f"the request did not arrive within {self.limits.receive_seconds:g} seconds")
+
+    def _check_head(self) -> None:
+        if self._head_bytes > self.limits.longest_head_bytes:
+            self._refuse(431, f"the head is longer than {self.limits.longest_head_bytes} bytes")
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answer below the application, which knows nothing of this request, and close."""
+        self._refused = True
+        if self.transport.is_closing():
+            return
+        phrase = http.HTTPStatus(status).phrase
+        body = problems.Refused(status, detail).problem.body(instance="/", request_id=str(ids.new()))
+        head = (
+            f"HTTP/1.1 {status} {phrase}\r\ncontent-type: {problems.CONTENT_TYPE.decode()}\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\ncache-control: no-store\r\n"
+            "x-content-type-options: nosniff\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()

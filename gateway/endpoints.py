@@ -1,0 +1,115 @@
+"""What happens between a matched route and its answer, the same for every RPC of the contract."""
+
+import abc
+from typing import Any
+
+import grpc
+from google.protobuf import message, message_factory
+
+from gateway import bindings, bodies, callers, exchanges, metadata, requests, writer
+from gateway.settings import Settings
+from kobklein.options.v1 import options_pb2
+
+_JSON_HEADER = (b"content-type", b"application/json")
+
+
+class Endpoint(abc.ABC):
+    """Serves one route: admits the caller, reads the request, and leaves call and answer to its subclass."""
+
+    def __init__(
+        self, binding: bindings.Binding, channel: grpc.aio.Channel, gate: callers.Gate, settings: Settings
+    ) -> None:
+        self.binding = binding
+        self._gate = gate
+        self._settings = settings
+        self._read = requests.RequestReader(binding)
+        self._call = self._callable(channel)
+
+    async def __call__(self, exchange: exchanges.Exchange, segments: list[str]) -> None:
+        """Serve one request; what refuses it is raised, for the application to turn into a problem document."""
+        exchange.client_path = self._read.client_path
+        await self._gate.admit(self.binding.method, exchange)
+        carried = metadata.of(exchange, self.binding.method)
+        body = await self._body(exchange)
+        request = self._read(segments, exchange.scope["query_string"], body, exchange.headers)
+        await self._respond(exchange, request, carried)
+
+    async def _body(self, exchange: exchanges.Exchange) -> bytes:
+        headers = exchange.headers
+        if headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers:
+            return b""
+        if self.binding.body:
+            bodies.check_json(headers)
+        return await bodies.read(exchange.receive, headers, longest=self._settings.longest_body_bytes)
+
+    @abc.abstractmethod
+    def _callable(self, channel: grpc.aio.Channel) -> Any:
+        """Return the RPC as a callable of the channel."""
+
+    @abc.abstractmethod
+    async def _respond(
+        self, exchange: exchanges.Exchange, request: message.Message, carried: metadata.Metadata
+    ) -> None:
+        """Call the service and answer."""
+
+
+class UnaryEndpoint(Endpoint):
+    """Serves a route whose RPC answers once."""
+
+    def __init__(
+        self, binding: bindings.Binding, channel: grpc.aio.Channel, gate: callers.Gate, settings: Settings
+    ) -> None:
+        super().__init__(binding, channel, gate, settings)
+        field = binding.response_field
+        self._show = writer.field_shown(field) if field is not None else writer.shown(binding.response_type)
+        self._tagged = requests.has_text_field(binding.response_type, requests.ETAG)
+        self._status = _success_status(binding)
+        self._seconds = _default_seconds(binding, settings)
+
+    def _callable(self, channel: grpc.aio.Channel) -> Any:
+        return channel.unary_unary(
+            self.binding.method.path,
+            request_serializer=self._read.make.SerializeToString,
+            response_deserializer=message_factory.GetMessageClass(self.binding.response_type).FromString,
+        )
+
+    async def _respond(
+        self, exchange: exchanges.Exchange, request: message.Message, carried: metadata.Metadata
+    ) -> None:
+        timeout = metadata.timeout_seconds(exchange, default=self._seconds, longest=self._settings.longest_call_seconds)
+        call = self._call(request, timeout=timeout, metadata=carried)
+        response = await call
+        headers = metadata.response_headers(await call.trailing_metadata())
+        if self._tagged and response.etag:
+            tag = b'"%s"' % response.etag.encode()
+            headers.append((b"etag", tag))
+            if self.binding.http_method == "GET" and _matches(exchange.headers.get(b"if-none-match"), tag):
+                await exchange.start(304, headers)
+                await exchange.send({"type": "http.response.body", "body": b""})
+                return
+        await self._answer(exchange, response, headers)
+
+    async def _answer(self, exchange: exchanges.Exchange, response: Any, headers: list[exchanges.Header]) -> None:
+        if self._status == 204:
+            await exchange.start(204, headers)
+            await exchange.send({"type": "http.response.body", "body": b""})
+        else:
+            await exchange.answer(self._status, writer.dumps(self._show(response)), [_JSON_HEADER, *headers])
+
+
+def _success_status(binding: bindings.Binding) -> int:
+    empty = binding.response_type.full_name == "google.protobuf.Empty"
+    return binding.method.rules.success_status or (204 if empty else 200)
+
+
+def _default_seconds(binding: bindings.Binding, settings: Settings) -> float:
+    report = binding.method.rules.rate_limit == options_pb2.RATE_LIMIT_REPORT
+    return settings.longest_call_seconds if report else settings.call_seconds
+
+
+def _matches(header: bytes | None, tag: bytes) -> bool:
+    """Whether `If-None-Match` names the tag; weak tags count, as they do for reading."""
+    if header is None:
+        return False
+    given = [one.strip().removeprefix(b"W/") for one in header.split(b",")]
+    return b"*" in given or tag in given

@@ -1,0 +1,92 @@
+"""One HTTP request and its answer, as the gateway follows it."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from starlette.types import Receive, Scope, Send
+
+from gateway import names, problems
+from kobklein import ids
+
+SCOPE_KEY: Final = "kobklein.exchange"
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_SINGLE: Final = frozenset(
+    (b"authorization", b"content-type", b"idempotency-key", b"if-match", b"x-request-id", b"grpc-timeout", b"host")
+)
+"""Headers that, sent twice, would mean one thing here and another behind; such a request is refused."""
+
+Header = tuple[bytes, bytes]
+
+
+@dataclasses.dataclass(slots=True)
+class Exchange:
+    """What is known of one request; its log line and its metrics are made of it."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    headers: dict[bytes, bytes]
+    repeated: list[bytes]
+    """Headers that came more than once although they have one meaning."""
+    request_id: str
+    client: str
+    """Address of the client, as far as it is known."""
+    route: str = ""
+    """Template of the path; empty for a path that is none of ours."""
+    subject: str = ""
+    status: int = 0
+    client_path: Callable[[str], str] = names.printable
+    """How the proto path of a violation is shown to the client."""
+
+    @property
+    def path(self) -> str:
+        """The path as it was sent."""
+        raw: bytes = self.scope.get("raw_path") or self.scope["path"].encode()
+        return raw.decode("latin-1")
+
+    async def answer(self, status: int, body: bytes, headers: Sequence[Header]) -> None:
+        """Send a whole answer."""
+        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+        await self.send({"type": "http.response.body", "body": body})
+
+    async def start(self, status: int, headers: list[Header]) -> None:
+        """Send the head of an answer."""
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def refuse(self, problem: problems.Problem) -> None:
+        """Send a problem document."""
+        body = problem.body(instance=self.path, request_id=self.request_id)
+        await self.answer(problem.status, body, [(b"content-type", problems.CONTENT_TYPE), *problem.headers])
+
+
+def of(scope: Scope) -> Exchange:
+    """Return the exchange that a scope belongs to."""
+    exchange: Exchange = scope[SCOPE_KEY]
+    return exchange
+
+
+def begin(scope: Scope, receive: Receive, send: Send, *, client: str) -> Exchange:
+    """Return the exchange of a new request, and leave it in the scope."""
+    headers: dict[bytes, bytes] = {}
+    repeated: list[bytes] = []
+    for name, value in scope["headers"]:
+        if name in headers and name in _SINGLE:
+            repeated.append(name)
+        headers[name] = value
+    given = headers.get(b"x-request-id", b"")
+    request_id = given.decode() if _REQUEST_ID.fullmatch(given) else str(ids.new())
+    exchange = Exchange(scope, receive, send, headers, repeated, request_id, client)
+    scope[SCOPE_KEY] = exchange
+    return exchange
+
+
+def media_type(headers: dict[bytes, bytes], name: bytes) -> tuple[str, dict[str, str]]:
+    """Return the media type in a header and its parameters, in lower case."""
+    first, *rest = headers.get(name, b"").decode("latin-1").lower().split(";")
+    parameters: dict[str, Any] = {}
+    for parameter in rest:
+        key, _, value = parameter.partition("=")
+        parameters[key.strip()] = value.strip().strip('"')
+    return first.strip(), parameters

@@ -1,0 +1,111 @@
+"""Request fields given as text: variables of the path and parameters of the query."""
+
+import dataclasses
+import urllib.parse
+from collections.abc import Iterable
+from typing import Any, Final
+
+from google.protobuf import descriptor
+
+from gateway import wellknown
+from gateway.violations import Violations
+
+_MAX_PARAMETERS: Final = 200
+_MAX_NESTING: Final = 8
+_TEXT_TYPES: Final = frozenset(
+    {"google.protobuf.Timestamp", "google.protobuf.Duration", "google.protobuf.FieldMask", *wellknown.WRAPPED}
+)
+_BOOLEANS: Final = {"true": True, "false": False}
+
+
+class NotAParameter(ValueError):
+    """A name that text cannot be given for; the message says why, for the caller."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parameter:
+    """A field that text can fill, by the proto names that lead to it."""
+
+    path: tuple[str, ...]
+    repeated: bool
+    boolean: bool
+
+    def put(self, tree: dict[str, Any], text: str, violations: Violations) -> None:
+        """Add the text to a JSON object of the request, where the field stands in it."""
+        for name in self.path[:-1]:
+            tree = tree.setdefault(name, {})
+        name, value = self.path[-1], _BOOLEANS.get(text, text) if self.boolean else text
+        if self.repeated:
+            tree.setdefault(name, []).append(value)
+        elif name in tree:
+            violations.add(".".join(self.path), "is given more than once")
+        else:
+            tree[name] = value
+
+
+def resolve(message_type: descriptor.Descriptor, name: str) -> Parameter:
+    """Return the parameter of a dotted name, each part of it in either spelling; raises NotAParameter."""
+    path: list[str] = []
+    current: descriptor.Descriptor | None = message_type
+    field: descriptor.FieldDescriptor | None = None
+    for part in name.split("."):
+        field = _field(current, part) if current is not None and len(path) < _MAX_NESTING else None
+        if field is None:
+            raise NotAParameter("is not a known parameter")
+        path.append(field.name)
+        current = None if field.is_repeated or _is_text(field) else field.message_type
+    if field is None or not _is_text(field):
+        raise NotAParameter("cannot be given as text")
+    return Parameter(tuple(path), field.is_repeated, _is_boolean(field))
+
+
+def _field(message_type: descriptor.Descriptor, part: str) -> descriptor.FieldDescriptor | None:
+    return message_type.fields_by_name.get(part) or message_type.fields_by_camelcase_name.get(part)
+
+
+def _is_text(field: descriptor.FieldDescriptor) -> bool:
+    return field.message_type is None or field.message_type.full_name in _TEXT_TYPES
+
+
+def _is_boolean(field: descriptor.FieldDescriptor) -> bool:
+    if field.message_type is not None:
+        return field.message_type.full_name == "google.protobuf.BoolValue"
+    return field.type == descriptor.FieldDescriptor.TYPE_BOOL
+
+
+class Query:
+    """The query parameters of one route: every field of the request that neither the path nor the body gives."""
+
+    def __init__(self, message_type: descriptor.Descriptor, *, taken: Iterable[str], open_to_fields: bool) -> None:
+        self._type = message_type
+        self._taken = frozenset(taken)
+        self._open = open_to_fields
+        self._known: dict[str, Parameter] = {}
+
+    def read(self, raw: bytes, tree: dict[str, Any], violations: Violations) -> None:
+        """Add the parameters to a JSON object of the request."""
+        try:
+            pairs = urllib.parse.parse_qsl(
+                raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS
+            )
+        except UnicodeError:
+            violations.add("query", "is not percent-encoded UTF-8")
+            return
+        except ValueError:
+            violations.add("query", f"has more than {_MAX_PARAMETERS} parameters")
+            return
+        for name, text in pairs:
+            try:
+                self._parameter(name).put(tree, text, violations)
+            except NotAParameter as error:
+                violations.add(name, str(error))
+
+    def _parameter(self, name: str) -> Parameter:
+        if name not in self._known:
+            if not self._open:
+                raise NotAParameter("is not a known parameter")
+            parameter = resolve(self._type, name)
+            if parameter.path[0] in self._taken or ".".join(parameter.path) in self._taken:
+                raise NotAParameter("is given by the path or the body")
+            self._known[name] = parameter  # Bounded: only names of fields, at most _MAX_NESTING deep, get here.
+        return self._known[name]

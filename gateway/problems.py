@@ -1,0 +1,113 @@
+"""Problem documents (RFC 9457): the one shape of every answer that is not a success."""
+
+import dataclasses
+import http
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import grpc
+import orjson
+from starlette.exceptions import HTTPException
+
+from gateway import names
+from kobklein import errors
+
+CONTENT_TYPE: Final = b"application/problem+json"
+TYPE_PREFIX: Final = "urn:kobklein:problem:"
+_UNKNOWN: Final = 500
+
+_DETAILS: Final = {
+    400: "the request is not valid",
+    401: "a valid bearer token is needed",
+    403: "this caller may not do this",
+    404: "there is no such thing, or not for this caller",
+    409: "the state of the resource does not allow this",
+    429: "too many calls",
+    499: "the call was cancelled",
+    501: "this is not available yet",
+    503: "a part of the system is out of reach for now",
+    504: "the call took longer than it may",
+}
+"""What to say of a status whose sender said nothing for clients; texts of libraries stay inside."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Problem:
+    """A refusal, ready to be sent."""
+
+    status: int
+    reason: str
+    detail: str
+    violations: Sequence[errors.Violation] = ()
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def document(self, *, instance: str, request_id: str) -> dict[str, Any]:
+        """Return the JSON object."""
+        document: dict[str, Any] = {
+            "type": TYPE_PREFIX + self.reason.lower().replace("_", "-"),
+            "title": self.reason.replace("_", " ").capitalize(),
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+            "reason": self.reason,
+            "requestId": request_id,
+        }
+        if self.violations:
+            document["errors"] = [{"field": v.field, "detail": v.description} for v in self.violations]
+        return document
+
+    def body(self, *, instance: str, request_id: str) -> bytes:
+        """Return the JSON text."""
+        return orjson.dumps(self.document(instance=names.printable(instance), request_id=request_id))
+
+
+class Refused(Exception):
+    """Raised by the gateway itself for what only HTTP knows of."""
+
+    def __init__(self, status: int, detail: str, *headers: tuple[bytes, bytes]) -> None:
+        super().__init__(detail)
+        self.problem = Problem(status, _reason(status), detail, headers=headers)
+
+
+def of(error: Exception, client_path: Callable[[str], str] = names.printable) -> Problem:
+    """Return the problem that an error is for the client; `client_path` turns proto paths into the client's names.
+
+    An error that nobody foresaw says nothing of itself: its detail belongs in the log.
+    """
+    if isinstance(error, Refused):
+        return error.problem
+    if isinstance(error, errors.Error):
+        return _of_status(errors.from_status(errors.to_status(error)), client_path)
+    if isinstance(error, grpc.aio.AioRpcError):
+        return _of_status(errors.from_rpc_error(error), client_path)
+    status = error.status_code if isinstance(error, HTTPException) else _UNKNOWN
+    return Problem(status, _reason(status), _DETAILS.get(status, _reason(status).replace("_", " ").lower()))
+
+
+def _of_status(status: errors.Status, client_path: Callable[[str], str]) -> Problem:
+    http_status = status.http_status if 400 <= status.http_status <= 599 else _UNKNOWN
+    violations = tuple(errors.Violation(client_path(v.field), v.description) for v in status.violations)
+    detail = (
+        status.message if status.reason and http_status != _UNKNOWN else _DETAILS.get(http_status, "internal error")
+    )
+    if violations:
+        detail = "; ".join(f"{v.field}: {v.description}" for v in violations)
+    return Problem(
+        http_status, status.reason or _reason(http_status), detail, violations, _headers(status, http_status)
+    )
+
+
+def _headers(status: errors.Status, http_status: int) -> tuple[tuple[bytes, bytes], ...]:
+    if http_status == 401:
+        return ((b"www-authenticate", b"Bearer"),)
+    if status.retry_after_seconds is not None:
+        return ((b"retry-after", str(math.ceil(status.retry_after_seconds)).encode()),)
+    return ((b"retry-after", b"1"),) if http_status in (429, 503) else ()
+
+
+def _reason(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).name
+    except ValueError:
+        return "CLIENT_CLOSED_REQUEST" if status == 499 else "INTERNAL_SERVER_ERROR"

@@ -1,0 +1,130 @@
+"""Requests: one message from the path, the query, the body and the headers of an HTTP request."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from google.protobuf import descriptor, message, message_factory
+
+from gateway import bindings, documents, names, parameters, reader, templates
+from gateway.violations import Violations
+from kobklein import errors
+
+ETAG: Final = "etag"
+_UPDATE_MASK: Final = "update_mask"
+
+
+class RequestReader:
+    """Reads the requests of one route; everything wrong with a request is named at once."""
+
+    def __init__(self, binding: bindings.Binding) -> None:
+        self._binding = binding
+        self._type = binding.request_type
+        self.make = message_factory.GetMessageClass(self._type)
+        self._read = reader.of(self._type)
+        self._fill_body = reader.fill_of(binding.body_field) if binding.body_field else None
+        self._variables = {
+            variable.field: parameters.resolve(self._type, variable.field) for variable in binding.template.variables
+        }
+        taken = [*self._variables, binding.body]
+        self._query = parameters.Query(self._type, taken=taken, open_to_fields=binding.body != bindings.WHOLE)
+        self._etag = has_text_field(self._type, ETAG)
+        self._infers_mask = _infers_mask(binding)
+
+    def __call__(
+        self, segments: list[str], query: bytes, body: bytes, headers: Mapping[bytes, bytes]
+    ) -> message.Message:
+        """Return the request; raises InvalidArgument that names every offending field by its proto path."""
+        tree: dict[str, Any] = {}
+        request, violations = self.make(), Violations()
+        self._put_variables(segments, tree, violations)
+        if query:
+            self._query.read(query, tree, violations)
+        if tree:
+            self._read(request, tree, "", violations)
+        if body:
+            self._read_body(request, body, violations)
+        if self._etag and b"if-match" in headers:
+            self._put_etag(request, headers[b"if-match"], violations)
+        if violations.found:
+            self._add_broken_rules(request, violations)
+            violations.raise_any()
+        return request
+
+    def client_path(self, path: str) -> str:
+        """Return the proto path of a violation as the client knows the field."""
+        return names.client_path(path, self._type, body_field=self._binding.body)
+
+    def _put_variables(self, segments: list[str], tree: dict[str, Any], violations: Violations) -> None:
+        try:
+            for field, text in self._binding.template.values(segments).items():
+                self._variables[field].put(tree, text, violations)
+        except templates.BadEscape as error:
+            violations.add(str(error), "is not percent-encoded UTF-8")
+
+    def _read_body(self, request: message.Message, body: bytes, violations: Violations) -> None:
+        if not self._binding.body:
+            violations.add("body", "is not taken by this operation")
+            return
+        try:
+            document = documents.parse(body)
+        except documents.Malformed as error:
+            violations.add(error.field, str(error))
+            return
+        given = [(parameter, _value(request, parameter)) for parameter in self._variables.values()]
+        if self._fill_body is None:
+            self._read(request, document, "", violations)
+        else:
+            self._fill_body(request, document, self._binding.body, violations)
+        for parameter, value in given:
+            if _value(request, parameter) != value:
+                violations.add(".".join(parameter.path), "differs from the path")
+        if self._infers_mask and isinstance(document, dict):
+            self._infer_mask(request, document)
+
+    def _infer_mask(self, request: Any, document: dict[str, Any]) -> None:
+        """Let the fields that a PATCH gives be the ones it changes, unless it says otherwise itself."""
+        body_field = self._binding.body_field
+        if not request.HasField(_UPDATE_MASK) and body_field is not None and body_field.message_type is not None:
+            request.update_mask.paths.extend(reader.mask_of(body_field.message_type, document))
+
+    def _put_etag(self, request: Any, header: bytes, violations: Violations) -> None:
+        tag = header.decode("latin-1").strip()
+        if tag == "*":
+            return
+        bare = tag.removeprefix("W/")
+        if len(bare) < 2 or bare[0] != '"' or bare[-1] != '"' or '"' in bare[1:-1]:
+            violations.add("If-Match", 'is not one tag in quotes, such as "1"')
+        elif request.etag and request.etag != bare[1:-1]:
+            violations.add(ETAG, "differs from If-Match")
+        else:
+            request.etag = bare[1:-1]
+
+    def _add_broken_rules(self, request: message.Message, violations: Violations) -> None:
+        """Add what the service would say next, so that the client hears everything in one answer."""
+        try:
+            self._binding.method.check(request)
+        except errors.InvalidArgument as error:
+            violations.add_others(error.violations)
+
+
+def _value(request: Any, parameter: parameters.Parameter) -> Any:
+    for name in parameter.path:
+        request = getattr(request, name)
+    return request
+
+
+def has_text_field(message_type: descriptor.Descriptor, name: str) -> bool:
+    """Whether a message has a single field of text by that name."""
+    field = message_type.fields_by_name.get(name)
+    return field is not None and field.type == descriptor.FieldDescriptor.TYPE_STRING and not field.is_repeated
+
+
+def _infers_mask(binding: bindings.Binding) -> bool:
+    mask = binding.request_type.fields_by_name.get(_UPDATE_MASK)
+    return (
+        binding.http_method == "PATCH"
+        and binding.body_field is not None
+        and mask is not None
+        and mask.message_type is not None
+        and mask.message_type.full_name == "google.protobuf.FieldMask"
+    )

@@ -1,0 +1,81 @@
+"""What the gateway is configured with."""
+
+import ipaddress
+from pathlib import Path
+from typing import Self
+
+import pydantic
+import pydantic_settings
+
+import kobklein.settings
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Settings(kobklein.settings.Settings):
+    """Read from `GATEWAY_…`; lists are written as JSON."""
+
+    model_config = pydantic_settings.SettingsConfigDict(env_prefix="GATEWAY_")
+
+    host: str = "127.0.0.1"
+    port: int = pydantic.Field(default=8080, ge=0, le=65535)
+    """0 for a free one; the log says which."""
+    payments_target: str
+    wallets_target: str
+    """Where the services listen, such as `dns:///wallets:50051`."""
+    https_certificate_file: Path | None = None
+    https_key_file: Path | None = None
+    """Needed only where nothing in front of the gateway ends TLS."""
+
+    call_seconds: float = pydantic.Field(default=10, gt=0)
+    """Deadline of a call that names none."""
+    longest_call_seconds: float = pydantic.Field(default=30, gt=0)
+    """Longest deadline a client may ask for; reports get it by default."""
+    longest_stream_seconds: float = pydantic.Field(default=900, gt=0)
+    heartbeat_seconds: float = pydantic.Field(default=15, gt=0)
+    receive_seconds: float = pydantic.Field(default=10, gt=0)
+    """From a request's first byte to its last, however steadily it trickles."""
+    send_stall_seconds: float = pydantic.Field(default=20, gt=0)
+    """How long a client may leave an answer unread before it is cut off."""
+    keep_alive_seconds: int = pydantic.Field(default=30, ge=1)
+    drain_seconds: int = pydantic.Field(default=8, ge=0)
+
+    longest_body_bytes: int = pydantic.Field(default=1024 * 1024, ge=1024)
+    longest_head_bytes: int = pydantic.Field(default=32 * 1024, ge=1024)
+    most_connections: int = pydantic.Field(default=4000, ge=1)
+    most_requests: int = pydantic.Field(default=1000, ge=1)
+    """Requests served at a time; more are told to come back."""
+
+    trusted_proxies: tuple[Network, ...] = ()
+    """Networks whose `X-Forwarded-For` is believed."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose scripts may call; none by default."""
+    docs: bool | None = None
+    """Whether /docs and /openapi.json are served; by default outside of production only."""
+    metrics: bool | None = None
+    """Whether /metrics is served; by default outside of production only."""
+    hsts: bool | None = None
+    """Whether browsers are told to use HTTPS only; by default in production only."""
+
+    @pydantic.model_validator(mode="after")
+    def _strict_in_production(self) -> Self:
+        if self.production and self.tls is None:
+            raise ValueError("tls is needed in production")
+        if (self.https_certificate_file is None) != (self.https_key_file is None):
+            raise ValueError("https_certificate_file and https_key_file go together")
+        return self
+
+    @property
+    def shows_docs(self) -> bool:
+        """Whether /docs and /openapi.json are served."""
+        return not self.production if self.docs is None else self.docs
+
+    @property
+    def shows_metrics(self) -> bool:
+        """Whether /metrics is served."""
+        return not self.production if self.metrics is None else self.metrics
+
+    @property
+    def demands_https(self) -> bool:
+        """Whether browsers are told to use HTTPS only."""
+        return self.production if self.hsts is None else self.hsts

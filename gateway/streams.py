@@ -1,0 +1,187 @@
+"""RPCs that answer many times, as lines of JSON (NDJSON) or as server-sent events (SSE)."""
+
+import asyncio
+import contextlib
+from typing import Any, Final, Protocol
+
+import grpc
+import orjson
+from google.protobuf import message, message_factory
+from starlette.types import Receive
+
+from gateway import bindings, callers, endpoints, exchanges, metadata, problems, writer
+from gateway.settings import Settings
+
+_SSE: Final = "text/event-stream"
+
+
+class Framing(Protocol):
+    """How messages become bytes of one long body."""
+
+    content_type: bytes
+
+    def message(self, text: bytes) -> bytes:
+        """Return the frame of a message."""
+
+    def heartbeat(self) -> bytes:
+        """Return what shows that the stream is alive while there is nothing to say."""
+
+    def error(self, problem: bytes) -> bytes:
+        """Return the last frame of a stream that broke off."""
+
+    def end(self) -> bytes:
+        """Return the last frame of a stream that said everything."""
+
+
+class Lines:
+    """One JSON object a line; a stream that breaks off ends with `{"error": problem}`."""
+
+    content_type = b"application/x-ndjson"
+
+    def message(self, text: bytes) -> bytes:
+        """Return a line."""
+        return text + b"\n"
+
+    def heartbeat(self) -> bytes:
+        """Return nothing: a line always means a message."""
+        return b""
+
+    def error(self, problem: bytes) -> bytes:
+        """Return the line of the problem."""
+        return b'{"error":%s}\n' % problem
+
+    def end(self) -> bytes:
+        """Return nothing: the body ends."""
+        return b""
+
+
+class Events:
+    """One event a message, numbered from 1, then an event `end` or `error`, so that browsers know not to reconnect."""
+
+    content_type = b"text/event-stream"
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def message(self, text: bytes) -> bytes:
+        """Return a numbered event."""
+        self._number += 1
+        return b"id: %d\ndata: %s\n\n" % (self._number, text)
+
+    def heartbeat(self) -> bytes:
+        """Return a comment."""
+        return b": still here\n\n"
+
+    def error(self, problem: bytes) -> bytes:
+        """Return the event of the problem."""
+        return b"event: error\ndata: %s\n\n" % problem
+
+    def end(self) -> bytes:
+        """Return the event that ends the stream."""
+        return b"event: end\ndata: {}\n\n"
+
+
+def framing(headers: dict[bytes, bytes]) -> Framing:
+    """Return the framing that `Accept` asks for."""
+    accepted = headers.get(b"accept", b"").decode("latin-1").lower()
+    wanted = [media_range.partition(";")[0].strip() for media_range in accepted.split(",")]
+    return Events() if _SSE in wanted else Lines()
+
+
+class StreamEndpoint(endpoints.Endpoint):
+    """Serves a route whose RPC streams its answers."""
+
+    def __init__(
+        self, binding: bindings.Binding, channel: grpc.aio.Channel, gate: callers.Gate, settings: Settings
+    ) -> None:
+        super().__init__(binding, channel, gate, settings)
+        self._show = writer.shown(binding.response_type)
+
+    def _callable(self, channel: grpc.aio.Channel) -> Any:
+        return channel.unary_stream(
+            self.binding.method.path,
+            request_serializer=self._read.make.SerializeToString,
+            response_deserializer=message_factory.GetMessageClass(self.binding.response_type).FromString,
+        )
+
+    async def _respond(
+        self, exchange: exchanges.Exchange, request: message.Message, carried: metadata.Metadata
+    ) -> None:
+        longest = self._settings.longest_stream_seconds
+        timeout = metadata.timeout_seconds(exchange, default=longest, longest=longest)
+        call = self._call(request, timeout=timeout, metadata=carried)
+        body = _Body(exchange, framing(exchange.headers))
+        gone = asyncio.create_task(_disconnected(exchange.receive))
+        try:
+            await self._relay(call, body, gone)
+        except grpc.aio.AioRpcError as error:
+            if not body.begun:
+                raise  # Nothing is sent yet, so the client gets a proper status.
+            await body.break_off(problems.of(error, self._read.client_path))
+        finally:
+            call.cancel()
+            gone.cancel()
+
+    async def _relay(self, call: Any, body: "_Body", gone: asyncio.Task[None]) -> None:
+        """Send each message as it comes, and heartbeats in between, until either side is done."""
+        while True:
+            coming = asyncio.ensure_future(call.read())
+            try:
+                while not coming.done():
+                    await asyncio.wait(
+                        (coming, gone), timeout=self._settings.heartbeat_seconds, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    if gone.done():
+                        return
+                    if not coming.done():
+                        await body.send_heartbeat()
+            finally:
+                await _cancelled(coming)
+            answer = coming.result()
+            if answer is grpc.aio.EOF:
+                await body.end()
+                return
+            await body.send_message(writer.dumps(self._show(answer)))
+
+
+class _Body:
+    """The body of one streamed answer; its head goes out with its first byte."""
+
+    def __init__(self, exchange: exchanges.Exchange, frames: Framing) -> None:
+        self._exchange = exchange
+        self._frames = frames
+        self.begun = False
+
+    async def send_message(self, text: bytes) -> None:
+        await self._send(self._frames.message(text))
+
+    async def send_heartbeat(self) -> None:
+        await self._send(self._frames.heartbeat())
+
+    async def break_off(self, problem: problems.Problem) -> None:
+        document = problem.document(instance=self._exchange.path, request_id=self._exchange.request_id)
+        await self._send(self._frames.error(orjson.dumps(document)), last=True)
+
+    async def end(self) -> None:
+        await self._send(self._frames.end(), last=True)
+
+    async def _send(self, frame: bytes, *, last: bool = False) -> None:
+        if not self.begun:
+            self.begun = True
+            await self._exchange.start(
+                200, [(b"content-type", self._frames.content_type), (b"x-accel-buffering", b"no")]
+            )
+        await self._exchange.send({"type": "http.response.body", "body": frame, "more_body": not last})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _cancelled(task: asyncio.Future[Any]) -> None:
+    """Cancel a task that is not done, and wait until it is."""
+    if not task.done():
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
+            await task

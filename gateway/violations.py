@@ -1,0 +1,53 @@
+"""What is wrong with one request, collected while it is read."""
+
+import builtins
+from collections.abc import Iterable
+from typing import Any
+
+from gateway import documents
+from kobklein import errors
+
+
+class Violations:
+    """A list of violations that the readers add to."""
+
+    __slots__ = ("found",)
+
+    def __init__(self) -> None:
+        self.found: builtins.list[errors.Violation] = []
+
+    def add(self, field: str, description: str) -> None:
+        """Note what is wrong with the field at a proto path."""
+        self.found.append(errors.Violation(field, description))
+
+    def add_duplicates(self, value: dict[str, Any], prefix: str) -> None:
+        """Note every key that a JSON object has more than once."""
+        if type(value) is documents.Duplicated:
+            for name in value.names:
+                self.add(prefix + name, "is given more than once")
+
+    def list(self, value: Any, path: str) -> builtins.list[Any]:
+        """Return a JSON array, or an empty one and a note that it is none."""
+        if isinstance(value, list):
+            return value
+        self.add(path, "is not a list")
+        return []
+
+    def names(self, field: str) -> bool:
+        """Whether something is already known to be wrong with the field at a proto path, or inside it."""
+        return any(v.field == field or v.field.startswith((f"{field}.", f"{field}[")) for v in self.found)
+
+    def add_others(self, others: Iterable[errors.Violation]) -> None:
+        """Note more violations, but none of a field that is known to be wrong, or of one around or inside it."""
+        news = [v for v in others if not any(_related(v.field, known.field) for known in self.found)]
+        self.found += news
+
+    def raise_any(self) -> None:
+        """Raise InvalidArgument if anything is wrong."""
+        if self.found:
+            raise errors.InvalidArgument(*self.found)
+
+
+def _related(one: str, other: str) -> bool:
+    short, long = sorted((one, other), key=len)
+    return long == short or long.startswith((f"{short}.", f"{short}["))

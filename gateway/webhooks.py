@@ -1,0 +1,64 @@
+"""Webhooks of payment providers: the raw bytes and their signature go to the payments service, which verifies them."""
+
+from typing import Final
+
+import grpc
+import orjson
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
+
+from gateway import bodies, callers, exchanges, metadata, routes
+from gateway.settings import Settings
+from kobklein import contract, errors
+from kobklein.payments.v1 import payments_pb2, payments_pb2_grpc
+
+METHOD: Final = "/kobklein.payments.v1.PaymentsService/ReceiveWebhook"
+SIGNATURE_HEADERS: Final = {"stripe": "Stripe-Signature"}
+"""The header that carries each provider's signature."""
+_RECEIVED: Final = orjson.dumps({"received": True})
+
+
+class WebhookRoute(BaseRoute):
+    """`POST /payments/{provider}/webhook` of one provider."""
+
+    def __init__(
+        self, provider: str, channel: grpc.aio.Channel, method: contract.Method, gate: callers.Gate, settings: Settings
+    ) -> None:
+        self._path = path(provider)
+        self._provider = provider
+        self._header = SIGNATURE_HEADERS[provider].lower().encode()
+        self._stub = payments_pb2_grpc.PaymentsServiceStub(channel)
+        self._method = method
+        self._gate = gate
+        self._settings = settings
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return a full match for the path, whatever the method."""
+        return (Match.FULL if scope["type"] == "http" and scope["path"] == self._path else Match.NONE), {}
+
+    async def handle(self, scope: Scope, _receive: Receive, _send: Send) -> None:
+        """Answer 200 once the service has stored the event, and only then: the provider sends it again otherwise."""
+        exchange = exchanges.of(scope)
+        exchange.route = self._path
+        if scope["method"] != "POST":
+            raise routes.not_allowed(["POST"])
+        await self._receive_event(exchange)
+        await exchange.answer(200, _RECEIVED, [(b"content-type", b"application/json")])
+
+    async def _receive_event(self, exchange: exchanges.Exchange) -> None:
+        await self._gate.admit(self._method, exchange)
+        signature = exchange.headers.get(self._header)
+        if not signature:
+            raise errors.InvalidArgument.of(SIGNATURE_HEADERS[self._provider], "is required")
+        payload = await bodies.read(exchange.receive, exchange.headers, longest=self._settings.longest_body_bytes)
+        request = payments_pb2.ReceiveWebhookRequest(
+            provider=self._provider, payload=payload, signature=signature.decode("latin-1")
+        )
+        await self._stub.ReceiveWebhook(
+            request, timeout=self._settings.call_seconds, metadata=metadata.of(exchange, self._method)
+        )
+
+
+def path(provider: str) -> str:
+    """Return the path that a provider's webhooks come to."""
+    return f"/payments/{provider}/webhook"
