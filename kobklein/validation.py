@@ -16,8 +16,8 @@ MAX_STRUCT_DEPTH: Final = 16
 """Deepest nesting of a free-form structure."""
 
 FieldDescriptor = descriptor.FieldDescriptor
-Check = Callable[[message.Message, str], Iterator[errors.Violation]]
-"""Yields what is wrong with one field of the message; the string is the path of the message itself, with a dot."""
+Check = Callable[[Any, str, list[errors.Violation]], None]
+"""Adds what is wrong with one field of the message; the string is the path of the message itself, with a dot."""
 
 _STRUCT: Final = struct_pb2.Struct.DESCRIPTOR.full_name
 _INTEGERS: Final = frozenset(
@@ -32,7 +32,8 @@ _INTEGERS: Final = frozenset(
 
 def check(request: message.Message) -> None:
     """Fill the defaults of `request` in and check it; raises InvalidArgument that names every offending field."""
-    violations = list(_validator(request.DESCRIPTOR)(request, ""))
+    violations: list[errors.Violation] = []
+    _validator(request.DESCRIPTOR)(request, "", violations)
     if violations:
         raise errors.InvalidArgument(*violations)
 
@@ -51,15 +52,17 @@ def _validator(message_type: descriptor.Descriptor) -> Check:
         if field.message_type is not None and _is_ours(field.message_type):
             nested.append((field, field.is_repeated))
 
-    def validate(value: message.Message, path: str) -> Iterator[errors.Violation]:
+    def validate(value: Any, path: str, found: list[errors.Violation]) -> None:
         for one in checks:
-            yield from one(value, path)
+            one(value, path, found)
         for field, repeated in nested:
+            name = field.name
             if repeated:
-                for index, item in enumerate(getattr(value, field.name)):
-                    yield from _validator(field.message_type)(item, f"{path}{field.name}[{index}].")
-            elif value.HasField(field.name):
-                yield from _validator(field.message_type)(getattr(value, field.name), f"{path}{field.name}.")
+                nested_check = _validator(field.message_type)
+                for index, item in enumerate(getattr(value, name)):
+                    nested_check(item, f"{path}{name}[{index}].", found)
+            elif value.HasField(name):
+                _validator(field.message_type)(getattr(value, name), f"{path}{name}.", found)
 
     return validate
 
@@ -75,17 +78,17 @@ def _is_ours(message_type: descriptor.Descriptor) -> bool:
 def _field_checks(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Iterator[Check]:
     name = field.name
     if rules.output_only:
-        yield _simple(name, _presence(field), lambda _: "is set by the service")
+        yield _simple(name, field, lambda _: "is set by the service")
         return
     if rules.required:
         yield _required(name, _presence(field))
     if rules.minor_units:
         yield _currency(name, _presence(field))
     if rules.max_items and field.is_repeated:
-        yield _simple(name, _presence(field), _most_items(rules.max_items))
+        yield _simple(name, field, _most_items(rules.max_items))
     kind = _kind_check(field, rules)
     if kind is not None:
-        yield _each(name, kind) if field.is_repeated else _simple(name, _presence(field), kind)
+        yield _each(name, kind) if field.is_repeated else _simple(name, field, kind)
 
 
 def _kind_check(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Callable[[Any], str] | None:
@@ -100,56 +103,60 @@ def _kind_check(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Callab
     return None
 
 
-def _presence(field: FieldDescriptor) -> Callable[[message.Message], bool]:
+def _presence(field: FieldDescriptor) -> Callable[[Any], bool]:
     name = field.name
     if field.has_presence:
-        return lambda value: value.HasField(name)
+        return lambda value: bool(value.HasField(name))
     return lambda value: bool(getattr(value, name))
 
 
 def _default(name: str, default: str) -> Check:
-    def fill(value: message.Message, _path: str) -> Iterator[errors.Violation]:
+    def fill(value: Any, _path: str, _found: list[errors.Violation]) -> None:
         if not getattr(value, name):
             setattr(value, name, default)
-        return iter(())
 
     return fill
 
 
-def _required(name: str, present: Callable[[message.Message], bool]) -> Check:
-    def required(value: message.Message, path: str) -> Iterator[errors.Violation]:
+def _required(name: str, present: Callable[[Any], bool]) -> Check:
+    def required(value: Any, path: str, found: list[errors.Violation]) -> None:
         if not present(value):
-            yield errors.Violation(path + name, "is required")
+            found.append(errors.Violation(path + name, "is required"))
 
     return required
 
 
-def _currency(name: str, present: Callable[[message.Message], bool]) -> Check:
-    def currency(value: message.Message, path: str) -> Iterator[errors.Violation]:
+def _currency(name: str, present: Callable[[Any], bool]) -> Check:
+    known = money.currencies()
+
+    def currency(value: Any, path: str, found: list[errors.Violation]) -> None:
         code = getattr(value, "currency", "")
-        if not present(value):
+        if code in known or not present(value):
             return
-        if not code:
-            yield errors.Violation(path + "currency", f"is required with {name}")
-        elif code not in money.currencies():
-            yield errors.Violation(path + "currency", "is not a currency of ISO 4217")
+        wrong = "is not a currency of ISO 4217" if code else f"is required with {name}"
+        found.append(errors.Violation(path + "currency", wrong))
 
     return currency
 
 
-def _simple(name: str, present: Callable[[message.Message], bool], wrong: Callable[[Any], str]) -> Check:
-    def simple(value: message.Message, path: str) -> Iterator[errors.Violation]:
-        if present(value) and (description := wrong(getattr(value, name))):
-            yield errors.Violation(path + name, description)
+def _simple(name: str, field: FieldDescriptor, wrong: Callable[[Any], str]) -> Check:
+    def when_set(value: Any, path: str, found: list[errors.Violation]) -> None:
+        if value.HasField(name) and (description := wrong(getattr(value, name))):
+            found.append(errors.Violation(path + name, description))
 
-    return simple
+    def when_not_zero(value: Any, path: str, found: list[errors.Violation]) -> None:
+        content = getattr(value, name)
+        if content and (description := wrong(content)):
+            found.append(errors.Violation(path + name, description))
+
+    return when_set if field.has_presence else when_not_zero
 
 
 def _each(name: str, wrong: Callable[[Any], str]) -> Check:
-    def each(value: message.Message, path: str) -> Iterator[errors.Violation]:
+    def each(value: Any, path: str, found: list[errors.Violation]) -> None:
         for index, item in enumerate(getattr(value, name)):
             if description := wrong(item):
-                yield errors.Violation(f"{path}{name}[{index}]", description)
+                found.append(errors.Violation(f"{path}{name}[{index}]", description))
 
     return each
 
