@@ -4,16 +4,14 @@ import asyncio
 import hmac
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import httpcore
-
 from deploy.sandbox import deliveries, errors, webhook_endpoints
 from deploy.sandbox.disturbances import Disturbances
+from deploy.sandbox.senders import Sender, SendFailed
 from deploy.sandbox.state import Delivery, State
-
-_FAILURES = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,6 @@ class Courier:
         self._idle = asyncio.Event()
         self._idle.set()
         self._open = 0
-        self._pool = httpcore.AsyncConnectionPool(max_connections=self._settings.webhook_parallel, keepalive_expiry=30)
         self.disturbances = Disturbances()
 
     async def start(self) -> None:
@@ -50,7 +47,6 @@ class Courier:
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        await self._pool.aclose()
 
     def accept(self, batch: Sequence[Delivery]) -> None:
         """Take deliveries over; the disturbances decide whether they are kept back, doubled or lost."""
@@ -65,9 +61,10 @@ class Courier:
 
     async def release(self, order: Sequence[Delivery]) -> None:
         """Deliver what was held back, one after the other, in this order."""
-        for delivery in order:
-            self._begin()
-            await self._carry(Shipment(delivery))
+        with closing(Sender()) as sender:
+            for delivery in order:
+                self._begin()
+                await self._carry(sender, Shipment(delivery))
 
     def resend(self, delivery: Delivery) -> None:
         """Deliver now, whatever the disturbances say."""
@@ -111,13 +108,14 @@ class Courier:
             self._idle.set()
 
     async def _work(self) -> None:
-        while True:
-            await self._carry(await self._queue.get())
+        with closing(Sender()) as sender:
+            while True:
+                await self._carry(sender, await self._queue.get())
 
-    async def _carry(self, shipment: Shipment) -> None:
+    async def _carry(self, sender: Sender, shipment: Shipment) -> None:
         """One try. Afterwards the shipment is finished, unless a timer holds it for the next try."""
         try:
-            delivered = await self._try(shipment.delivery)
+            delivered = await self._try(sender, shipment.delivery)
         except errors.Missing:
             deliveries.mark(self._state, shipment.delivery, "canceled")
             self._finish()
@@ -140,33 +138,28 @@ class Courier:
         del self._timers[shipment]
         self._queue.put_nowait(shipment)
 
-    async def _try(self, delivery: Delivery) -> bool:
+    async def _try(self, sender: Sender, delivery: Delivery) -> bool:
         endpoint = self._state.get("webhook_endpoint", delivery.endpoint)
         body = self._state.store.text(delivery.event)
         if body is None or endpoint["status"] != "enabled":
             raise errors.Missing("event", delivery.event)
         secret = webhook_endpoints.secret(self._state, delivery.endpoint)
         began = time.monotonic()
-        status, error = await self._post(endpoint["url"], body, signature(secret, body, int(time.time())))
+        status, error = await self._post(sender, endpoint["url"], body, signature(secret, body, int(time.time())))
         outcome = deliveries.Attempt(time.time(), time.monotonic() - began, status, error)
         deliveries.log(self._state, delivery, outcome)
         return status is not None and 200 <= status < 300
 
-    async def _post(self, url: str, body: bytes, header: str) -> tuple[int | None, str | None]:
-        headers = [
-            ("Content-Type", "application/json; charset=utf-8"),
-            ("User-Agent", "Stripe/1.0 (sandbox)"),
-            ("Stripe-Signature", header),
-        ]
-        limit = self._settings.webhook_timeout_seconds
-        timeout = {"connect": limit, "read": limit, "write": limit}
+    async def _post(self, sender: Sender, url: str, body: bytes, header: str) -> tuple[int | None, str | None]:
+        headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "User-Agent": "Stripe/1.0 (sandbox)",
+            "Stripe-Signature": header,
+        }
         try:
-            response = await self._pool.request(
-                "POST", url, headers=headers, content=body, extensions={"timeout": timeout}
-            )
-        except _FAILURES as error:
-            return None, f"{type(error).__name__}: {error}"
-        return response.status, None
+            return await sender.post(url, headers, body, timeout_seconds=self._settings.webhook_timeout_seconds), None
+        except SendFailed as error:
+            return None, str(error)
 
 
 def signature(secret: str, body: bytes, timestamp: int) -> str:
