@@ -104,5 +104,5 @@ def _with_new(
     for transfer in transfers:
         for key in decisions.keys(transfer):
             if key not in known:
-                known[key] = decisions.opened(ids.new(), key)
+                known[key] = decisions.opened(str(ids.new()), key)
     return known

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -17,17 +16,16 @@ _UNLIMITED_KINDS: Final = frozenset({"provider", "fx"})
 """First parts of the addresses whose balance mirrors money outside of the ledger, and may be negative without limit."""
 
 
-class Key(NamedTuple):
-    """What names an account to the outside."""
-
-    address: str
-    currency: str
+Id = str
+"""A UUID as canonical text: ids come as text, go as text, and are only compared in between."""
+Key = tuple[str, str]
+"""The address and currency that name an account to the outside."""
 
 
 class Account(NamedTuple):
     """An account between two transfers; a tuple, since each transfer makes two and nothing is cheaper to make."""
 
-    id: uuid.UUID
+    id: Id
     key: Key
     balance: int
     held_amount: int
@@ -40,13 +38,13 @@ class Account(NamedTuple):
 class Transfer:
     """A transfer as its maker asks for it; its equality decides whether a repeated id is a replay."""
 
-    id: uuid.UUID
+    id: Id
     debit_account: str
     credit_account: str
     amount: int
     currency: str
     type: str
-    payment_id: uuid.UUID | None = None
+    payment_id: Id | None = None
     reference: str = ""
     description: str = ""
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -57,8 +55,8 @@ class Posting:
     """A transfer as it is recorded: with what it left on both sides."""
 
     transfer: Transfer
-    debit_account_id: uuid.UUID
-    credit_account_id: uuid.UUID
+    debit_account_id: Id
+    credit_account_id: Id
     debit_balance_after: int
     credit_balance_after: int
     debit_version: int
@@ -84,7 +82,7 @@ class Decision:
 def decide(
     transfers: Iterable[Transfer],
     accounts: Mapping[Key, Account],
-    posted: Mapping[uuid.UUID, Posting],
+    posted: Mapping[Id, Posting],
     *,
     time: datetime.datetime,
 ) -> Decision:
@@ -117,12 +115,12 @@ def decide(
 
 def keys(transfer: Transfer) -> tuple[Key, Key]:
     """Return the accounts of a transfer: the paying and the receiving one."""
-    return Key(transfer.debit_account, transfer.currency), Key(transfer.credit_account, transfer.currency)
+    return (transfer.debit_account, transfer.currency), (transfer.credit_account, transfer.currency)
 
 
-def opened(id_: uuid.UUID, key: Key) -> Account:
+def opened(id_: Id, key: Key) -> Account:
     """Return a new account with the floor of its kind of address."""
-    return Account(id_, key, 0, 0, default_overdraft_limit(key.address), ACTIVE, 0)
+    return Account(id_, key, 0, 0, default_overdraft_limit(key[0]), ACTIVE, 0)
 
 
 def default_overdraft_limit(address: str) -> int | None:
@@ -140,7 +138,7 @@ def _refusal(transfer: Transfer, debit: Account, credit: Account) -> errors.Refu
     for account in (debit, credit):
         if account.status != ACTIVE:
             refused = errors.AccountFrozen if account.status == FROZEN else errors.AccountClosed
-            return refused(account=account.key.address, currency=transfer.currency)
+            return refused(account=account.key[0], currency=transfer.currency)
     left = debit.balance - transfer.amount
     if debit.overdraft_limit is not None and left - debit.held_amount < -debit.overdraft_limit:
         return errors.InsufficientFunds(

@@ -45,46 +45,29 @@ def _time(message: timestamp_pb2.Timestamp, field: str) -> datetime.datetime:
 def transfer_of(message: ledger_pb2.Transfer) -> decisions.Transfer:
     """Return the transfer that a request asks for."""
     return decisions.Transfer(
-        uuid.UUID(message.id),
+        message.id,
         message.debit_account,
         message.credit_account,
         message.amount,
         message.currency,
         _TYPE_NAMES[message.type],
-        uuid.UUID(message.payment_id) if message.payment_id else None,
+        message.payment_id or None,
         message.reference,
         message.description,
         json_format.MessageToDict(message.metadata) if message.HasField("metadata") else {},
     )
 
 
-def result(outcome: decisions.Outcome) -> ledger_pb2.TransferResult:
-    """Return what became of one transfer."""
+def result(sent: ledger_pb2.Transfer, outcome: decisions.Outcome) -> ledger_pb2.TransferResult:
+    """Return what became of the transfer that was sent; what is posted under its id has the same content."""
     if isinstance(outcome, errors.Refusal):
         error = ledger_pb2.TransferError(reason=outcome.reason, message=str(outcome))
         return ledger_pb2.TransferResult(error=error)
-    return ledger_pb2.TransferResult(transfer=_transfer(outcome))
-
-
-def _transfer(posting: decisions.Posting) -> ledger_pb2.Transfer:
-    transfer = posting.transfer
-    message = ledger_pb2.Transfer(
-        id=str(transfer.id),
-        debit_account=transfer.debit_account,
-        credit_account=transfer.credit_account,
-        amount=transfer.amount,
-        currency=transfer.currency,
-        type=_TYPES[transfer.type],
-        payment_id=str(transfer.payment_id or ""),
-        reference=transfer.reference,
-        description=transfer.description,
-        debit_balance_after=posting.debit_balance_after,
-        credit_balance_after=posting.credit_balance_after,
-        created_time=_timestamp(posting.created_time),
-    )
-    if transfer.metadata:
-        message.metadata.update(dict(transfer.metadata))
-    return message
+    posted = ledger_pb2.TransferResult(transfer=sent)
+    posted.transfer.debit_balance_after = outcome.debit_balance_after
+    posted.transfer.credit_balance_after = outcome.credit_balance_after
+    posted.transfer.created_time.CopyFrom(_timestamp(outcome.created_time))
+    return posted
 
 
 def account(row: models.Account) -> ledger_pb2.Account:

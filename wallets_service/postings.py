@@ -4,28 +4,27 @@ Parameters are array literals made here: building them costs a fraction of adapt
 """
 
 import datetime
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
 import psycopg
 
-from wallets_service.decisions import Account, Decision, Key, Posting, Transfer
+from wallets_service.decisions import Account, Decision, Id, Key, Posting, Transfer
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _LOCK: Final = """
-    SELECT a.id, a.address, a.currency, a.balance, a.held_amount, a.overdraft_limit, a.status, a.version
+    SELECT a.id::text, a.address, a.currency, a.balance, a.held_amount, a.overdraft_limit, a.status, a.version
     FROM unnest(%s::text[], %s::text[]) AS wanted (address, currency)
     JOIN accounts a ON a.address = wanted.address AND a.currency = wanted.currency
     ORDER BY a.id
     FOR NO KEY UPDATE OF a
 """
 _FIND: Final = """
-    SELECT t.id, debit.address, credit.address, t.amount, t.currency, t.type, t.payment_id, t.reference, t.description,
-           t.metadata, t.debit_account_id, t.credit_account_id, t.debit_balance_after, t.credit_balance_after,
-           t.debit_version, t.credit_version, t.created_time
+    SELECT t.id::text, debit.address, credit.address, t.amount, t.currency, t.type, t.payment_id::text, t.reference,
+           t.description, t.metadata, t.debit_account_id::text, t.credit_account_id::text, t.debit_balance_after,
+           t.credit_balance_after, t.debit_version, t.credit_version, t.created_time
     FROM transfers t
     JOIN accounts debit ON debit.id = t.debit_account_id
     JOIN accounts credit ON credit.id = t.credit_account_id
@@ -60,18 +59,16 @@ _UPDATE: Final = """
 async def lock(connection: Connection, keys: Iterable[Key]) -> dict[Key, Account]:
     """Return those of the accounts that exist, locked in the order of their ids until the transaction ends."""
     wanted = list(keys)
-    found = await connection.execute(
-        _LOCK, (_texts(key.address for key in wanted), _texts(key.currency for key in wanted))
-    )
+    found = await connection.execute(_LOCK, (_quoted([key[0] for key in wanted]), _plain([key[1] for key in wanted])))
     return {
-        (key := Key(address, currency)): Account(id_, key, *state)
+        (key := (address, currency)): Account(id_, key, *state)
         for id_, address, currency, *state in await found.fetchall()
     }
 
 
-async def find(connection: Connection, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Posting]:
+async def find(connection: Connection, ids: Iterable[Id]) -> dict[Id, Posting]:
     """Return those of the transfers that are posted."""
-    found = await connection.execute(_FIND, (_values(ids),))
+    found = await connection.execute(_FIND, (_plain(ids),))
     return {row[0]: Posting(Transfer(*row[:10]), *row[10:]) for row in await found.fetchall()}
 
 
@@ -89,10 +86,10 @@ async def open_accounts(connection: Connection, accounts: Iterable[Account]) -> 
     inserted = await connection.execute(
         _OPEN,
         (
-            _values(account.id for account in new),
-            _texts(account.key.address for account in new),
-            _texts(account.key.currency for account in new),
-            _values(account.overdraft_limit for account in new),
+            _plain([account.id for account in new]),
+            _quoted([account.key[0] for account in new]),
+            _plain([account.key[1] for account in new]),
+            _optional(account.overdraft_limit for account in new),
         ),
     )
     return inserted.rowcount == len(new)
@@ -106,9 +103,9 @@ async def write(connection: Connection, decision: Decision, time_: datetime.date
         _UPDATE,
         (
             time_,
-            _values(account.id for account in changed),
-            _values(account.balance for account in changed),
-            _values(account.version for account in changed),
+            _plain([account.id for account in changed]),
+            _numbers([account.balance for account in changed]),
+            _numbers([account.version for account in changed]),
         ),
     )
 
@@ -117,26 +114,39 @@ def _insert_parameters(postings: list[Posting], time_: datetime.datetime) -> tup
     transfers = [posting.transfer for posting in postings]
     return (
         time_,
-        _values(transfer.id for transfer in transfers),
-        _values(posting.debit_account_id for posting in postings),
-        _values(posting.credit_account_id for posting in postings),
-        _values(transfer.amount for transfer in transfers),
-        _texts(transfer.currency for transfer in transfers),
-        _texts(transfer.type for transfer in transfers),
-        _values(transfer.payment_id for transfer in transfers),
+        _plain([transfer.id for transfer in transfers]),
+        _plain([posting.debit_account_id for posting in postings]),
+        _plain([posting.credit_account_id for posting in postings]),
+        _numbers([transfer.amount for transfer in transfers]),
+        _plain([transfer.currency for transfer in transfers]),
+        _plain([transfer.type for transfer in transfers]),
+        _optional(transfer.payment_id for transfer in transfers),
         _texts(transfer.reference for transfer in transfers),
         _texts(transfer.description for transfer in transfers),
         _texts(_json(transfer.metadata) for transfer in transfers),
-        _values(posting.debit_balance_after for posting in postings),
-        _values(posting.credit_balance_after for posting in postings),
-        _values(posting.debit_version for posting in postings),
-        _values(posting.credit_version for posting in postings),
+        _numbers([posting.debit_balance_after for posting in postings]),
+        _numbers([posting.credit_balance_after for posting in postings]),
+        _numbers([posting.debit_version for posting in postings]),
+        _numbers([posting.credit_version for posting in postings]),
     )
 
 
-def _values(values: Iterable[object]) -> str:
-    """Return an array literal of values whose text needs no quotes; None is NULL."""
+def _numbers(values: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _optional(values: Iterable[object]) -> str:
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+
+
+def _plain(values: Iterable[str]) -> str:
+    """Return an array literal of ids and codes, which are never empty and need no quotes."""
+    return "{" + ",".join(values) + "}"
+
+
+def _quoted(addresses: Iterable[str]) -> str:
+    """Return an array literal of addresses: they hold nothing to escape, but one may be the word `null`."""
+    return '{"' + '","'.join(addresses) + '"}'
 
 
 def _texts(values: Iterable[str]) -> str:

@@ -24,16 +24,14 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         self._sessions = database.sessions(engine)
         self._pager = pager
 
-    async def PostTransfers(  # noqa: N802  # named by the contract, as all methods here
+    async def PostTransfers(
         self, request: ledger_pb2.PostTransfersRequest, _context: _Context
     ) -> ledger_pb2.PostTransfersResponse:
         """Post transfers."""
         outcomes = await self._ledger.post([messages.transfer_of(transfer) for transfer in request.transfers])
-        return ledger_pb2.PostTransfersResponse(results=map(messages.result, outcomes))
+        return ledger_pb2.PostTransfersResponse(results=map(messages.result, request.transfers, outcomes))
 
-    async def CreateAccount(  # noqa: N802
-        self, request: ledger_pb2.CreateAccountRequest, _context: _Context
-    ) -> ledger_pb2.Account:
+    async def CreateAccount(self, request: ledger_pb2.CreateAccountRequest, _context: _Context) -> ledger_pb2.Account:
         """Create an account."""
         limit = request.overdraft_limit if request.HasField("overdraft_limit") else None
         row = await database.transaction(
@@ -44,9 +42,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         )
         return messages.account(row)
 
-    async def GetAccount(  # noqa: N802
-        self, request: ledger_pb2.GetAccountRequest, _context: _Context
-    ) -> ledger_pb2.Account:
+    async def GetAccount(self, request: ledger_pb2.GetAccountRequest, _context: _Context) -> ledger_pb2.Account:
         """Get an account."""
         row = await database.transaction(
             self._sessions,
@@ -54,7 +50,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         )
         return messages.account(row)
 
-    async def ListAccounts(  # noqa: N802
+    async def ListAccounts(
         self, request: ledger_pb2.ListAccountsRequest, _context: _Context
     ) -> ledger_pb2.ListAccountsResponse:
         """List accounts."""
@@ -72,7 +68,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
             next_page_token=self._pager.seal(request, [page[-1].address, page[-1].currency]) if more else "",
         )
 
-    async def VerifyLedger(  # noqa: N802
+    async def VerifyLedger(
         self, _request: ledger_pb2.VerifyLedgerRequest, _context: _Context
     ) -> ledger_pb2.LedgerReport:
         """Verify the ledger."""
@@ -86,9 +82,7 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
         self._sessions = sessions
         self._pager = pager
 
-    async def CreateWallet(  # noqa: N802
-        self, request: wallets_pb2.CreateWalletRequest, _context: _Context
-    ) -> wallets_pb2.Wallet:
+    async def CreateWallet(self, request: wallets_pb2.CreateWalletRequest, _context: _Context) -> wallets_pb2.Wallet:
         """Create a wallet."""
         if not request.user_id:
             raise errors.InvalidArgument.of("user_id", "is required")
@@ -98,7 +92,7 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
 
         return await idempotency.once(self._sessions, request, effect, wallets_pb2.Wallet)
 
-    async def ListWallets(  # noqa: N802
+    async def ListWallets(
         self, request: wallets_pb2.ListWalletsRequest, _context: _Context
     ) -> wallets_pb2.ListWalletsResponse:
         """List wallets."""
@@ -111,7 +105,7 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
         )
         return await self._page(request, filter_)
 
-    async def ListUserWallets(  # noqa: N802
+    async def ListUserWallets(
         self, request: wallets_pb2.ListUserWalletsRequest, _context: _Context
     ) -> wallets_pb2.ListWalletsResponse:
         """List a user's wallets."""
@@ -134,9 +128,7 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
             next_page_token=self._pager.seal(request, [str(page[-1].id)]) if len(rows) > limit else "",
         )
 
-    async def GetWallet(  # noqa: N802
-        self, request: wallets_pb2.GetWalletRequest, _context: _Context
-    ) -> wallets_pb2.Wallet:
+    async def GetWallet(self, request: wallets_pb2.GetWalletRequest, _context: _Context) -> wallets_pb2.Wallet:
         """Get a wallet."""
         owner = calls.current().owner
         row = await database.transaction(
@@ -144,7 +136,7 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
         )
         return messages.wallet(row)
 
-    async def ListWalletTransactions(  # noqa: N802
+    async def ListWalletTransactions(
         self, request: wallets_pb2.ListWalletTransactionsRequest, _context: _Context
     ) -> wallets_pb2.ListWalletTransactionsResponse:
         """List a wallet's transactions."""
@@ -169,7 +161,7 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
             next_page_token=self._pager.seal(request, [page[-1].version]) if len(found) > limit else "",
         )
 
-    async def GetTransaction(  # noqa: N802
+    async def GetTransaction(
         self, request: wallets_pb2.GetTransactionRequest, _context: _Context
     ) -> wallets_pb2.Transaction:
         """Get a transaction."""
