@@ -136,6 +136,13 @@ async def store(session: database.Session, answer: message.Message) -> None:
         )
 
 
+async def release(session: database.Session) -> None:
+    """End the lease of the current call's key without an answer: a repetition takes over at once."""
+    call = calls.current()
+    if call.idempotency_key:
+        await session.execute(sa.update(keys).where(_mine(call)).values(leased_until=None))
+
+
 def replay(answer: bytes, answer_type: type[M]) -> M:
     """Return an earlier answer, and mark the current call as a repetition."""
     calls.current().replayed = True
