@@ -1,0 +1,226 @@
+"""The calls that move a payment at its provider: charge, confirm, cancel.
+
+Each records its intent with the idempotency key in one transaction, lets the money path take the step, waits a little
+for the outcome, and keeps the answer under the key. The work goes on when the caller has gone; what the caller does not
+learn now, it learns by repeating the call with its key, or by reading the payment.
+"""
+
+import asyncio
+import dataclasses
+import datetime
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from google.protobuf import message
+
+from kobklein import calls, database, idempotency, ids
+from kobklein import errors as common_errors
+from kobklein.payments.v1 import payments_pb2
+from payments_service import errors, messages, payments, providers, repository, states
+from payments_service.changes import Changes
+from payments_service.models import Payment
+from payments_service.money_path import MoneyPath
+from payments_service.payments import Change, NewPayment
+from payments_service.repository import Mark
+from payments_service.settings import MoneyPathSettings
+from payments_service.states import Method, Status, Step
+from payments_service.workers import Background
+
+PROCESSABLE: Final = frozenset({Method.STRIPE})
+_ENDED: Final = frozenset({Status.FAILED, Status.CANCELLED})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Begun:
+    """A payment whose call has been recorded."""
+
+    payment: Payment
+    claimed: bool = False
+    """Whether this process holds the payment for its next step."""
+
+
+_Begin = Callable[[database.Session], Awaitable[_Begun]]
+_Check = Callable[[Payment], None]
+
+
+class Charges:
+    """Serves the calls; the work itself is the money path's."""
+
+    def __init__(
+        self,
+        sessions: database.Sessions,
+        *,
+        provider: providers.Provider,
+        path: MoneyPath,
+        changes: Changes,
+        background: Background,
+        settings: MoneyPathSettings,
+    ) -> None:
+        self._sessions = sessions
+        self._provider = provider
+        self._path = path
+        self._changes = changes
+        self._background = background
+        self._settings = settings
+
+    async def process(
+        self, new: NewPayment, *, payment_method_id: str, request: message.Message
+    ) -> payments_pb2.Payment:
+        """Make a payment and charge it.
+
+        Raises InvalidArgument for an amount or currency that the provider cannot take, before anything is recorded, and
+        for a request that the provider refuses; then the payment is FAILED.
+        """
+        self._provider.check(new.amount, new.currency)
+        payment_id = ids.new()
+        charged = self._charged(payment_method_id)
+
+        async def begin(session: database.Session) -> _Begun:
+            payment = await payments.create(session, new, actor=_actor(), payment_id=payment_id, **charged, fence=1)
+            return _Begun(payment, claimed=True)
+
+        return await self._run(request, payment_id, begin, _check_taken)
+
+    async def confirm(
+        self, payment_id: uuid.UUID, *, payment_method_id: str, request: message.Message
+    ) -> payments_pb2.Payment:
+        """Charge a PENDING payment, or ask the provider about a PROCESSING one.
+
+        Raises PaymentNotFound, MethodNotProcessable, PaymentEnded and InvalidArgument.
+        """
+        owner = calls.current().owner
+
+        async def begin(session: database.Session) -> _Begun:
+            payment = await repository.get(session, payment_id, owner=owner, lock=True)
+            if payment.method not in PROCESSABLE:
+                raise errors.MethodNotProcessable(method=payment.method)
+            if payment.status in _ENDED:
+                raise errors.PaymentEnded(status=payment.status)
+            if payment.status is Status.PENDING:
+                return await self._begin_charge(session, payment, payment_method_id)
+            return await self._resume(session, payment)
+
+        return await self._run(request, payment_id, begin, _check_taken)
+
+    async def cancel(self, payment_id: uuid.UUID, change: Change, *, request: message.Message) -> payments_pb2.Payment:
+        """Cancel a payment, at its provider first if it is there, and change what else `change` says.
+
+        Raises PaymentNotFound, EtagMismatch, IllegalMove, PaymentBusy, and PaymentPaid if the money came first. While
+        the provider is out of reach, the answer is PROCESSING, and the cancellation is tried again.
+        """
+        owner = calls.current().owner
+
+        async def begin(session: database.Session) -> _Begun:
+            payment = await repository.get(session, payment_id, owner=owner, lock=True)
+            payments.check_etag(payment, change.etag)
+            states.check_admin(payment.status, Status.CANCELLED)
+            if payment.status is Status.PENDING:
+                values = {**change.values(), "status": Status.CANCELLED}
+                return _Begun(await repository.write(session, payment, values, Mark(_actor(), "cancelled")))
+            return await self._begin_cancel(session, payment, change)
+
+        return await self._run(request, payment_id, begin, _check_cancelled)
+
+    async def _begin_charge(self, session: database.Session, payment: Payment, payment_method_id: str) -> _Begun:
+        if not payment_method_id:
+            raise common_errors.InvalidArgument.of("payment_method_id", "is required while the payment is PENDING")
+        self._provider.check(payment.amount, payment.currency)
+        values = {**self._charged(payment_method_id), "fence": payment.fence + 1}
+        return _Begun(await repository.write(session, payment, values, Mark(_actor(), "charged")), claimed=True)
+
+    async def _begin_cancel(self, session: database.Session, payment: Payment, change: Change) -> _Begun:
+        if payment.step is Step.SETTLE:
+            raise errors.PaymentPaid
+        if payment.stripe_payment_intent_id is None:
+            raise errors.PaymentBusy
+        payment = await repository.write(session, payment, change.values(), Mark(_actor(), "cancellation asked"))
+        claimed = await self._path.claim(session, payment, step=Step.CANCEL)
+        if claimed is None:
+            raise errors.PaymentBusy
+        return _Begun(claimed, claimed=True)
+
+    async def _resume(self, session: database.Session, payment: Payment) -> _Begun:
+        """Take the payment's step now if it is with the provider and nobody holds it."""
+        claimed = await self._path.claim(session, payment)
+        return _Begun(claimed or payment, claimed=claimed is not None)
+
+    def _charged(self, payment_method_id: str) -> dict[str, Any]:
+        """Return the columns of a payment that is about to be charged by this process."""
+        return {
+            "status": Status.PROCESSING,
+            "step": Step.AUTHORISE,
+            "payment_method_id": payment_method_id,
+            "attempts": 1,
+            "authorised_time": datetime.datetime.now(datetime.UTC),
+            "due_time": repository.seconds_from_now(0),
+            "leased_until": repository.seconds_from_now(self._settings.lease_seconds),
+        }
+
+    async def _run(
+        self, request: message.Message, payment_id: uuid.UUID, begin: _Begin, check: _Check
+    ) -> payments_pb2.Payment:
+        """Do the effect of a call once, whatever becomes of its caller.
+
+        Died after the first transaction: the step is taken by whoever recovers it, and a repetition of the call takes
+        over the payment that the first one made, once the lease of the key is over. Died before the last transaction:
+        the same, and the answer is the payment as it then is.
+        """
+        begun = await database.transaction(
+            self._sessions, lambda session: self._recorded(session, request, payment_id, begin)
+        )
+        if isinstance(begun, bytes):
+            return idempotency.replay(begun, payments_pb2.Payment)
+        return await asyncio.shield(self._background.start(self._finish(begun, check)))
+
+    async def _recorded(
+        self, session: database.Session, request: message.Message, payment_id: uuid.UUID, begin: _Begin
+    ) -> _Begun | bytes:
+        claim = await idempotency.claim(session, request, resource_id=payment_id, lease=idempotency.LEASE)
+        if claim.answer is not None:
+            return claim.answer
+        if claim.first or claim.resource_id is None:
+            return await begin(session)
+        return await self._resume(session, await repository.get(session, claim.resource_id, lock=True))
+
+    async def _finish(self, begun: _Begun, check: _Check) -> payments_pb2.Payment:
+        """Take the step, wait for the wallet, and keep the answer."""
+        deadline = asyncio.get_running_loop().time() + self._settings.answer_seconds
+        if begun.claimed:
+            step = self._background.start(self._path.advance(begun.payment))
+            await asyncio.wait({step}, timeout=self._settings.answer_seconds)
+        left = max(0.0, deadline - asyncio.get_running_loop().time())
+        payment = await self._changes.until(begun.payment.id, _at_rest, seconds=left)
+        return await self._answer(payment, check)
+
+    async def _answer(self, payment: Payment, check: _Check) -> payments_pb2.Payment:
+        """Keep the answer under the key. A refusal is not kept: a repetition finds it again in the payment's state."""
+        try:
+            check(payment)
+        except common_errors.Error:
+            await database.transaction(self._sessions, idempotency.release)
+            raise
+        answer = messages.render(payment)
+        await database.transaction(self._sessions, lambda session: idempotency.store(session, answer))
+        return answer
+
+
+def _at_rest(payment: Payment) -> bool:
+    return payment.step is not Step.SETTLE
+
+
+def _check_taken(payment: Payment) -> None:
+    """Raise InvalidArgument for a payment that failed since the provider refused a field of the request."""
+    if payment.status is Status.FAILED and payment.failure_field:
+        raise common_errors.InvalidArgument.of(payment.failure_field, payment.failure_message)
+
+
+def _check_cancelled(payment: Payment) -> None:
+    if payment.step is Step.SETTLE or payment.status in states.VOLUME:
+        raise errors.PaymentPaid
+    if payment.status is Status.FAILED:
+        raise errors.IllegalMove(before=payment.status, after=Status.CANCELLED)
+
+
+def _actor() -> str:
+    return calls.current().subject

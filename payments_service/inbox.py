@@ -1,0 +1,96 @@
+"""The inbox of webhooks in the database: each event once. Callers own the transaction; nothing here commits."""
+
+import dataclasses
+import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.dialects import postgresql
+
+from kobklein import database
+from payments_service import providers, repository
+from payments_service.models import inbox_events
+from payments_service.states import EventMove
+
+_NOW = sa.func.clock_timestamp()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event that is to be applied."""
+
+    sequence: int
+    event_id: str
+    type: str
+    object_id: str
+    payload: bytes
+    attempts: int
+
+
+async def insert(session: database.Session, provider: str, event: providers.Event, payload: bytes) -> bool:
+    """Store an event, and return whether it is new; one that moves nothing is done with at once."""
+    ignored = event.move is EventMove.IGNORE
+    result = await session.execute(
+        postgresql.insert(inbox_events)
+        .values(
+            provider=provider,
+            event_id=event.id,
+            type=event.type,
+            object_id=event.object_id,
+            payload=payload,
+            event_time=event.created_time,
+            applied_time=_NOW if ignored else None,
+            outcome="ignored" if ignored else "",
+        )
+        .on_conflict_do_nothing(constraint="inbox_events_event_unique")
+        .returning(inbox_events.c.sequence)
+    )
+    return result.first() is not None
+
+
+async def due(session: database.Session, *, limit: int) -> list[StoredEvent]:
+    """Lock and return due events, oldest first, and of each object only the first that is not applied yet.
+
+    They are applied in the same transaction, so no lease is needed: what a dead worker held is free again.
+    """
+    earlier = orm.aliased(inbox_events)
+    waits = (
+        sa.exists()
+        .where(earlier.c.object_id == inbox_events.c.object_id)
+        .where(earlier.c.applied_time.is_(None), earlier.c.sequence < inbox_events.c.sequence)
+    )
+    columns = [inbox_events.c[field.name] for field in dataclasses.fields(StoredEvent)]
+    result = await session.execute(
+        sa.select(*columns)
+        .where(inbox_events.c.applied_time.is_(None), inbox_events.c.due_time <= _NOW, ~waits)
+        .order_by(inbox_events.c.sequence)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=inbox_events)
+    )
+    return [StoredEvent(**row._mapping) for row in result]
+
+
+async def applied(session: database.Session, event: StoredEvent, *, outcome: str) -> None:
+    """Stamp an event, in the transaction of its effect."""
+    await _update(session, event, applied_time=_NOW, outcome=outcome)
+
+
+async def postpone(
+    session: database.Session, event: StoredEvent, *, seconds: float, outcome: str, failed: bool
+) -> None:
+    """Leave an event for later, and say why; only a failure counts as an attempt."""
+    due_time = repository.seconds_from_now(seconds)
+    await _update(session, event, due_time=due_time, outcome=outcome, attempts=event.attempts + int(failed))
+
+
+async def backlog(session: database.Session) -> tuple[int, datetime.timedelta]:
+    """Return how many events are not applied, and how long the oldest has waited."""
+    age = sa.func.coalesce(_NOW - sa.func.min(inbox_events.c.received_time), datetime.timedelta())
+    query = sa.select(sa.func.count(), age).where(inbox_events.c.applied_time.is_(None))
+    count, oldest = (await session.execute(query)).one()
+    return count, oldest
+
+
+async def _update(session: database.Session, event: StoredEvent, **values: Any) -> None:
+    await session.execute(sa.update(inbox_events).where(inbox_events.c.sequence == event.sequence).values(**values))

@@ -1,0 +1,168 @@
+"""Messages of the contract to and from what the use cases speak of."""
+
+import datetime
+import uuid
+from typing import Any, Final
+
+from google.protobuf import json_format, struct_pb2, timestamp_pb2
+
+from kobklein import errors as common_errors
+from kobklein.payments.v1 import payments_pb2
+from payments_service.models import Payment
+from payments_service.payments import Change, NewPayment
+from payments_service.repository import Filters, Sort
+from payments_service.states import Method, Status
+
+_STATUS_PREFIX: Final = "PAYMENT_STATUS_"
+_METHOD_PREFIX: Final = "PAYMENT_METHOD_"
+_UPDATABLE: Final = ("description", "metadata", "status")
+_SORTS: Final = {
+    payments_pb2.PAYMENT_SORT_UNSPECIFIED: Sort("created_time", descending=True),
+    payments_pb2.PAYMENT_SORT_CREATED_ASC: Sort("created_time", descending=False),
+    payments_pb2.PAYMENT_SORT_CREATED_DESC: Sort("created_time", descending=True),
+    payments_pb2.PAYMENT_SORT_AMOUNT_ASC: Sort("amount", descending=False),
+    payments_pb2.PAYMENT_SORT_AMOUNT_DESC: Sort("amount", descending=True),
+}
+
+
+def new_payment(
+    request: payments_pb2.CreatePaymentRequest | payments_pb2.ProcessStripePaymentRequest,
+    method_: Method,
+    *,
+    user_id: str,
+) -> NewPayment:
+    """Return what a request asks to make; without a user of its own, for `user_id`."""
+    return NewPayment(
+        user_id=request.user_id or user_id,
+        amount=request.amount,
+        currency=request.currency,
+        method=method_,
+        description=request.description,
+        reference=request.reference,
+        metadata=json_format.MessageToDict(request.metadata),
+    )
+
+
+def change(request: payments_pb2.UpdatePaymentRequest) -> Change:
+    """Return what an update asks for; raises InvalidArgument for a mask that is empty or names something else."""
+    paths = list(request.update_mask.paths)
+    if not paths:
+        raise common_errors.InvalidArgument.of("update_mask", "names no field")
+    wrong = [path for path in paths if path not in _UPDATABLE]
+    if wrong:
+        raise common_errors.InvalidArgument(
+            *(common_errors.Violation("update_mask", f"{path!r} cannot be updated") for path in wrong)
+        )
+    given = request.payment
+    if "status" in paths and not given.status:
+        raise common_errors.InvalidArgument.of("payment.status", "is required with this update_mask")
+    return Change(
+        description=given.description if "description" in paths else None,
+        metadata=json_format.MessageToDict(given.metadata) if "metadata" in paths else None,
+        status=status(given.status) if "status" in paths else None,
+        etag=request.etag,
+    )
+
+
+def filters(request: payments_pb2.ListPaymentsRequest) -> Filters:
+    """Return the conditions of a list; raises InvalidArgument for a range that ends before it starts."""
+    found = Filters(
+        statuses=tuple(status(value) for value in request.status if value),
+        methods=tuple(method(value) for value in request.method if value),
+        currency=request.currency,
+        user_id=request.user_id,
+        created_from=_time(request, "created_from"),
+        created_before=_time(request, "created_before"),
+        min_amount=request.min_amount if request.HasField("min_amount") else None,
+        max_amount=request.max_amount if request.HasField("max_amount") else None,
+        reference=request.reference,
+    )
+    if found.created_from and found.created_before and found.created_before < found.created_from:
+        raise common_errors.InvalidArgument.of("created_before", "is before created_from")
+    if found.min_amount is not None and found.max_amount is not None and found.max_amount < found.min_amount:
+        raise common_errors.InvalidArgument.of("max_amount", "is less than min_amount")
+    return found
+
+
+def sort(request: payments_pb2.ListPaymentsRequest) -> Sort:
+    """Return the order of a list."""
+    return _SORTS[request.sort]
+
+
+def render(payment: Payment) -> payments_pb2.Payment:
+    """Return a payment as callers see it."""
+    answer = payments_pb2.Payment(
+        id=str(payment.id),
+        user_id=payment.user_id,
+        amount=payment.amount,
+        currency=payment.currency,
+        method=method_value(payment.method),
+        status=status_value(payment.status),
+        description=payment.description,
+        reference=payment.reference,
+        stripe_payment_intent_id=payment.stripe_payment_intent_id or "",
+        metadata=_struct(payment.metadata),
+        refunded_amount=payment.refunded_amount,
+        capturable_amount=payment.capturable_amount,
+        failure_code=payment.failure_code,
+        failure_message=payment.failure_message,
+        completed_time=_timestamp(payment.completed_time),
+        created_time=_timestamp(payment.created_time),
+        updated_time=_timestamp(payment.updated_time),
+        version=payment.version,
+        etag=payment.etag,
+    )
+    if payment.next_action is not None:
+        answer.next_action.CopyFrom(payments_pb2.NextAction(**payment.next_action))
+    return answer
+
+
+def payment_id(text: str) -> uuid.UUID:
+    """Return the id in a request, whose form the contract has checked."""
+    return uuid.UUID(text)
+
+
+def status(value: "payments_pb2.PaymentStatus.ValueType") -> Status:
+    """Return a status of the contract."""
+    return Status(payments_pb2.PaymentStatus.Name(value).removeprefix(_STATUS_PREFIX))
+
+
+def status_value(status_: Status) -> "payments_pb2.PaymentStatus.ValueType":
+    """Return a status as the contract has it."""
+    return payments_pb2.PaymentStatus.Value(_STATUS_PREFIX + status_)
+
+
+def method(value: "payments_pb2.PaymentMethod.ValueType") -> Method:
+    """Return a method of the contract."""
+    return Method(payments_pb2.PaymentMethod.Name(value).removeprefix(_METHOD_PREFIX))
+
+
+def method_value(method_: Method) -> "payments_pb2.PaymentMethod.ValueType":
+    """Return a method as the contract has it."""
+    return payments_pb2.PaymentMethod.Value(_METHOD_PREFIX + method_)
+
+
+def _struct(data: dict[str, Any]) -> struct_pb2.Struct | None:
+    if not data:
+        return None
+    struct = struct_pb2.Struct()
+    struct.update(data)
+    return struct
+
+
+def _timestamp(time: datetime.datetime | None) -> timestamp_pb2.Timestamp | None:
+    if time is None:
+        return None
+    timestamp = timestamp_pb2.Timestamp()
+    timestamp.FromDatetime(time)
+    return timestamp
+
+
+def _time(request: payments_pb2.ListPaymentsRequest, field: str) -> datetime.datetime | None:
+    if not request.HasField(field):  # type: ignore[arg-type]  # both callers name a field that has presence
+        return None
+    timestamp: timestamp_pb2.Timestamp = getattr(request, field)
+    try:
+        return timestamp.ToDatetime(datetime.UTC)
+    except (ValueError, OverflowError) as error:
+        raise common_errors.InvalidArgument.of(field, "is not a time between years 1 and 9999") from error

@@ -1,0 +1,20 @@
+"""Prometheus metrics of this service; the gauges are read from the database now and then."""
+
+from typing import Final
+
+import prometheus_client
+
+STEPS: Final = prometheus_client.Counter("payments_steps", "Steps taken, by their outcome.", ["step", "outcome"])
+SETTLED: Final = prometheus_client.Counter("payments_settled", "Payments whose wallet has been credited.")
+SETTLEMENT_REFUSED: Final = prometheus_client.Counter(
+    "payments_settlement_refused", "Deposits that the ledger refused; they are tried again.", ["reason"]
+)
+EVENTS: Final = prometheus_client.Counter("payments_events", "Webhooks received, by what became of them.", ["outcome"])
+BY_STATUS: Final = prometheus_client.Gauge("payments_count", "Payments in each status.", ["status"])
+OVERDUE_SECONDS: Final = prometheus_client.Gauge(
+    "payments_overdue_seconds", "For how long the oldest due step has been waiting.", ["step"]
+)
+INBOX_WAITING: Final = prometheus_client.Gauge("payments_inbox_waiting", "Webhooks that are not applied yet.")
+INBOX_OVERDUE_SECONDS: Final = prometheus_client.Gauge(
+    "payments_inbox_overdue_seconds", "For how long the oldest unapplied webhook has been waiting."
+)

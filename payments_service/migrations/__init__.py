@@ -1,0 +1,1 @@
+"""The schema of this service's database, one dated step after the other."""

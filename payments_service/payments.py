@@ -1,0 +1,98 @@
+"""Payments as records: made, read, changed and deleted. Moving their money is `charges`."""
+
+import base64
+import dataclasses
+import secrets
+import uuid
+from typing import Any
+
+import sqlalchemy as sa
+
+from kobklein import database, ids
+from kobklein import errors as common_errors
+from payments_service import errors, repository, states
+from payments_service.models import Payment
+from payments_service.repository import Mark
+from payments_service.states import Method, Status
+
+_REFERENCE_BYTES = 10
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NewPayment:
+    """What a caller says of a payment to make."""
+
+    user_id: str
+    amount: int
+    currency: str
+    method: Method
+    description: str
+    reference: str
+    """Made here when empty."""
+    metadata: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Change:
+    """What to change in a payment; None leaves a field alone."""
+
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
+    status: Status | None = None
+    etag: str = ""
+    """The version that the caller has seen; empty for whichever it is."""
+
+    def values(self) -> dict[str, Any]:
+        """Return the new values of the fields that belong to the owner."""
+        given = {"description": self.description, "metadata": self.metadata}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+async def create(
+    session: database.Session, new: NewPayment, *, actor: str, payment_id: uuid.UUID | None = None, **values: Any
+) -> Payment:
+    """Record a payment, PENDING unless `values` say otherwise; raises ReferenceTaken."""
+    row: dict[str, Any] = {
+        **dataclasses.asdict(new),
+        "id": payment_id or ids.new(),
+        "reference": new.reference or _new_reference(),
+        "status": Status.PENDING,
+        **values,
+    }
+    return await repository.insert(session, row, Mark(actor, "created"))
+
+
+async def update(
+    session: database.Session, payment_id: uuid.UUID, change: Change, *, owner: str | None, actor: str
+) -> Payment:
+    """Change a payment that stays out of its provider's hands.
+
+    Raises PaymentNotFound, EtagMismatch and IllegalMove.
+    """
+    payment = await repository.get(session, payment_id, owner=owner, lock=True)
+    check_etag(payment, change.etag)
+    values = change.values()
+    if change.status is not None:
+        states.check_admin(payment.status, change.status)
+        values["status"] = change.status
+    return await repository.write(session, payment, values, Mark(actor, f"updated: {', '.join(values)}"))
+
+
+async def delete(session: database.Session, payment_id: uuid.UUID, *, etag: str, actor: str) -> None:
+    """Hide a payment that never held money; raises PaymentNotFound, EtagMismatch and PaymentNotDeletable."""
+    payment = await repository.get(session, payment_id, lock=True)
+    check_etag(payment, etag)
+    if payment.status not in states.DELETABLE:
+        raise errors.PaymentNotDeletable(status=payment.status)
+    await repository.write(session, payment, {"deleted_time": sa.func.clock_timestamp()}, Mark(actor, "deleted"))
+
+
+def check_etag(payment: Payment, etag: str) -> None:
+    """Raise EtagMismatch if the caller has seen another version than this one."""
+    if etag.strip('"') not in ("", payment.etag):
+        raise common_errors.EtagMismatch(etag=payment.etag)
+
+
+def _new_reference() -> str:
+    """Return a reference that people can read to each other, of 80 random bits, so that no two are ever the same."""
+    return "KP-" + base64.b32encode(secrets.token_bytes(_REFERENCE_BYTES)).decode()

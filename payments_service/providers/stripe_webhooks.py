@@ -1,0 +1,83 @@
+"""Stripe's webhooks: the proof that one is Stripe's and of now, and what it says."""
+
+import datetime
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+import stripe
+import structlog
+
+from kobklein import errors as common_errors
+from payments_service import errors, providers
+from payments_service.providers import stripe_intents
+from payments_service.states import EVENT_MOVES, EventMove
+
+TOLERANCE_SECONDS: Final = 300
+MAX_ID_LENGTH: Final = 255
+_INTENT: Final = "payment_intent"
+_log = structlog.get_logger()
+
+
+def verify(payload: bytes, signature: str, secrets: Sequence[str]) -> None:
+    """Raise InvalidSignature unless one of `secrets` signed these bytes within TOLERANCE_SECONDS of now.
+
+    The SDK checks the past only, so the future is checked here; and a header with several times is refused, since
+    only one of them is signed.
+    """
+    times = [value for name, _, value in (part.partition("=") for part in signature.split(",")) if name == "t"]
+    if len(times) != 1 or not times[0].isdecimal() or int(times[0]) > time.time() + TOLERANCE_SECONDS:
+        raise errors.InvalidSignature
+    for secret in secrets:
+        try:
+            stripe.WebhookSignature.verify_header(payload, signature, secret, TOLERANCE_SECONDS)
+        except (stripe.SignatureVerificationError, ValueError) as error:
+            reason = error
+        else:
+            return
+    _log.warning("webhook refused", reason=type(reason).__name__)
+    raise errors.InvalidSignature from reason
+
+
+def event(payload: bytes, *, live: bool | None) -> providers.Event:
+    """Return the event in a verified body; raises InvalidArgument for one that is none, or of the other mode."""
+    try:
+        body = orjson.loads(payload)
+        found = _event(body)
+        mode = body["livemode"]
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise common_errors.InvalidArgument.of("payload", "is not an event of Stripe") from error
+    if live is not None and mode is not live:
+        raise common_errors.InvalidArgument.of("payload", f"is an event of {'live' if mode else 'test'} mode")
+    return found
+
+
+def intent(payload: bytes) -> providers.Intent:
+    """Return the intent in the body of an event; raises ValueError for one that we cannot read."""
+    try:
+        return stripe_intents.intent(orjson.loads(payload)["data"]["object"])
+    except (KeyError, TypeError) as error:
+        raise ValueError("no intent of Stripe") from error
+
+
+def _event(body: dict[str, Any]) -> providers.Event:
+    if body["object"] != "event":
+        raise ValueError("no event")
+    identity, kind = body["id"], body["type"]
+    if not (isinstance(identity, str) and isinstance(kind, str) and 0 < len(identity) <= MAX_ID_LENGTH):
+        raise ValueError("no event")
+    return providers.Event(
+        id=identity,
+        type=kind,
+        object_id=_object_id(body["data"]["object"]),
+        created_time=datetime.datetime.fromtimestamp(body["created"], datetime.UTC),
+        move=EVENT_MOVES.get(kind, EventMove.IGNORE),
+    )
+
+
+def _object_id(content: dict[str, Any]) -> str:
+    """Return the intent that the event is about, so that events of one payment stay in order; else its object."""
+    if content.get("object") == _INTENT:
+        return str(content["id"])
+    return str(content.get(_INTENT) or content.get("id") or "")

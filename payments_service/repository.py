@@ -1,0 +1,291 @@
+"""The payments in the database. Callers own the transaction; nothing here commits."""
+
+import dataclasses
+import datetime
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from kobklein import database
+from payments_service import errors, models, states
+from payments_service.models import Payment, payment_changes, payments
+from payments_service.states import Method, Status, Step
+
+PROVIDER_STEPS = (Step.AUTHORISE, Step.CONFIRM, Step.FETCH, Step.CANCEL)
+"""The steps that ask the provider."""
+_NOW = sa.func.clock_timestamp()
+
+
+class Superseded(Exception):
+    """Somebody else has claimed the payment since, so that this write would be stale."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mark:
+    """Who changes a payment, and by doing what; it goes into the audit trail."""
+
+    actor: str
+    what: str
+
+
+def seconds_from_now(seconds: float) -> sa.ColumnElement[datetime.datetime]:
+    """Return a moment by the database's clock, which all replicas share."""
+    return _NOW + datetime.timedelta(seconds=seconds)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Filters:
+    """Conditions of a list; an empty one says nothing."""
+
+    statuses: tuple[Status, ...] = ()
+    methods: tuple[Method, ...] = ()
+    currency: str = ""
+    user_id: str = ""
+    created_from: datetime.datetime | None = None
+    created_before: datetime.datetime | None = None
+    min_amount: int | None = None
+    max_amount: int | None = None
+    reference: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sort:
+    """Order of a list: by a column, and by id among equals."""
+
+    column: str
+    descending: bool
+
+
+async def insert(session: database.Session, values: Mapping[str, Any], mark: Mark) -> Payment:
+    """Insert a payment; raises ReferenceTaken."""
+    try:
+        result = await session.execute(sa.insert(payments).values(**values).returning(payments))
+    except exc.IntegrityError as error:
+        if database.constraint(error) == "payments_reference_unique":
+            raise errors.ReferenceTaken(reference=values["reference"]) from error
+        raise
+    payment = models.payment(result.one())
+    await _record(session, [(None, payment)], mark)
+    return payment
+
+
+async def get(
+    session: database.Session, payment_id: uuid.UUID, *, owner: str | None = None, lock: bool = False
+) -> Payment:
+    """Return a payment that has not been deleted and is `owner`'s, if one is given; raises PaymentNotFound."""
+    query = sa.select(payments).where(payments.c.id == payment_id, payments.c.deleted_time.is_(None))
+    if owner is not None:
+        query = query.where(payments.c.user_id == owner)
+    row = (await session.execute(query.with_for_update() if lock else query)).first()
+    if row is None:
+        raise errors.PaymentNotFound(id=payment_id)
+    return models.payment(row)
+
+
+async def write(session: database.Session, payment: Payment, values: Mapping[str, Any], mark: Mark) -> Payment:
+    """Change a payment and add to its audit trail.
+
+    Raises IllegalMove for a move that the table does not have, and Superseded when the payment has been claimed by
+    somebody else since it was read.
+    """
+    states.check(payment.status, values.get("status", payment.status))
+    result = await session.execute(
+        sa.update(payments)
+        .where(payments.c.id == payment.id, payments.c.fence == payment.fence)
+        .values(**values, version=payments.c.version + 1, updated_time=_NOW)
+        .returning(payments)
+    )
+    row = result.first()
+    if row is None:
+        raise Superseded
+    changed = models.payment(row)
+    await _record(session, [(payment, changed)], mark)
+    return changed
+
+
+async def reschedule(
+    session: database.Session,
+    payment: Payment,
+    *,
+    seconds: float,
+    step: Step | None = None,
+    intent_id: str | None = None,
+) -> None:
+    """Let go of a payment until its step, or another one, is due; raises Superseded.
+
+    No caller sees a difference, so the version stays.
+    """
+    result = await session.execute(
+        sa.update(payments)
+        .where(payments.c.id == payment.id, payments.c.fence == payment.fence)
+        .values(
+            leased_until=None,
+            due_time=seconds_from_now(seconds),
+            step=step or payment.step,
+            stripe_payment_intent_id=intent_id or payment.stripe_payment_intent_id,
+        )
+        .returning(payments.c.id)
+    )
+    if result.first() is None:
+        raise Superseded
+
+
+async def claim(
+    session: database.Session, payment_id: uuid.UUID, *, lease_seconds: float, step: Step | None = None
+) -> Payment | None:
+    """Claim one payment for its step, or for another `step`, due or not; None while somebody else has it.
+
+    Whoever claims gets a new fence: writes of an earlier holder fail from now on.
+    """
+    result = await session.execute(
+        sa.update(payments)
+        .where(payments.c.id == payment_id, payments.c.step.in_(PROVIDER_STEPS), _free())
+        .values(**_claimed(lease_seconds), **({"step": step} if step else {}))
+        .returning(payments)
+    )
+    row = result.first()
+    return models.payment(row) if row is not None else None
+
+
+async def claim_due(
+    session: database.Session, steps: Sequence[Step], *, limit: int, lease_seconds: float
+) -> list[Payment]:
+    """Claim payments whose step is due, oldest first; those that others are claiming right now are passed over."""
+    due = (
+        sa.select(payments.c.id)
+        .where(payments.c.step.in_(steps), payments.c.due_time <= _NOW, _free())
+        .order_by(payments.c.due_time)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    result = await session.execute(
+        sa.update(payments).where(payments.c.id == due.c.id).values(**_claimed(lease_seconds)).returning(payments)
+    )
+    return [models.payment(row) for row in result]
+
+
+async def complete(session: database.Session, claimed: Sequence[Payment], mark: Mark) -> list[Payment]:
+    """Mark settled payments COMPLETED; those that somebody else has claimed since are passed over.
+
+    Rows are locked in the order of their ids, so that two writers of many payments never wait for each other.
+    """
+    before = {payment.id: payment for payment in claimed}
+    mine = sa.tuple_(payments.c.id, payments.c.fence).in_([(payment.id, payment.fence) for payment in claimed])
+    await session.execute(sa.select(payments.c.id).where(mine).order_by(payments.c.id).with_for_update())
+    result = await session.execute(
+        sa.update(payments)
+        .where(mine)
+        .values(
+            status=Status.COMPLETED,
+            step=None,
+            due_time=None,
+            leased_until=None,
+            completed_time=_NOW,
+            updated_time=_NOW,
+            version=payments.c.version + 1,
+        )
+        .returning(payments)
+    )
+    completed = [models.payment(row) for row in result]
+    if completed:
+        await _record(session, [(before[payment.id], payment) for payment in completed], mark)
+    return completed
+
+
+async def page(
+    session: database.Session, filters: Filters, sort: Sort, *, after: tuple[Any, uuid.UUID] | None, limit: int
+) -> list[Payment]:
+    """Return payments in order, from behind the position `after` on; an index serves each order, without OFFSET."""
+    column = payments.c[sort.column]
+    query = sa.select(payments).where(payments.c.deleted_time.is_(None), *_conditions(filters)).limit(limit)
+    if after is not None:
+        position = sa.tuple_(
+            *(sa.literal(value, each.type) for value, each in zip(after, (column, payments.c.id), strict=True))
+        )
+        here = sa.tuple_(column, payments.c.id)
+        query = query.where(here < position if sort.descending else here > position)
+    order = (column.desc(), payments.c.id.desc()) if sort.descending else (column, payments.c.id)
+    return [models.payment(row) for row in await session.execute(query.order_by(*order))]
+
+
+async def by_intents(
+    session: database.Session, *, intent_ids: Iterable[str], payment_ids: Iterable[uuid.UUID]
+) -> list[Payment]:
+    """Return and lock, in the order of their ids, the payments that intents belong to, whichever way they are known."""
+    query = (
+        sa.select(payments)
+        .where(sa.or_(payments.c.stripe_payment_intent_id.in_(list(intent_ids)), payments.c.id.in_(list(payment_ids))))
+        .order_by(payments.c.id)
+        .with_for_update()
+    )
+    return [models.payment(row) for row in await session.execute(query)]
+
+
+async def counts(session: database.Session) -> dict[Status, int]:
+    """Return how many payments stand in each status."""
+    result = await session.execute(sa.select(payments.c.status, sa.func.count()).group_by(payments.c.status))
+    return dict(result.all())
+
+
+async def overdue(session: database.Session) -> dict[Step, float]:
+    """Return for how many seconds the oldest due payment of each step has been waiting."""
+    age = sa.func.extract("epoch", _NOW - sa.func.min(payments.c.due_time))
+    query = sa.select(payments.c.step, age).where(payments.c.step.is_not(None), payments.c.due_time <= _NOW)
+    return {step: float(seconds) for step, seconds in await session.execute(query.group_by(payments.c.step))}
+
+
+async def leased(session: database.Session, payment: Payment) -> bool:
+    """Return whether somebody holds the payment right now."""
+    free = await session.scalar(sa.select(_free()).where(payments.c.id == payment.id))
+    return not free
+
+
+def _conditions(filters: Filters) -> Iterator[sa.ColumnElement[bool]]:
+    if filters.statuses:
+        yield payments.c.status.in_(filters.statuses)
+    if filters.methods:
+        yield payments.c.method.in_(filters.methods)
+    for name in ("currency", "user_id", "reference"):
+        if value := getattr(filters, name):
+            yield payments.c[name] == value
+    if filters.created_from is not None:
+        yield payments.c.created_time >= filters.created_from
+    if filters.created_before is not None:
+        yield payments.c.created_time < filters.created_before
+    if filters.min_amount is not None:
+        yield payments.c.amount >= filters.min_amount
+    if filters.max_amount is not None:
+        yield payments.c.amount <= filters.max_amount
+
+
+def _free() -> sa.ColumnElement[bool]:
+    return sa.func.coalesce(payments.c.leased_until <= _NOW, sa.true())
+
+
+def _claimed(lease_seconds: float) -> dict[str, Any]:
+    return {
+        "fence": payments.c.fence + 1,
+        "attempts": payments.c.attempts + 1,
+        "leased_until": seconds_from_now(lease_seconds),
+    }
+
+
+async def _record(session: database.Session, changes: Sequence[tuple[Payment | None, Payment]], mark: Mark) -> None:
+    await session.execute(
+        sa.insert(payment_changes),
+        [
+            {
+                "payment_id": after.id,
+                "version": after.version,
+                "actor": mark.actor,
+                "what": mark.what,
+                "before": before.status if before else None,
+                "after": after.status,
+            }
+            for before, after in changes
+        ],
+    )

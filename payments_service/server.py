@@ -1,0 +1,119 @@
+"""How payments_service is put together."""
+
+import contextlib
+import functools
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any, Final
+
+import grpc
+
+from kobklein import auth, client, database, pages, server
+from kobklein.payments.v1 import payments_pb2_grpc
+from payments_service import housekeeping, servicer, workers
+from payments_service.changes import Changes
+from payments_service.charges import Charges
+from payments_service.money_path import MoneyPath
+from payments_service.providers.stripe import Stripe
+from payments_service.settings import Settings
+from payments_service.settlement import Settlement
+from payments_service.wallets import Ledger
+from payments_service.webhooks import Webhooks
+
+_PACKAGE: Final = "payments_service"
+
+
+@contextlib.asynccontextmanager
+async def run(settings: Settings) -> AsyncIterator[int]:
+    """Serve until left, and yield the port. Calls and steps that run then get time to end; the rest is recovered."""
+    engine = database.engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+    background = workers.Background()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(engine.dispose)
+        provider = _provider(settings)
+        stack.push_async_callback(provider.close)
+        ledger = await stack.enter_async_context(_ledger(settings))
+        stack.push_async_callback(background.drain, settings.drain_seconds)
+        parts = _Parts(settings, database.sessions(engine), provider, ledger, background)
+        await stack.enter_async_context(workers.running(*parts.loops()))
+        yield await stack.enter_async_context(
+            server.running(servicer.SERVICES, parts.add_servicers, settings, probe=lambda: database.probe(engine))
+        )
+
+
+class _Parts:
+    """The parts that share the database, each made once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sessions: database.Sessions,
+        provider: Stripe,
+        ledger: Ledger,
+        background: workers.Background,
+    ) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._provider = provider
+        path_settings = settings.money_path
+        self._changes = Changes(sessions, poll_seconds=path_settings.poll_seconds)
+        self._settlement = Settlement(sessions, ledger, path_settings)
+        path = MoneyPath(sessions, provider, path_settings)
+        self._recovery = workers.Recovery(path, background, concurrent=path_settings.concurrent_steps)
+        self._charges = Charges(
+            sessions,
+            provider=provider,
+            path=path,
+            changes=self._changes,
+            background=background,
+            settings=path_settings,
+        )
+        self._webhooks = Webhooks(
+            sessions,
+            provider=provider,
+            settings=settings.inbox,
+            path_settings=path_settings,
+            step_due=self._recovery.wake,
+        )
+
+    def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """Yield what runs beside the calls."""
+        keep = functools.partial(workers.keep, poll_seconds=self._settings.money_path.poll_seconds)
+        yield self._changes.listen(self._settings.database_url.get_secret_value())
+        yield keep("settlement", self._settlement.run, wake=self._changes.settlement_due)
+        yield keep("recovery", self._recovery.run, wake=self._recovery.wake)
+        yield keep("inbox", self._webhooks.apply_due, wake=self._webhooks.received)
+        yield housekeeping.keep(self._sessions)
+
+    def add_servicers(self, grpc_server: grpc.aio.Server) -> None:
+        """Add what answers the calls."""
+        payments = servicer.PaymentsServicer(
+            self._sessions,
+            charges=self._charges,
+            webhooks=self._webhooks,
+            changes=self._changes,
+            provider=self._provider,
+            pager=pages.Pager(self._settings.page_token_key.get_secret_value()),
+            longest_watch_seconds=self._settings.longest_watch_seconds,
+        )
+        payments_pb2_grpc.add_PaymentsServiceServicer_to_server(payments, grpc_server)
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the schema up to date; any number of replicas may do so at once."""
+    application_url = settings.database_url.get_secret_value()
+    owner_url = settings.migration_database_url
+    database.migrate(
+        _PACKAGE, owner_url.get_secret_value() if owner_url else application_url, application_url=application_url
+    )
+
+
+def _provider(settings: Settings) -> Stripe:
+    live = True if settings.production else None
+    return Stripe(settings.stripe, timeout_seconds=settings.money_path.provider_seconds, live=live)
+
+
+@contextlib.asynccontextmanager
+async def _ledger(settings: Settings) -> AsyncIterator[Ledger]:
+    signer = auth.Signer(settings.auth, private_jwk_file=settings.service_key_file, subject=settings.service_subject)
+    async with client.channel(settings.wallets_target, settings.tls) as channel:
+        yield Ledger(channel, token=signer.token, timeout_seconds=settings.ledger_seconds)

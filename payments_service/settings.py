@@ -1,0 +1,100 @@
+"""What this process is configured with, from environment variables that start with `PAYMENTS_`."""
+
+from pathlib import Path
+from typing import Self
+
+import pydantic
+import pydantic_settings
+
+from kobklein.settings import ServiceSettings
+
+Seconds = pydantic.PositiveFloat
+Schedule = tuple[Seconds, ...]
+"""Pauses before the first, second, … repetition; the last one stands for all that follow."""
+
+
+class StripeSettings(pydantic.BaseModel, frozen=True):
+    """How to reach Stripe, and what proves its webhooks."""
+
+    secret_key: pydantic.SecretStr = pydantic.Field(min_length=1)
+    webhook_secrets: tuple[pydantic.SecretStr, ...] = pydantic.Field(min_length=1, max_length=5)
+    """Every secret in use: two while one is being replaced by the other."""
+    api_base: str | None = None
+    """Another address than Stripe's own, such as that of a simulator."""
+    return_url: str
+    """Where payers come back to after a redirect."""
+    connect_seconds: Seconds = 3.0
+    reply_seconds: Seconds = 10.0
+    retries: int = pydantic.Field(default=2, ge=0, le=5)
+
+    @pydantic.model_validator(mode="after")
+    def _no_blank_secret(self) -> Self:
+        if not all(secret.get_secret_value().strip() for secret in (self.secret_key, *self.webhook_secrets)):
+            raise ValueError("a blank secret proves nothing")
+        return self
+
+
+class MoneyPathSettings(pydantic.BaseModel, frozen=True):
+    """How patient the money path is, and how often it asks again."""
+
+    provider_seconds: Seconds = 12.0
+    """Longest wait for the provider in one step, repetitions included; then the outcome is unknown."""
+    lease_seconds: Seconds = 20.0
+    """How long a step belongs to who claimed it; longer than it can take."""
+    answer_seconds: Seconds = 8.0
+    """Longest wait of a caller; then the answer is the payment as it is, PROCESSING."""
+    provider_schedule: Schedule = (60.0, 300.0, 3600.0, 86_400.0)
+    """When an unknown outcome, or an intent that waits for somebody, is asked for again."""
+    ledger_schedule: Schedule = (0.5, 1.0, 2.0, 5.0, 10.0)
+    """When the ledger is asked again after it was out of reach."""
+    refusal_schedule: Schedule = (60.0, 300.0, 3600.0)
+    """When the ledger is asked again after it refused, as it does while a wallet is frozen."""
+    key_seconds: Seconds = 23 * 3600.0
+    """How long a repeated charge is recognised by its idempotency key; Stripe keeps keys for 24 hours at least."""
+    payer_seconds: Seconds = 24 * 3600.0
+    """How long a payer may take over a next action; then the intent is cancelled."""
+    poll_seconds: Seconds = 1.0
+    """How often due work is looked for without having been told of."""
+    concurrent_steps: int = pydantic.Field(default=32, ge=1, le=1000)
+    settlement_size: int = pydantic.Field(default=500, ge=1, le=5000)
+
+    @pydantic.model_validator(mode="after")
+    def _lease_outlives_step(self) -> Self:
+        if self.lease_seconds <= self.provider_seconds:
+            raise ValueError("lease_seconds must be more than provider_seconds")
+        return self
+
+
+class InboxSettings(pydantic.BaseModel, frozen=True):
+    """Limits of the inbox of webhooks."""
+
+    payload_bytes: int = pydantic.Field(default=512 * 1024, ge=1)
+    batch_size: int = pydantic.Field(default=50, ge=1, le=1000)
+    busy_seconds: Seconds = 0.5
+    """When an event is tried again whose payment was being worked on."""
+    retry_schedule: Schedule = (5.0, 60.0, 600.0, 3600.0)
+    """When an event is tried again that could not be applied."""
+
+
+class Settings(ServiceSettings):
+    """Settings of payments_service."""
+
+    model_config = pydantic_settings.SettingsConfigDict(env_prefix="PAYMENTS_")
+
+    stripe: StripeSettings
+    wallets_target: str
+    """Where the ledger listens, such as `dns:///wallets:50051`."""
+    service_key_file: Path
+    """The private JWK that this service proves itself to others with."""
+    service_subject: str = "payments_service"
+    ledger_seconds: Seconds = 5.0
+    longest_watch_seconds: Seconds = 3600.0
+    money_path: MoneyPathSettings = MoneyPathSettings()
+    inbox: InboxSettings = InboxSettings()
+
+    @pydantic.model_validator(mode="after")
+    def _real_money_in_production_only(self) -> Self:
+        live = self.stripe.secret_key.get_secret_value().startswith(("sk_live_", "rk_live_"))
+        if live != self.production:
+            raise ValueError("live keys belong to production, and production to live keys")
+        return self

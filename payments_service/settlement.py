@@ -1,0 +1,92 @@
+"""Settlement: money that providers have collected goes into the wallets, in batches."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from kobklein import database, errors, ids
+from payments_service import decisions, metrics, repository
+from payments_service.models import Payment
+from payments_service.repository import Mark
+from payments_service.settings import MoneyPathSettings
+from payments_service.states import Step
+from payments_service.wallets import Deposit, Ledger, Refusal
+
+MARK: Final = Mark("settlement", "settled")
+_log = structlog.get_logger()
+
+
+class Settlement:
+    """Posts one transfer for each paid payment; the transfer's id derives from the payment's, so it is posted once."""
+
+    def __init__(self, sessions: database.Sessions, ledger: Ledger, settings: MoneyPathSettings) -> None:
+        self._sessions = sessions
+        self._ledger = ledger
+        self._settings = settings
+
+    async def run(self) -> int:
+        """Settle a batch of due payments, and return how many were claimed.
+
+        Died after the claim, or after the ledger's commit: the lease runs out, the transfers are posted again, and the
+        ledger answers them as it did before. Died after the last transaction: nothing is left to do.
+        """
+        claimed = await database.transaction(
+            self._sessions,
+            lambda session: repository.claim_due(
+                session,
+                (Step.SETTLE,),
+                limit=self._settings.settlement_size,
+                lease_seconds=self._settings.lease_seconds,
+            ),
+        )
+        if claimed:
+            await self._settle(claimed)
+        return len(claimed)
+
+    async def _settle(self, claimed: Sequence[Payment]) -> None:
+        try:
+            results = await self._ledger.post([_deposit(payment) for payment in claimed])
+        except errors.Unavailable as error:
+            _log.warning("ledger out of reach", payments=len(claimed), error=str(error.__cause__))
+            await self._postpone(claimed)
+            return
+        posted = [payment for payment, refusal in zip(claimed, results, strict=True) if refusal is None]
+        if posted:
+            await database.transaction(self._sessions, lambda session: repository.complete(session, posted, MARK))
+            metrics.SETTLED.inc(len(posted))
+        for payment, refusal in zip(claimed, results, strict=True):
+            if refusal is not None:
+                await self._refused(payment, refusal)
+
+    async def _postpone(self, claimed: Sequence[Payment]) -> None:
+        for payment in claimed:
+            await self._again(payment, decisions.pause(self._settings.ledger_schedule, payment.attempts))
+
+    async def _refused(self, payment: Payment, refusal: Refusal) -> None:
+        """Keep the payment PROCESSING: the money is the user's, so it is offered again until the ledger takes it."""
+        metrics.SETTLEMENT_REFUSED.labels(refusal.reason).inc()
+        seconds = decisions.pause(self._settings.refusal_schedule, payment.attempts)
+        _log.error("deposit refused", payment=str(payment.id), reason=refusal.reason, again_seconds=seconds)
+        await self._again(payment, seconds)
+
+    async def _again(self, payment: Payment, seconds: float) -> None:
+        try:
+            await database.transaction(
+                self._sessions, lambda session: repository.reschedule(session, payment, seconds=seconds)
+            )
+        except repository.Superseded:
+            _log.info("superseded", payment=str(payment.id), fence=payment.fence)
+
+
+def _deposit(payment: Payment) -> Deposit:
+    return Deposit(
+        id=ids.derived(payment.id, "settle"),
+        payment_id=payment.id,
+        provider=payment.method.lower(),
+        user_id=payment.user_id,
+        amount=payment.received_amount,
+        currency=payment.currency,
+        reference=payment.reference,
+        description=f"Payment {payment.reference}",
+    )
