@@ -9,8 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from deploy.sandbox import authentications, dashboard, errors
-from deploy.sandbox.controls import Controls
+from deploy.sandbox import authentications, controls, dashboard, errors
 from deploy.sandbox.endpoints import Endpoint
 from deploy.sandbox.engine import Engine
 from deploy.sandbox.operations import OPERATIONS
@@ -37,7 +36,7 @@ def create_app(settings: Settings) -> Starlette:
         *(Route(each.path, Endpoint(engine, each), methods=[each.method]) for each in OPERATIONS),
         Route("/", page, methods=["GET"]),
         *authentications.routes(engine),
-        *Controls(engine).routes(),
+        *controls.routes(engine),
     ]
     handlers = {errors.ApiError: _refusal, HTTPException: _unknown_route, Exception: _crash}
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)

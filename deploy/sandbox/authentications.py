@@ -22,7 +22,7 @@ def routes(engine: Engine) -> list[Route]:
         return HTMLResponse(_page(engine.state, challenge))
 
     async def answer(request: Request) -> Response:
-        approved = request.path_params["answer"] == "approve"
+        approved = request.url.path.endswith("/approve")
         identifier = request.path_params["id"]
         call = Call(base_url=base_url(request))
         challenge, intent = engine.atomically(call, lambda: decide(engine.state, identifier, approved=approved))
@@ -33,7 +33,8 @@ def routes(engine: Engine) -> list[Route]:
     path = "/_sandbox/challenges/{id}"
     return [
         Route(path, show, methods=["GET"]),
-        Route(path + "/{answer}", answer, methods=["POST"]),
+        Route(path + "/approve", answer, methods=["POST"]),
+        Route(path + "/refuse", answer, methods=["POST"]),
     ]
 
 

@@ -14,7 +14,6 @@ from deploy.sandbox.parameters import (
     clearable,
     merged,
 )
-from deploy.sandbox.replies import Reply
 from deploy.sandbox.state import State
 from deploy.sandbox.store import Object
 
@@ -42,7 +41,7 @@ DELETE = Fields({})
 LIST = listings.parameters(email=Text(), test_clock=Unsupported())
 
 
-def create(state: State, arguments: Arguments) -> Object | Reply:
+def create(state: State, arguments: Arguments) -> Object:
     """A new customer, with a first payment method if given; a declined card makes no customer."""
     method = arguments.pop("payment_method", None)
     customer = _render(state)
@@ -50,9 +49,7 @@ def create(state: State, arguments: Arguments) -> Object | Reply:
     state.store.put(customer)
     events.record(state, "customer.created", customer)
     if method is not None:
-        attached = payment_methods.attach(state, {"id": method, "customer": customer["id"]})
-        if isinstance(attached, Reply):
-            return attached
+        payment_methods.attach(state, {"id": method, "customer": customer["id"]})
     return customer
 
 
@@ -63,7 +60,8 @@ def retrieve(state: State, arguments: Arguments) -> Object:
 
 def list_(state: State, arguments: Arguments) -> Object:
     """Customers, newest first, without the deleted."""
-    return listings.page(state, "customer", "/v1/customers", {**arguments, "livemode": 0})
+    alive = {"livemode": 0}  # The note that a customer was deleted has no such member.
+    return listings.page(state, "customer", "/v1/customers", {**arguments, **alive})
 
 
 def update(state: State, arguments: Arguments) -> Object:

@@ -58,39 +58,23 @@ class Endpoint:
             raise errors.InvalidParameter(f"Invalid Stripe API version: {call.version}")
         body = await _body(request, self._engine.state.settings.body_limit_bytes)
         arguments = self._arguments(request, body)
-        struck = self._engine.faults.strike(request.method, request.url.path)
+        path = request.scope["path"]
         key = None
         if call.idempotency_key is not None and request.method == "POST":
-            key = idempotency.key(
-                api_key, call.idempotency_key, method=request.method, path=request.url.path, body=body
-            )
-            kept = self._engine.keys.begin(self._engine.state, key)
-            if kept is not None:
-                return kept
-        try:
-            return await self._execute_with_faults(call, arguments, key, struck)
-        finally:
-            if key is not None:
-                self._engine.keys.end(key)
+            key = idempotency.key(api_key, call.idempotency_key, method=request.method, path=path, body=body)
+        with self._engine.keys.claim(self._engine.state, key) as kept:
+            struck = self._engine.faults.strike(request.method, path)
+            await _suffer(struck)
+            kinds = {rule.kind for rule in struck}
+            broken = faults.Kind.ERROR_500_AFTER_SUCCESS in kinds
+            reply = kept or self._execute(call, arguments, key, broken=broken)
+        if faults.Kind.DROP_AFTER_SUCCESS in kinds and reply.status < 400:
+            raise Dropped
+        return reply
 
     def _arguments(self, request: Request, body: bytes) -> Arguments:
         form = {**forms.decode(request.scope["query_string"]), **forms.decode(body)}
         return {**self._operation.parameters.parse(form, ""), **request.path_params}
-
-    async def _execute_with_faults(
-        self, call: Call, arguments: Arguments, key: idempotency.Key | None, struck: Sequence[faults.Rule]
-    ) -> Reply:
-        kinds = {rule.kind for rule in struck}
-        for rule in struck:
-            if rule.kind is faults.Kind.DELAY:
-                await asyncio.sleep(rule.delay_seconds)
-        for kind, error in _BEFORE.items():
-            if kind in kinds:
-                raise error
-        reply = self._execute(call, arguments, key, broken=faults.Kind.ERROR_500_AFTER_SUCCESS in kinds)
-        if faults.Kind.DROP_AFTER_SUCCESS in kinds and reply.status < 400:
-            raise Dropped
-        return reply
 
     def _execute(self, call: Call, arguments: Arguments, key: idempotency.Key | None, *, broken: bool) -> Reply:
         def action() -> Reply:
@@ -115,6 +99,16 @@ class Endpoint:
             return result
         expansions.expand(self._engine.state, result, paths)
         return Reply.of(200, result)
+
+
+async def _suffer(struck: Sequence[faults.Rule]) -> None:
+    """The faults that come before execution: first every delay, then the refusal."""
+    for rule in struck:
+        if rule.kind is faults.Kind.DELAY:
+            await asyncio.sleep(rule.delay_seconds)
+    for rule in struck:
+        if rule.kind in _BEFORE:
+            raise _BEFORE[rule.kind]
 
 
 async def respond(send: Send, call: Call, reply: Reply) -> None:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from deploy.sandbox import disputes, idempotency, payment_intents, webhook_endpoints
+from deploy.sandbox import authorizations, disputes, idempotency, webhook_endpoints
 from deploy.sandbox.faults import Faults
 from deploy.sandbox.settings import Settings
 from deploy.sandbox.state import Call, State
@@ -56,6 +56,6 @@ class Engine:
         self.atomically(Call(), lambda: webhook_endpoints.configure(self.state))
 
     def _lapse(self) -> None:
-        payment_intents.lapse(self.state)
+        authorizations.lapse(self.state)
         disputes.lapse(self.state)
         idempotency.prune(self.state)

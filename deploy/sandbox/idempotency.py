@@ -1,6 +1,8 @@
 """Idempotency keys: the first answer to a key is the answer, for at least a day."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from deploy.sandbox import errors
@@ -25,21 +27,24 @@ class Keys:
     def __init__(self) -> None:
         self._busy: set[tuple[str, str]] = set()
 
-    def begin(self, state: State, key: Key) -> Reply | None:
-        """The kept answer, or None when this request is to be executed.
+    @contextmanager
+    def claim(self, state: State, key: Key | None) -> Iterator[Reply | None]:
+        """While the context lasts the key is this request's; gives the kept answer if there is one.
 
         Raises IdempotencyMismatch for other parameters, IdempotencyKeyInUse while the first request runs.
         """
-        if (key.api_key, key.name) in self._busy:
+        kept = None if key is None else _kept(state, key)
+        if key is None or kept is not None:
+            yield kept
+            return
+        name = (key.api_key, key.name)
+        if name in self._busy:
             raise errors.IdempotencyKeyInUse(key.name)
-        kept = _kept(state, key)
-        if kept is None:
-            self._busy.add((key.api_key, key.name))
-        return kept
-
-    def end(self, key: Key) -> None:
-        """The request has been answered, or will never be."""
-        self._busy.discard((key.api_key, key.name))
+        self._busy.add(name)
+        try:
+            yield None
+        finally:
+            self._busy.discard(name)
 
 
 def key(api_key: str, name: str, *, method: str, path: str, body: bytes) -> Key:

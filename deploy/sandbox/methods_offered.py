@@ -46,7 +46,7 @@ def offer(state: State, intent: Object, arguments: Arguments) -> None:
         intent["automatic_payment_methods"] = _automatic(arguments["automatic_payment_methods"])
     elif not intent["payment_method_types"]:
         intent["automatic_payment_methods"] = _automatic({"enabled": True})
-    elif not given and "currency" not in arguments:
+    elif not given and not {"currency", "capture_method"} & arguments.keys():
         return
     intent["payment_method_types"] = _types(intent, wanted)
 
@@ -65,7 +65,8 @@ def _automatic(given: Arguments) -> dict[str, Any] | None:
 
 
 def _types(intent: Object, wanted: list[str] | None) -> list[str]:
-    possible = ["card", "us_bank_account"] if intent.get("currency", "usd") == "usd" else ["card"]
+    debits = intent.get("currency", "usd") == "usd" and intent.get("capture_method") != "manual"
+    possible = ["card", "us_bank_account"] if debits else ["card"]
     excluded = intent["excluded_payment_method_types"] or ()
     types = [kind for kind in possible if kind not in excluded and (wanted is None or kind in wanted)]
     if not types:

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from deploy.sandbox import (
+    authorizations,
     balance,
     charges,
     customers,
@@ -43,7 +44,7 @@ _ROUTES: tuple[tuple[str, str, ModuleType, str], ...] = (
     (_GET, "/v1/payment_intents/{id}", payment_intents, "retrieve"),
     (_POST, "/v1/payment_intents/{id}", payment_intents, "update"),
     (_POST, "/v1/payment_intents/{id}/confirm", payment_intents, "confirm"),
-    (_POST, "/v1/payment_intents/{id}/capture", payment_intents, "capture"),
+    (_POST, "/v1/payment_intents/{id}/capture", authorizations, "capture"),
     (_POST, "/v1/payment_intents/{id}/cancel", payment_intents, "cancel"),
     (_GET, "/v1/charges", charges, "list_"),
     (_GET, "/v1/charges/{id}", charges, "retrieve"),

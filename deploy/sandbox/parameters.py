@@ -170,11 +170,9 @@ class Unlisted(Parameter):
 
 
 def clearable(members: Mapping[str, Parameter]) -> dict[str, Parameter]:
-    """The same parameters for an update, where the empty string unsets them."""
+    """The same parameters for an update: none is required, and the empty string unsets those that were not."""
     return {
-        name: replace(parameter, required=False, clearable=True)
-        if isinstance(parameter, Text | Integer | Choice | Fields | Array)
-        else parameter
+        name: replace(parameter, required=False, clearable=not parameter.required)
         for name, parameter in members.items()
     }
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from deploy.sandbox import (
+    authorizations,
     challenges,
-    charges,
     confirmations,
     currencies,
     errors,
@@ -83,18 +83,9 @@ CREATE = Fields(
         "on_behalf_of": Unsupported(),
     }
 )
-UPDATE = Fields(clearable(_EDITABLE))
-CONFIRM = Fields({**clearable(_SHARED), **_CONFIRM_ONLY, "amount_to_confirm": Unsupported()})
-CAPTURE = Fields(
-    {
-        **_UNSUPPORTED,
-        "amount_to_capture": Integer(minimum=1),
-        "final_capture": Boolean(),
-        "metadata": Metadata(),
-        "statement_descriptor": Text(limit=22),
-        "statement_descriptor_suffix": Text(limit=22),
-    }
-)
+_NEVER_CLEARED = {name: _SHARED[name] for name in ("capture_method", "payment_method", "payment_method_data")}
+UPDATE = Fields({**clearable(_EDITABLE), **_NEVER_CLEARED})
+CONFIRM = Fields({**clearable(_SHARED), **_CONFIRM_ONLY, **_NEVER_CLEARED, "amount_to_confirm": Unsupported()})
 CANCEL = Fields({"cancellation_reason": Choice(("abandoned", "duplicate", "fraudulent", "requested_by_customer"))})
 RETRIEVE = Fields({"client_secret": Text()})
 LIST = listings.parameters(customer=Text(), customer_account=Unsupported())
@@ -165,29 +156,6 @@ def confirm(state: State, arguments: Arguments) -> Object | Reply:
     return _confirm(state, intent, _method(state, arguments), terms)
 
 
-def capture(state: State, arguments: Arguments) -> Object:
-    """Collect what was authorized, wholly or in part; the rest is released."""
-    intent = _get(state, arguments["id"])
-    if intent["status"] != "requires_capture":
-        raise errors.UnexpectedState(
-            f"This PaymentIntent could not be captured because it has a status of {intent['status']}. "
-            "Only a PaymentIntent with one of the following statuses may be captured: requires_capture.",
-            intent,
-        )
-    if not arguments.get("final_capture", True):
-        raise errors.ApiError("This PaymentIntent does not support multicapture.", param="final_capture")
-    amount: int = arguments.get("amount_to_capture") or intent["amount_capturable"]
-    if amount > intent["amount_capturable"]:
-        message = f"The remaining amount on this PaymentIntent is {intent['amount_capturable']}."
-        raise errors.ApiError(message, code="amount_too_large", param="amount_to_capture", payment_intent=intent)
-    _edit(state, intent, {name: arguments[name] for name in arguments if name in _EDITABLE})
-    charges.collect(state, intent, state.get("charge", intent["latest_charge"]), kind="charge.captured", amount=amount)
-    intent.update(status="succeeded", amount_received=amount, amount_capturable=0)
-    state.store.put(intent)
-    events.record(state, "payment_intent.succeeded", intent)
-    return intent
-
-
 def cancel(state: State, arguments: Arguments) -> Object:
     """Give up a payment that was not made; a reservation is released."""
     intent = _get(state, arguments["id"])
@@ -198,37 +166,12 @@ def cancel(state: State, arguments: Arguments) -> Object:
             f"PaymentIntent with one of the following statuses may be canceled: {', '.join(allowed)}.",
             intent,
         )
-    return _cancel(state, intent, reason=arguments.get("cancellation_reason"), released_as="charge.refunded")
-
-
-def expire(state: State, identifier: str) -> Object:
-    """Let an authorization lapse, as it does when nobody captures it in time."""
-    intent = _get(state, identifier)
-    if intent["status"] != "requires_capture":
-        raise errors.UnexpectedState("Only an authorization that was not captured can expire.", intent)
-    return _cancel(state, intent, reason="automatic", released_as="charge.expired")
-
-
-def lapse(state: State) -> None:
-    """Expire every authorization that is too old by the sandbox's clock."""
-    for intent in state.store.select("payment_intent", status="requires_capture"):
-        charge = state.get("charge", intent["latest_charge"])
-        if charge["payment_method_details"]["card"]["capture_before"] <= state.clock.now():
-            expire(state, intent["id"])
+    reason = arguments.get("cancellation_reason")
+    return authorizations.cancel(state, intent, reason=reason, released_as="charge.refunded")
 
 
 def _get(state: State, identifier: str) -> Object:
     return state.get("payment_intent", identifier, param="intent")
-
-
-def _cancel(state: State, intent: Object, *, reason: str | None, released_as: str) -> Object:
-    challenges.withdraw(state, intent)
-    if intent["status"] == "requires_capture":
-        charges.release(state, state.get("charge", intent["latest_charge"]), kind=released_as)
-    intent.update(status="canceled", canceled_at=state.clock.now(), cancellation_reason=reason, amount_capturable=0)
-    state.store.put(intent)
-    events.record(state, "payment_intent.canceled", intent)
-    return intent
 
 
 def _confirm(state: State, intent: Object, method: Object | None, terms: Terms) -> Object | Reply:

@@ -15,7 +15,6 @@ from deploy.sandbox.parameters import (
     clearable,
     merged,
 )
-from deploy.sandbox.replies import Reply
 from deploy.sandbox.state import State
 from deploy.sandbox.store import Object
 
@@ -101,7 +100,10 @@ def create(state: State, arguments: Arguments) -> Object:
 
 def retrieve(state: State, arguments: Arguments) -> Object:
     """One PaymentMethod, or a new one for a ready-made token."""
-    return resolve(state, arguments["id"], param="payment_method")
+    method = resolve(state, arguments["id"], param="payment_method")
+    if arguments.get("customer", method["customer"]) != method["customer"]:
+        raise errors.Missing("payment_method", method["id"], param="payment_method")
+    return method
 
 
 def resolve(state: State, identifier: str, *, param: str = "payment_method") -> Object:
@@ -133,7 +135,7 @@ def update(state: State, arguments: Arguments) -> Object:
     return method
 
 
-def attach(state: State, arguments: Arguments) -> Object | Reply:
+def attach(state: State, arguments: Arguments) -> Object:
     """Keep a PaymentMethod for a customer; a card that is always declined is declined here too."""
     method = resolve(state, arguments["id"])
     customer = state.get("customer", arguments["customer"], param="customer")
@@ -141,7 +143,7 @@ def attach(state: State, arguments: Arguments) -> Object | Reply:
         raise errors.ApiError("The payment method you provided has already been attached to a customer.")
     instrument = instruments.of(method)
     if instrument.decline is not None and not instrument.saves and instrument.type == "card":
-        return Reply.of(402, {"error": instrument.decline.error()})
+        raise Declined(instrument.decline)
     return keep(state, method, customer["id"])
 
 
@@ -192,12 +194,12 @@ def _card(details: Arguments) -> instruments.Instrument:
 
 
 class Declined(errors.ApiError):
-    """The numbers of a card were refused before there was a PaymentMethod."""
+    """A card was refused before it was charged, when it was entered or saved; nothing remains of the attempt."""
 
     status = 402
     type = "card_error"
 
-    def __init__(self, decline: instruments.Decline, *, param: str | None) -> None:
+    def __init__(self, decline: instruments.Decline, *, param: str | None = None) -> None:
         extra = {} if decline.reason is None else {"decline_code": decline.reason}
         super().__init__(decline.message, code=decline.code, param=param, **extra)
 

@@ -1,7 +1,7 @@
 """A small HTTP/1.1 client for one thing: posting events to an endpoint over a connection that stays open.
 
-A delivery costs the sandbox a tenth of what a general client's connection pool would, which is what lets it
-keep up with a load test on a shared machine.
+A delivery costs a fraction of what it would with a general client's connection pool; that lets the sandbox keep
+up with a load test on a shared machine.
 """
 
 import asyncio

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from deploy.sandbox.app import create_app
@@ -44,15 +45,22 @@ class Server(uvicorn.Server):
 @asynccontextmanager
 async def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
     """Run a sandbox while the context lasts; gives its address. Port 0 takes a free one."""
+    async with serve_app(create_app(settings), host=host, port=port) as url:
+        yield url
+
+
+@asynccontextmanager
+async def serve_app(app: Starlette, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """Run any application the same way."""
     listener = socket.create_server((host, port), backlog=2048)
-    config = uvicorn.Config(create_app(settings), http=Protocol, log_level="warning", access_log=False, lifespan="on")
+    config = uvicorn.Config(app, http=Protocol, log_level="warning", access_log=False, lifespan="on")
     server = Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     ready = asyncio.create_task(server.ready.wait())
     try:
         await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
         if task.done():
-            raise RuntimeError("The sandbox did not start.") from task.exception()
+            raise RuntimeError("The server did not start.") from task.exception()
         yield f"http://{host}:{listener.getsockname()[1]}"
     finally:
         ready.cancel()
