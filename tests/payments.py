@@ -22,6 +22,7 @@ from deploy.sandbox.settings import Settings as SandboxSettings
 from kobklein import errors
 from kobklein.payments.v1 import payments_pb2, payments_pb2_grpc
 from kobklein.settings import AuthSettings, RateSettings
+from kobklein.wallets.v1 import ledger_pb2
 from payments_service import server
 from payments_service.settings import Settings
 from tests import databases, wallets
@@ -144,13 +145,13 @@ class Client:
 
     async def balance(self, user: str = "ana", currency: str = "USD") -> int:
         """Return what the ledger says a user has."""
-        try:
-            return (await self.wallets.account(f"user/{user}", currency)).balance
-        except grpc.aio.AioRpcError as error:
-            assert error.code() is grpc.StatusCode.NOT_FOUND
-            return 0
+        accounts = await self.wallets.ledger.ListAccounts(
+            ledger_pb2.ListAccountsRequest(address_prefix=f"user/{user}", currency=currency),
+            metadata=wallets.AS_SERVICE,
+        )
+        return sum(account.balance for account in accounts.accounts)
 
-    async def control(self, path: str, **body: Any) -> Any:
+    async def control(self, path: str, /, **body: Any) -> Any:
         """Use one of the sandbox's controls."""
         answer = await self.sandbox.post(f"/_sandbox{path}", json=body)
         assert answer.is_success, answer.text

@@ -1,5 +1,7 @@
 """Card payments through the whole service: the real SDK, a provider with a ledger of its own, and a real ledger."""
 
+import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,20 +9,209 @@ import pytest
 
 from kobklein.payments.v1 import payments_pb2
 from tests import databases, payments
+from tests.payments import refused
+
+PROCESSING = payments_pb2.PAYMENT_STATUS_PROCESSING
+COMPLETED = payments_pb2.PAYMENT_STATUS_COMPLETED
+FAILED = payments_pb2.PAYMENT_STATUS_FAILED
+CANCELLED = payments_pb2.PAYMENT_STATUS_CANCELLED
+PENDING = payments_pb2.PAYMENT_STATUS_PENDING
 
 
 @pytest.fixture
 async def client(
     payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
 ) -> AsyncIterator[payments.Client]:
-    async with payments.running(payments_database, wallets_database, tmp_path) as client:
+    """A service that no webhook reaches, so that its own path must find everything out."""
+    async with payments.running(payments_database, wallets_database, tmp_path, webhooks=False) as client:
         yield client
 
 
 async def test_a_good_card_reaches_the_wallet(client: payments.Client) -> None:
     payment = await client.process(description="Top-up", metadata={"cart": 7})
-    assert payment.status == payments_pb2.PAYMENT_STATUS_COMPLETED
+    assert payment.status == COMPLETED
     assert payment.stripe_payment_intent_id.startswith("pi_")
     assert payment.HasField("completed_time")
+    assert payment.reference.startswith("KP-")
+    assert payment.metadata["cart"] == 7
+    assert await client.get(payment) == payment
     assert await client.balance() == 10_000
     assert await client.captured(payment.id) == [10_000]
+
+
+async def test_every_change_is_in_the_audit_trail(client: payments.Client) -> None:
+    payment = await client.process()
+    trail = await client.rows(
+        "SELECT version, actor, what, before, after FROM payment_changes WHERE payment_id = %s ORDER BY version",
+        payment.id,
+    )
+    assert trail == [
+        (1, "ana", "created", None, "PROCESSING"),
+        (2, "money_path", "paid", "PROCESSING", "PROCESSING"),
+        (3, "settlement", "settled", "PROCESSING", "COMPLETED"),
+    ]
+    assert payment.version == 3
+
+
+async def test_gourdes_are_charged_in_hundredths(client: payments.Client) -> None:
+    payment = await client.process(amount=12_345, currency="HTG")
+    assert payment.status == COMPLETED
+    assert await client.balance(currency="HTG") == 12_345
+
+
+async def test_whole_currencies_are_charged_whole(client: payments.Client) -> None:
+    assert (await client.process(amount=500, currency="JPY")).status == COMPLETED
+    assert await client.captured() == [500]
+    assert await client.balance(currency="JPY") == 500
+
+
+async def test_a_declined_card_is_a_failed_payment_and_no_error(client: payments.Client) -> None:
+    payment = await client.process(card="pm_card_visa_chargeDeclinedInsufficientFunds")
+    assert (payment.status, payment.failure_code) == (FAILED, "insufficient_funds")
+    assert payment.failure_message
+    assert await client.balance() == 0
+
+
+async def test_a_failed_payment_can_never_be_paid_at_the_provider_any_more(client: payments.Client) -> None:
+    await client.process(card="pm_card_visa_chargeDeclined")
+    (intent,) = await client.intents()
+    assert intent["status"] == "canceled"
+
+
+async def test_three_d_secure_waits_for_the_payer_and_then_settles(client: payments.Client) -> None:
+    payment = await client.process(card="pm_card_threeDSecure2Required")
+    assert payment.status == PROCESSING
+    assert payment.next_action.type == "redirect_to_url"
+    assert payment.next_action.redirect_url.startswith("http")
+    assert payment.next_action.client_secret.startswith(payment.stripe_payment_intent_id)
+    await client.control(f"/payment_intents/{payment.stripe_payment_intent_id}/complete")
+    confirmed = await client.confirm(payment)
+    assert confirmed.status == COMPLETED
+    assert not confirmed.HasField("next_action")
+    assert await client.balance() == 10_000
+
+
+async def test_the_path_finds_out_by_itself_that_the_payer_has_agreed(client: payments.Client) -> None:
+    payment = await client.process(card="pm_card_threeDSecure2Required")
+    await client.control(f"/payment_intents/{payment.stripe_payment_intent_id}/complete")
+    assert (await client.ended(payment)).status == COMPLETED
+
+
+async def test_a_payer_who_fails_three_d_secure_has_a_failed_payment(client: payments.Client) -> None:
+    payment = await client.process(card="pm_card_threeDSecure2Required")
+    await client.control(f"/payment_intents/{payment.stripe_payment_intent_id}/fail")
+    ended = await client.ended(payment)
+    assert (ended.status, ended.failure_code) == (FAILED, "payment_intent_authentication_failure")
+    (intent,) = await client.intents()
+    assert intent["status"] == "canceled"
+
+
+async def test_an_unknown_card_is_an_error_that_names_the_field(client: payments.Client) -> None:
+    key = str(uuid.uuid4())
+    async with refused("INVALID_ARGUMENT", field="payment_method_id"):
+        await client.process(card="pm_of_nobody", key=key)
+    async with refused("INVALID_ARGUMENT", field="payment_method_id"):
+        await client.process(card="pm_of_nobody", key=key)
+    assert await client.rows("SELECT status, failure_code FROM payments") == [("FAILED", "resource_missing")]
+
+
+async def test_too_small_an_amount_is_an_error_that_names_the_field(client: payments.Client) -> None:
+    async with refused("INVALID_ARGUMENT", field="amount"):
+        await client.process(amount=1)
+    assert await client.rows("SELECT status FROM payments") == [("FAILED",)]
+
+
+async def test_an_amount_that_cards_cannot_take_is_refused_before_anything_is_recorded(client: payments.Client) -> None:
+    async with refused("INVALID_ARGUMENT", field="amount"):
+        await client.process(amount=100_000_000)
+    async with refused("INVALID_ARGUMENT", field="amount"):
+        await client.process(amount=1_001, currency="KWD")
+    async with refused("INVALID_ARGUMENT", field="amount"):
+        await client.create(amount=150, currency="MGA")
+    assert await client.rows("SELECT 1 FROM payments") == []
+
+
+async def test_a_reference_is_taken_once(client: payments.Client) -> None:
+    await client.process(reference="INV-1")
+    async with refused("REFERENCE_TAKEN"):
+        await client.create(reference="INV-1")
+
+
+async def test_a_payment_recorded_first_is_charged_when_it_is_confirmed(client: payments.Client) -> None:
+    payment = await client.create(amount=700)
+    assert payment.status == PENDING
+    async with refused("INVALID_ARGUMENT", field="payment_method_id"):
+        await client.confirm(payment)
+    confirmed = await client.confirm(payment, card="pm_card_visa", key="confirm-1")
+    assert confirmed.status == COMPLETED
+    assert await client.confirm(payment, card="pm_card_visa", key="confirm-1") == confirmed
+    assert await client.confirm(payment) == confirmed
+    assert await client.balance() == 700
+
+
+async def test_a_failed_payment_is_not_confirmed_again(client: payments.Client) -> None:
+    payment = await client.process(card="pm_card_visa_chargeDeclined")
+    async with refused("PAYMENT_ENDED"):
+        await client.confirm(payment, card="pm_card_visa")
+    assert await client.balance() == 0
+
+
+async def test_a_method_without_provider_is_recorded_but_not_processed(client: payments.Client) -> None:
+    payment = await client.create(method=payments_pb2.PAYMENT_METHOD_MONCASH, currency="HTG")
+    async with refused("METHOD_NOT_PROCESSABLE"):
+        await client.confirm(payment)
+
+
+async def test_another_users_payment_is_not_found(client: payments.Client) -> None:
+    payment = await client.create()
+    async with refused("PAYMENT_NOT_FOUND"):
+        await client.get(payment, user="bob")
+    async with refused("PAYMENT_NOT_FOUND"):
+        await client.confirm(payment, card="pm_card_visa", user="bob")
+    async with refused("PAYMENT_NOT_FOUND"):
+        await client.update(payment, "description", metadata=payments.by("bob"), description="mine")
+
+
+async def test_a_hundred_confirmations_at_once_charge_once(client: payments.Client) -> None:
+    payment = await client.create(amount=900)
+    answers = await asyncio.gather(
+        *(client.confirm(payment, card="pm_card_visa") for _ in range(100)), return_exceptions=True
+    )
+    assert not [answer for answer in answers if isinstance(answer, BaseException)]
+    assert (await client.ended(payment)).status == COMPLETED
+    assert await client.captured() == [900]
+    assert await client.balance() == 900
+
+
+async def test_an_admin_cancels_what_waits_for_the_payer_at_the_provider_first(client: payments.Client) -> None:
+    payment = await client.process(card="pm_card_threeDSecure2Required")
+    cancelled = await client.update(payment, "status", metadata=payments.AS_ADMIN, status=CANCELLED)
+    assert cancelled.status == CANCELLED
+    assert not cancelled.HasField("next_action")
+    (intent,) = await client.intents()
+    assert intent["status"] == "canceled"
+
+
+async def test_a_payment_that_was_paid_meanwhile_is_not_cancelled_but_completes(
+    payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
+) -> None:
+    async with payments.running(
+        payments_database, wallets_database, tmp_path, webhooks=False, money_path={"provider_schedule": (60.0,)}
+    ) as client:
+        payment = await client.process(card="pm_card_threeDSecure2Required")
+        await client.control(f"/payment_intents/{payment.stripe_payment_intent_id}/complete")
+        async with refused("PAYMENT_PAID"):
+            await client.update(payment, "status", metadata=payments.AS_ADMIN, status=CANCELLED)
+        assert (await client.ended(payment)).status == COMPLETED
+        assert await client.balance() == 10_000
+
+
+async def test_a_payer_who_takes_too_long_loses_the_intent(
+    payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
+) -> None:
+    async with payments.running(
+        payments_database, wallets_database, tmp_path, webhooks=False, money_path={"payer_seconds": 0.5}
+    ) as client:
+        payment = await client.process(card="pm_card_threeDSecure2Required")
+        assert (await client.ended(payment)).status == CANCELLED
+        assert [intent["status"] for intent in await client.intents()] == ["canceled"]
