@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import grpc
 import jwt
+import pydantic
 
 from kobklein import auth
 from kobklein.settings import AuthSettings, RateSettings
@@ -18,7 +19,7 @@ from wallets_service.settings import Settings
 
 SECRET: Final = "a secret that only the tests know of"
 _KEY: Final = jwt.PyJWK({"kty": "oct", "k": jwt.utils.base64url_encode(SECRET.encode()).decode(), "alg": "HS256"})
-_AUTH: Final = AuthSettings(hs256_secret=SECRET)  # type: ignore[arg-type]  # pydantic makes the secret
+_AUTH: Final = AuthSettings(hs256_secret=pydantic.SecretStr(SECRET))
 _PLENTY: Final = "1000000/second"
 
 
@@ -81,11 +82,14 @@ class Client:
     async def account(self, address: str, currency: str = "HTG") -> ledger_pb2.Account:
         """Return an account."""
         request = ledger_pb2.GetAccountRequest(address=address, currency=currency)
-        return await self.ledger.GetAccount(request, metadata=AS_SERVICE)
+        account: ledger_pb2.Account = await self.ledger.GetAccount(request, metadata=AS_SERVICE)
+        return account
 
     async def verify(self) -> ledger_pb2.LedgerReport:
         """Return what a verification of the whole ledger finds."""
-        return await self.ledger.VerifyLedger(ledger_pb2.VerifyLedgerRequest(), metadata=AS_SERVICE)
+        request = ledger_pb2.VerifyLedgerRequest()
+        report: ledger_pb2.LedgerReport = await self.ledger.VerifyLedger(request, metadata=AS_SERVICE)
+        return report
 
 
 AS_SERVICE: Final = metadata("payments_service", "service")
