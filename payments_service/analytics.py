@@ -108,7 +108,7 @@ async def report(session: database.Session, asked: Query) -> Report:
             found.total.add(row)
         elif row.grouping == _PERIOD:
             found.methods[row.method].add(row)
-        else:
+        elif row.period is not None:
             found.periods[row.period].add(row)
     return found
 
@@ -123,16 +123,14 @@ def _grouped(asked: Query) -> sa.Select[Any]:
             payments.c.currency,
             payments.c.amount,
             payments.c.refunded_amount,
-            sa.cast(sa.func.date_trunc(asked.period or "day", local), sa.Date).label("period"),
+            sa.cast(sa.func.date_trunc(asked.period, local) if asked.period else sa.null(), sa.Date).label("period"),
         )
         .where(payments.c.deleted_time.is_(None), *_conditions(asked))
         .subquery()
         .c
     )
     kinds = (counted.status, counted.currency)
-    sets = [sa.tuple_(*kinds), sa.tuple_(counted.method, *kinds)]
-    if asked.period is not None:
-        sets.append(sa.tuple_(counted.period, *kinds))
+    sets = [sa.tuple_(*kinds), sa.tuple_(counted.method, *kinds), sa.tuple_(counted.period, *kinds)]
     return (
         sa.select(
             counted.method,

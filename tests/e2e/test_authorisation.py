@@ -1,0 +1,256 @@
+"""Every operation of the contract against every kind of caller, over REST and over gRPC behind the gateway's back.
+
+The cases come from the descriptors: an RPC that is added tomorrow is in them.
+"""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.api import annotations_pb2
+from google.protobuf import descriptor, field_mask_pb2, message, message_factory
+
+from deploy.local import stack as local
+from kobklein import contract, validation
+from kobklein.payments.v1 import payments_pb2
+from kobklein.wallets.v1 import ledger_pb2, wallets_pb2
+from tests.e2e import conftest, system
+
+SERVICES = {
+    payments_pb2: "kobklein.payments.v1.PaymentsService",
+    wallets_pb2: "kobklein.wallets.v1.WalletsService",
+    ledger_pb2: "kobklein.wallets.v1.LedgerService",
+}
+METHODS = contract.methods(SERVICES.values())
+ROUTED = {
+    path: method
+    for path, method in METHODS.items()
+    if annotations_pb2.http in method.descriptor.GetOptions().Extensions
+}
+CALLERS = ["nobody", "suspended", "stranger", *sorted(contract.ROLES)]
+OWNER = "user-owner"
+CONFLICT = 409
+"""What who may open a wallet is told of one that is open already."""
+REFUSED = {grpc.StatusCode.UNAUTHENTICATED: 401, grpc.StatusCode.PERMISSION_DENIED: 403, grpc.StatusCode.NOT_FOUND: 404}
+
+
+def expected(method: contract.Method, caller: str) -> grpc.StatusCode | None:
+    """Return how the contract refuses a caller that asks for the owner's things; None where it does not refuse."""
+    if method.anonymous:
+        return None
+    if caller in ("nobody", "suspended"):
+        return grpc.StatusCode.UNAUTHENTICATED
+    role = "user" if caller == "stranger" else caller
+    if role in method.any:
+        return None
+    if role not in method.own:
+        return grpc.StatusCode.PERMISSION_DENIED
+    return grpc.StatusCode.PERMISSION_DENIED if method.subject_path else grpc.StatusCode.NOT_FOUND
+
+
+def token(client: system.Client, caller: str) -> str:
+    if caller == "nobody":
+        return ""
+    if caller == "suspended":
+        return client.token(conftest.SUSPENDED, "user", "admin", "service")
+    return client.token(f"{caller}-1", "user" if caller == "stranger" else caller)
+
+
+class Owned:
+    """What the owner has: something for every kind of id in the contract."""
+
+    def __init__(self, client: system.Client) -> None:
+        self._client = client
+        self._token = client.token(OWNER, "user")
+        payment = client.settled(self._token, client.pay(self._token).json()["id"])
+        wallet = client.call("GET", f"/wallets/user/{OWNER}", token=self._token).json()["wallets"][0]
+        path = f"/wallets/{wallet['id']}/transactions?paymentId={payment['id']}"
+        transaction = client.call("GET", path, token=self._token).json()["transactions"][0]
+        self._ids = {"wallet": wallet["id"], "transaction": transaction["id"]}
+
+    def id_for(self, method: descriptor.MethodDescriptor) -> str:
+        """Return the id of an object of the owner's that a method is about; a payment is new each time."""
+        if method.containing_service.name == "PaymentsService":
+            body = {"amount": 1000, "method": "STRIPE"}
+            made = self._client.call("POST", "/payments", token=self._token, key=str(uuid.uuid4()), json=body)
+            return str(made.json()["id"])
+        return str(
+            self._ids[
+                "transaction"
+                if "Transaction" in method.input_type.name and method.name == "GetTransaction"
+                else "wallet"
+            ]
+        )
+
+
+@pytest.fixture(scope="module")
+def owned(client: system.Client) -> Owned:
+    return Owned(client)
+
+
+def request_for(method: contract.Method, owned: Owned) -> message.Message:
+    """Return a good request about the owner's things."""
+    request = message_factory.GetMessageClass(method.descriptor.input_type)()
+    fill(request, method, owned)
+    if method.subject_path:
+        method.set_subject(request, OWNER)
+    return request
+
+
+def fill(request: Any, method: contract.Method, owned: Owned) -> None:
+    for field in request.DESCRIPTOR.fields:
+        rules = validation.rules_of(field)
+        if field.name == "update_mask":
+            request.update_mask.CopyFrom(field_mask_pb2.FieldMask(paths=["description"]))
+        elif field.name == "payment":
+            request.payment.description = "changed"
+        elif not rules.required or rules.output_only:
+            continue
+        elif field.message_type is not None:
+            fill(request.transfers.add(), method, owned)
+        else:
+            setattr(request, field.name, value_of(field, method, owned))
+
+
+def value_of(field: descriptor.FieldDescriptor, method: contract.Method, owned: Owned) -> Any:
+    rules = validation.rules_of(field)
+    if field.enum_type is not None:
+        return field.enum_type.values[1].number
+    if field.cpp_type == field.CPPTYPE_INT64:
+        return 1
+    if field.name == "id":
+        return owned.id_for(method.descriptor)
+    samples = {
+        "debit_account": "provider/test",
+        "credit_account": "fees",
+        "address": "fees",
+        "currency": "HTG",
+        "provider": "stripe",
+    }
+    return rules.example or samples.get(field.name) or OWNER
+
+
+def grpc_status(stack: local.Stack, method: contract.Method, request: message.Message, bearer: str) -> grpc.StatusCode:
+    target = stack.payments_target if "payments" in method.path else stack.wallets_target
+    metadata = [("idempotency-key", str(uuid.uuid4())), *([("authorization", f"Bearer {bearer}")] if bearer else [])]
+    answer_type = message_factory.GetMessageClass(method.descriptor.output_type)
+    with grpc.insecure_channel(target) as channel:
+        arguments = {
+            "request_serializer": type(request).SerializeToString,
+            "response_deserializer": answer_type.FromString,
+        }
+        try:
+            if method.descriptor.server_streaming:
+                next(channel.unary_stream(method.path, **arguments)(request, metadata=metadata, timeout=10))
+            else:
+                channel.unary_unary(method.path, **arguments)(request, metadata=metadata, timeout=10)
+        except grpc.RpcError as error:
+            return error.code()
+    return grpc.StatusCode.OK
+
+
+def routes(method: contract.Method) -> Iterator[tuple[str, str, str]]:
+    """Yield the verb, the path and the body field of every route of a method."""
+    rule = method.descriptor.GetOptions().Extensions[annotations_pb2.http]
+    for each in (rule, *rule.additional_bindings):
+        verb = each.WhichOneof("pattern")
+        yield verb.upper(), getattr(each, verb), each.body
+
+
+def rest_answer(
+    client: system.Client, method: contract.Method, owned: Owned, route: tuple[str, str, str], bearer: str
+) -> httpx.Response:
+    verb, path, body_field = route
+    path = path.replace("{user_id}", OWNER)
+    path = path.replace("{id}", owned.id_for(method.descriptor)) if "{id}" in path else path
+    arguments: dict[str, Any] = {"key": str(uuid.uuid4())} if verb != "GET" else {}
+    if body_field == "payment":
+        arguments["json"] = {"description": "changed"}
+    elif body_field:
+        arguments["json"] = body_of(method)
+    elif "{user_id}" not in route[1] and method.subject_path:
+        path += f"?userId={OWNER}"
+    with client.http.stream(verb, path, headers=headers(bearer, arguments.pop("key", "")), **arguments) as answer:
+        if not answer.headers.get("content-type", "").startswith("application/x-ndjson"):
+            answer.read()
+        return answer
+
+
+def headers(bearer: str, key: str) -> dict[str, str]:
+    return ({"Authorization": f"Bearer {bearer}"} if bearer else {}) | ({"Idempotency-Key": key} if key else {})
+
+
+def body_of(method: contract.Method) -> dict[str, Any]:
+    body: dict[str, Any] = {"userId": OWNER} if method.subject_path else {}
+    for field in method.descriptor.input_type.fields:
+        rules = validation.rules_of(field)
+        if rules.example and field.name != "id":
+            body[field.json_name] = rules.example
+    return body
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("path", METHODS)
+def test_grpc_refuses_whom_the_contract_refuses(path: str, caller: str, client: system.Client, owned: Owned) -> None:
+    method = METHODS[path]
+    status = grpc_status(client.stack, method, request_for(method, owned), token(client, caller))
+    refusal = expected(method, caller)
+    if refusal is not None:
+        assert status == refusal
+    else:
+        assert status not in (
+            grpc.StatusCode.UNAUTHENTICATED,
+            grpc.StatusCode.PERMISSION_DENIED,
+            grpc.StatusCode.INTERNAL,
+        )
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("path", ROUTED)
+def test_rest_refuses_whom_the_contract_refuses(path: str, caller: str, client: system.Client, owned: Owned) -> None:
+    method = METHODS[path]
+    refusal = expected(method, caller)
+    for route in routes(method):
+        answer = rest_answer(client, method, owned, route, token(client, caller))
+        if refusal is not None:
+            assert answer.status_code == REFUSED[refusal], route
+        else:
+            assert answer.is_success or answer.status_code == CONFLICT, (route, answer.status_code)
+
+
+def test_a_strangers_object_cannot_be_told_from_one_that_does_not_exist(client: system.Client, owned: Owned) -> None:
+    stranger = client.token("stranger-1", "user")
+    for path, method in ROUTED.items():
+        for verb, template, body in routes(method):
+            if "{id}" not in template or method.own.isdisjoint({"user"}):
+                continue
+            problems = []
+            for target in (owned.id_for(method.descriptor), str(uuid.uuid4())):
+                arguments: dict[str, Any] = {"json": {"description": "x"} if body == "payment" else {}} if body else {}
+                answer = client.call(verb, template.replace("{id}", target), token=stranger, key="k", **arguments)
+                problem = answer.json()
+                problems.append(
+                    (
+                        answer.status_code,
+                        {
+                            key: str(problem[key]).replace(target, "?")
+                            for key in ("type", "title", "detail", "reason")
+                            if key in problem
+                        },
+                    )
+                )
+            assert problems[0] == problems[1], path
+            assert problems[0][0] == 404, path
+
+
+def test_only_internal_methods_have_no_route() -> None:
+    assert {path.rpartition("/")[2] for path in METHODS.keys() - ROUTED.keys()} == {
+        "ReceiveWebhook",
+        "PostTransfers",
+        "CreateAccount",
+        "GetAccount",
+        "ListAccounts",
+    }
