@@ -25,13 +25,13 @@ class Sandbox:
     url: str
     http: httpx.AsyncClient
 
-    async def control(self, path: str, **wish: Any) -> Any:
+    async def control(self, path: str, /, **wish: Any) -> Any:
         """POST one control, for instance `control("faults", kind="error_500", count=1)`."""
         response = await self.http.post(f"/_sandbox/{path}", json=wish)
         response.raise_for_status()
         return response.json()
 
-    async def look(self, path: str, **query: Any) -> Any:
+    async def look(self, path: str, /, **query: Any) -> Any:
         """GET one control, for instance `look("ledger")`."""
         response = await self.http.get(f"/_sandbox/{path}", params=query)
         response.raise_for_status()
