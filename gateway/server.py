@@ -1,5 +1,6 @@
 """How the gateway runs: channels to the services, listening, and leaving without dropping a request."""
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -20,6 +21,10 @@ _BACKLOG: Final = 1024
 class Server(uvicorn.Server):
     """uvicorn, told to stop by `stop` and not by signals of its own."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the process."""
@@ -39,6 +44,7 @@ class Server(uvicorn.Server):
         """Listen, and say where."""
         await super().startup(sockets)
         if self.started:
+            self.listening.set()
             _log.info("serving", port=self.port)
 
 
