@@ -21,6 +21,8 @@ def main(
     webhook_url: Annotated[str | None, typer.Option(help="Where events are delivered.")] = None,
     webhook_secret: Annotated[str | None, typer.Option(help="What those events are signed with.")] = None,
     webhook_event: Annotated[list[str] | None, typer.Option(help="An event type to deliver; may be repeated.")] = None,
+    webhook_tries: Annotated[int | None, typer.Option(help="How often a delivery is tried.")] = None,
+    webhook_backoff_seconds: Annotated[float | None, typer.Option(help="The first pause; each next doubles.")] = None,
     public_url: Annotated[str | None, typer.Option(help="Where payers reach the 3-D Secure pages.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes ids and random choices repeatable.")] = None,
 ) -> None:
@@ -30,8 +32,10 @@ def main(
         "data": data,
         "public_url": public_url,
         "seed": seed,
+        "webhook_backoff_seconds": webhook_backoff_seconds,
         "webhook_events": webhook_event,
         "webhook_secret": webhook_secret,
+        "webhook_tries": webhook_tries,
         "webhook_url": webhook_url,
     }
     settings = Settings(**{name: value for name, value in options.items() if value not in (None, [])})

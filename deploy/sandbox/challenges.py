@@ -55,7 +55,7 @@ def close(state: State, challenge: Object, status: str) -> None:
 
 def withdraw(state: State, intent: Object) -> None:
     """Take an open question back, because the intent moved on without it."""
-    challenge = open_for(state, intent["id"])
+    challenge = None if intent["next_action"] is None else open_for(state, intent["id"])
     if challenge is not None:
         close(state, challenge, "withdrawn")
     intent["next_action"] = None

@@ -31,7 +31,8 @@ def confirm(state: State, intent: Object, method: Object, terms: Terms) -> Objec
     _check_method(state, intent, method)
     challenges.withdraw(state, intent)
     intent.update(payment_method=method["id"], last_payment_error=None)
-    authenticated = challenges.use_approval(state, intent, method)
+    by_hand = intent["confirmation_method"] == "manual"
+    authenticated = by_hand and challenges.use_approval(state, intent, method)
     instrument = instruments.of(method)
     if authenticated or not challenges.needed(state, intent, method, instrument, off_session=terms.off_session):
         return pay(state, intent, method, challenged=authenticated)

@@ -136,7 +136,7 @@ def decide(state: State, identifier: str, status: str) -> Object:
     before = dict(dispute)
     if _inquiry(dispute) and status in ("won", "lost"):
         status = "warning_closed"
-    dispute["status"] = status
+    dispute.update(status=status, is_charge_refundable=status != "lost")
     state.store.put(dispute)
     events.record(state, "charge.dispute.closed", dispute, before=before)
     if status in ("won", "prevented") and dispute["balance_transactions"]:
@@ -157,6 +157,11 @@ def escalate(state: State, identifier: str) -> Object:
     events.record(state, "charge.dispute.updated", dispute, before=before)
     _withdraw(state, dispute, state.get("charge", dispute["charge"]))
     return dispute
+
+
+def blocks_refunds(state: State, charge: str) -> bool:
+    """Whether the payer's bank has, or may still get, the money of this charge."""
+    return not all(dispute["is_charge_refundable"] for dispute in state.store.select("dispute", charge=charge))
 
 
 def lapse(state: State) -> None:

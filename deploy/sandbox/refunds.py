@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from deploy.sandbox import balance, errors, events, instruments, ledger, listings
+from deploy.sandbox import balance, disputes, errors, events, instruments, ledger, listings
 from deploy.sandbox.parameters import Arguments, Choice, Fields, Integer, Metadata, Text, Unsupported, merged
 from deploy.sandbox.state import State
 from deploy.sandbox.store import Object
@@ -40,7 +40,7 @@ def create(state: State, arguments: Arguments) -> Object:
     """Give back all that is left of a charge, or a part of it."""
     charge = _charge(state, arguments)
     amount = arguments.get("amount", charge["amount_captured"] - charge["amount_refunded"])
-    _check(charge, amount)
+    _check(state, charge, amount)
     instrument = instruments.of(state.get("payment_method", charge["payment_method"]))
     refund = _render(state, charge, arguments, amount=amount, status=_first_status(instrument))
     refund["balance_transaction"] = balance.post(state, "refund", refund, amount=-amount)["id"]
@@ -138,14 +138,14 @@ def _charge(state: State, arguments: Arguments) -> Object:
     return state.get("charge", intent["latest_charge"])
 
 
-def _check(charge: Object, amount: int) -> None:
+def _check(state: State, charge: Object, amount: int) -> None:
     left = charge["amount_captured"] - charge["amount_refunded"]
     if not charge["captured"]:
         raise errors.ApiError(f"Charge {charge['id']} has not been captured.", param="charge")
     if charge["refunded"]:
         message = f"Charge {charge['id']} has already been refunded."
         raise errors.ApiError(message, code="charge_already_refunded", param="charge")
-    if charge["disputed"]:
+    if charge["disputed"] and disputes.blocks_refunds(state, charge["id"]):
         message = f"Charge {charge['id']} has been charged back; cannot issue a refund."
         raise errors.ApiError(message, code="charge_disputed", param="charge")
     if amount > left:

@@ -38,11 +38,10 @@ class Sender:
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_seconds: float) -> int:
         """The status of the answer; redirects are not followed. Raises SendFailed."""
-        parts = urlsplit(url)
-        request = _request(parts, headers, body)
         try:
+            parts = urlsplit(url)
             async with asyncio.timeout(timeout_seconds):
-                return await self._exchange(parts, request)
+                return await self._exchange(parts, _request(parts, headers, body))
         except TimeoutError as error:
             self.close()
             raise SendFailed(f"no answer within {timeout_seconds} seconds") from error

@@ -11,7 +11,7 @@ import orjson
 
 Object = dict[str, Any]
 
-LINKS = ("customer", "payment_intent", "charge", "payment_method", "source", "type")
+LINKS = ("customer", "payment_intent", "charge", "payment_method", "source", "type", "intent")
 """Members of an object that lists filter by; each is a generated column with its own index."""
 
 _SCHEMA = f"""

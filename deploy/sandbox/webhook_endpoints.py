@@ -1,6 +1,7 @@
 """Webhook endpoints: who wants to be told of which events."""
 
 import fnmatch
+from urllib.parse import urlsplit
 
 from deploy.sandbox import errors, listings
 from deploy.sandbox.parameters import (
@@ -124,7 +125,11 @@ def _secret_id(endpoint: str) -> str:
 
 
 def _check_url(url: str | None) -> None:
-    if url is None or not url.startswith(("http://", "https://")):
-        raise errors.ApiError(
-            "Invalid URL: an explicit scheme (such as https) must be provided.", code="url_invalid", param="url"
-        )
+    try:
+        parts = urlsplit(url or "")
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        message = "Invalid URL: it must have a scheme (http or https) and a host."
+        raise errors.ApiError(message, code="url_invalid", param="url")

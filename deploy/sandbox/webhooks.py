@@ -14,9 +14,9 @@ from deploy.sandbox.senders import Sender, SendFailed
 from deploy.sandbox.state import Delivery, State
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Shipment:
-    """A delivery on one of its tries."""
+    """A delivery on one of its tries; two of the same delivery are two shipments."""
 
     delivery: Delivery
     tries: int = 1
@@ -57,7 +57,8 @@ class Courier:
             elif self.disturbances.keeps(delivery):
                 self.disturbances.held.extend([delivery] * copies)
             else:
-                self._enqueue([Shipment(delivery)] * copies)
+                for _ in range(copies):
+                    self.resend(delivery)
 
     async def release(self, order: Sequence[Delivery]) -> None:
         """Deliver what was held back, one after the other, in this order."""
@@ -68,7 +69,8 @@ class Courier:
 
     def resend(self, delivery: Delivery) -> None:
         """Deliver now, whatever the disturbances say."""
-        self._enqueue([Shipment(delivery)])
+        self._begin()
+        self._queue.put_nowait(Shipment(delivery))
 
     def forget(self) -> None:
         """Drop everything that waits: queue, retries and what is held back."""
@@ -92,11 +94,6 @@ class Courier:
     def show(self) -> dict[str, Any]:
         """What is under way."""
         return {"open": self._open, "retrying": len(self._timers), **self.disturbances.show()}
-
-    def _enqueue(self, shipments: Sequence[Shipment]) -> None:
-        for shipment in shipments:
-            self._begin()
-            self._queue.put_nowait(shipment)
 
     def _begin(self) -> None:
         self._open += 1

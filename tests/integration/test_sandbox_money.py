@@ -169,6 +169,15 @@ async def test_an_inquiry_takes_no_money_until_it_escalates(sandbox: Sandbox, ap
     assert await net(sandbox) == 0
 
 
+async def test_a_charge_is_refundable_while_the_bank_only_asks_and_after_it_gave_up(sandbox: Sandbox, api: Any) -> None:
+    asked = await paid(api, "pm_card_createDisputeInquiry")
+    assert (await api.refunds.create_async({"payment_intent": asked.id})).status == "succeeded"
+    won = await paid(api)
+    dispute = await sandbox.control("disputes", payment_intent=won.id)
+    await sandbox.control(f"disputes/{dispute['id']}/won")
+    assert (await api.refunds.create_async({"payment_intent": won.id})).status == "succeeded"
+
+
 async def test_an_unanswered_dispute_is_lost_in_time(sandbox: Sandbox, api: Any) -> None:
     await paid(api, "pm_card_createDispute")
     await sandbox.control("clock", seconds=10 * 86_400)

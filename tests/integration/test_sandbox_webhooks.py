@@ -119,6 +119,22 @@ async def test_an_event_is_delivered_as_often_as_asked(stand: Stand) -> None:
     assert len(stand.receiver.received) == 6
 
 
+async def test_each_copy_of_an_event_is_tried_until_it_is_taken(stand: Stand) -> None:
+    await stand.sandbox.control("webhooks/rules", kind="duplicate", times=2)
+    stand.receiver.answers.extend([500] * 6)
+    await stand.sandbox.http.post("/v1/customers", headers=KEY)
+    await stand.rest()
+    log = (await stand.sandbox.look("webhooks/deliveries"))["deliveries"]
+    assert [attempt["status"] for attempt in log[0]["attempts"]] == [500] * 6 + [200] * 3
+
+
+@pytest.mark.parametrize("url", ["ftp://a.test", "http://", "example.test/hook", "http://a.test:99999999/"])
+async def test_an_endpoint_needs_an_address(stand: Stand, url: str) -> None:
+    wish = {"url": url, "enabled_events[]": "*"}
+    answer = await stand.sandbox.http.post("/v1/webhook_endpoints", data=wish, headers=KEY)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "url_invalid")
+
+
 async def test_a_withheld_event_is_never_delivered_but_still_told(stand: Stand) -> None:
     await stand.sandbox.control("webhooks/rules", kind="withhold", types=["payment_intent.*"], count=2)
     await stand.pay()
