@@ -1,0 +1,61 @@
+"""What the documentation lists is what there is."""
+
+import re
+from pathlib import Path
+
+import pydantic
+import pytest
+
+import gateway.settings
+import payments_service.errors
+import payments_service.settings
+import wallets_service.errors
+import wallets_service.settings
+from kobklein import errors
+
+CHECKOUT = Path(__file__).parents[2]
+PROCESSES = {
+    "GATEWAY_": gateway.settings.Settings,
+    "PAYMENTS_": payments_service.settings.Settings,
+    "WALLETS_": wallets_service.settings.Settings,
+}
+OURS = (errors.__name__, payments_service.errors.__name__, wallets_service.errors.__name__)
+ABSTRACT = {errors.Error, wallets_service.errors.Refusal}
+
+
+def all_errors(root: type[errors.Error] = errors.Error) -> set[type[errors.Error]]:
+    below = {one for child in root.__subclasses__() for one in all_errors(child)}
+    return {one for one in below | {root} if one.__module__ in OURS and one not in ABSTRACT}
+
+
+def test_the_catalogue_of_errors_is_complete() -> None:
+    guide = (CHECKOUT / "docs" / "api.md").read_text()
+    listed = set(re.findall(r"^\| ([A-Z_]+) \| (\d+) \| ([A-Z_]+) \|$", guide, re.MULTILINE))
+    there = {
+        (errors.reason_of(one), str(one.http_status or errors.HTTP_STATUS[one.code]), one.code.name)
+        for one in all_errors()
+    }
+    assert listed == there
+
+
+@pytest.mark.parametrize("prefix", PROCESSES)
+def test_the_example_of_the_environment_is_complete(prefix: str) -> None:
+    example = (CHECKOUT / "deploy" / "env.example").read_text()
+    listed = set(re.findall(rf"^#? ?({prefix}\w+)=", example, re.MULTILINE))
+    assert listed == set(variables(PROCESSES[prefix], prefix))
+
+
+def variables(model: type[pydantic.BaseModel], prefix: str) -> list[str]:
+    found = []
+    for name, field in model.model_fields.items():
+        nested = nested_model(field.annotation)
+        variable = prefix + name.upper()
+        found += variables(nested, f"{variable}__") if nested else [variable]
+    return found
+
+
+def nested_model(annotation: object) -> type[pydantic.BaseModel] | None:
+    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(candidate, type) and issubclass(candidate, pydantic.BaseModel):
+            return candidate
+    return None
