@@ -52,15 +52,36 @@ async def running(
         reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     port = _listen(server, f"{settings.host}:{settings.port}", settings.tls)
     await server.start()
-    watch = asyncio.create_task(_watch_health(health_servicer, services, probe))
     _log.info("serving", port=port)
+    async with repeating(lambda: _check_health(health_servicer, services, probe), seconds=_PROBE_SECONDS):
+        try:
+            yield port
+        finally:
+            await health_servicer.enter_graceful_shutdown()
+            await server.stop(settings.drain_seconds)
+    _log.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def repeating(work: Callable[[], Awaitable[None]], *, seconds: float) -> AsyncIterator[None]:
+    """Run `work` again and again while inside, with a pause after each time.
+
+    On leaving, a run comes to its end: cut off, it could leave a half-open connection to the database behind.
+    """
+    leaving = asyncio.Event()
+
+    async def repeat() -> None:
+        while not leaving.is_set():
+            await work()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(leaving.wait(), seconds)
+
+    task = asyncio.create_task(repeat())
     try:
-        yield port
+        yield
     finally:
-        watch.cancel()
-        await health_servicer.enter_graceful_shutdown()
-        await server.stop(settings.drain_seconds)
-        _log.info("stopped")
+        leaving.set()
+        await task
 
 
 async def until_terminated() -> None:
@@ -87,15 +108,13 @@ def _listen(server: grpc.aio.Server, address: str, tls: TlsSettings | None) -> i
     return server.add_secure_port(address, credentials)
 
 
-async def _watch_health(servicer: Any, services: Sequence[str], probe: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        try:
-            async with asyncio.timeout(_PROBE_SECONDS):
-                await probe()
-            status = health_pb2.HealthCheckResponse.SERVING
-        except Exception as error:  # Whatever is wrong, the service is not ready.
-            _log.warning("not ready", error=repr(error))
-            status = health_pb2.HealthCheckResponse.NOT_SERVING
-        for service in ("", *services):
-            await servicer.set(service, status)
-        await asyncio.sleep(_PROBE_SECONDS)
+async def _check_health(servicer: Any, services: Sequence[str], probe: Callable[[], Awaitable[None]]) -> None:
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            await probe()
+        status = health_pb2.HealthCheckResponse.SERVING
+    except Exception as error:  # Whatever is wrong, the service is not ready.
+        _log.warning("not ready", error=repr(error))
+        status = health_pb2.HealthCheckResponse.NOT_SERVING
+    for service in ("", *services):
+        await servicer.set(service, status)

@@ -1,6 +1,5 @@
 """How wallets_service is put together."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
@@ -33,7 +32,7 @@ async def run(settings: Settings) -> AsyncIterator[int]:
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
         await stack.enter_async_context(ledger.running())
-        await stack.enter_async_context(_housekeeping(sessions))
+        await stack.enter_async_context(server.repeating(lambda: _forget_keys(sessions), seconds=_HOUSEKEEPING_SECONDS))
         yield await stack.enter_async_context(
             server.running(servicer.SERVICES, add_servicers, settings, probe=lambda: database.probe(engine))
         )
@@ -50,20 +49,9 @@ def migrate(settings: Settings) -> None:
     )
 
 
-@contextlib.asynccontextmanager
-async def _housekeeping(sessions: database.Sessions) -> AsyncIterator[None]:
-    task = asyncio.create_task(_forget_keys(sessions))
-    try:
-        yield
-    finally:
-        task.cancel()
-
-
 async def _forget_keys(sessions: database.Sessions) -> None:
-    while True:
-        try:
-            while await database.transaction(sessions, idempotency.forget):
-                pass
-        except Exception as error:  # Old keys do no harm; the next round tries again.
-            _log.warning("old idempotency keys stay", error=repr(error))
-        await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+    try:
+        while await database.transaction(sessions, idempotency.forget):
+            pass
+    except Exception as error:  # Old keys do no harm; the next round tries again.
+        _log.warning("old idempotency keys stay", error=repr(error))
