@@ -49,8 +49,8 @@ QUICK: Final = {
     "ledger_schedule": (0.1,),
     "refusal_schedule": (0.1,),
     "poll_seconds": 0.1,
-    "provider_seconds": 2.0,
-    "lease_seconds": 2.5,
+    "provider_seconds": 5.0,
+    "lease_seconds": 6.0,
 }
 """A money path that asks again soon."""
 
@@ -182,6 +182,12 @@ class Client:
         request = payments_pb2.ReceiveWebhookRequest(provider="stripe", payload=body, signature=header)
         return await self.stub.ReceiveWebhook(request)
 
+    async def until_row(self, query: str, *parameters: Any) -> None:
+        """Wait until a query finds a row."""
+        async with asyncio.timeout(_SLOW):
+            while not await self.rows(query, *parameters):  # noqa: ASYNC110  # rows of another session set no event
+                await asyncio.sleep(0.02)
+
     async def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Look behind the scenes."""
         async with await psycopg.AsyncConnection.connect(self.database.superuser_url) as connection:
@@ -250,7 +256,7 @@ async def running(
         stub = payments_pb2_grpc.PaymentsServiceStub(channel)
         if webhooks:
             await stack.enter_async_context(_hook(stub, listener))
-        sandbox = await stack.enter_async_context(httpx.AsyncClient(base_url=sandbox_url, trust_env=False))
+        sandbox = await stack.enter_async_context(httpx.AsyncClient(base_url=sandbox_url, trust_env=False, timeout=30))
         yield Client(stub, sandbox, ledger, database)
 
 

@@ -56,9 +56,12 @@ def event(payload: bytes, *, live: bool | None) -> providers.Event:
 def intent(payload: bytes) -> providers.Intent:
     """Return the intent in the body of an event; raises ValueError for one that we cannot read."""
     try:
-        return stripe_intents.intent(orjson.loads(payload)["data"]["object"])
+        content = orjson.loads(payload)["data"]["object"]
+        if content["object"] != _INTENT:
+            raise ValueError("no intent of Stripe")
+        return stripe_intents.intent(content)
     except (KeyError, TypeError) as error:
-        raise ValueError("no intent of Stripe") from error
+        raise ValueError("an intent that lacks something") from error
 
 
 def _event(body: dict[str, Any]) -> providers.Event:

@@ -1,0 +1,263 @@
+"""Payments as records: update, delete, list, watch."""
+
+import asyncio
+import datetime
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from kobklein.payments.v1 import payments_pb2
+from tests import databases, payments
+from tests.payments import AS_ADMIN, by, refused
+
+PENDING = payments_pb2.PAYMENT_STATUS_PENDING
+COMPLETED = payments_pb2.PAYMENT_STATUS_COMPLETED
+FAILED = payments_pb2.PAYMENT_STATUS_FAILED
+CANCELLED = payments_pb2.PAYMENT_STATUS_CANCELLED
+
+
+@pytest.fixture
+async def client(
+    payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
+) -> AsyncIterator[payments.Client]:
+    async with payments.running(payments_database, wallets_database, tmp_path, webhooks=False) as client:
+        yield client
+
+
+async def test_the_owner_changes_description_and_metadata_only_where_the_mask_says_so(client: payments.Client) -> None:
+    payment = await client.create(description="old", metadata={"a": 1})
+    updated = await client.update(payment, "description", description="new", metadata={}, status=CANCELLED)
+    assert (updated.description, updated.metadata["a"], updated.status) == ("new", 1, PENDING)
+    assert (updated.version, updated.etag) == (2, "2")
+    updated = await _update_metadata(client, payment, {"b": [True, None]})
+    assert updated.metadata["b"][0] is True
+
+
+async def _update_metadata(
+    client: payments.Client, payment: payments_pb2.Payment, metadata: dict[str, Any]
+) -> payments_pb2.Payment:
+    request = payments_pb2.UpdatePaymentRequest(
+        id=payment.id, payment={"metadata": metadata}, update_mask={"paths": ["metadata"]}
+    )
+    return await client.stub.UpdatePayment(request, metadata=by("ana"))
+
+
+@pytest.mark.parametrize("paths", [(), ("amount",), ("description", "userId"), ("*",), ("metadata.a",)])
+async def test_a_mask_that_is_empty_or_names_something_else_is_refused(
+    client: payments.Client, paths: tuple[str, ...]
+) -> None:
+    payment = await client.create()
+    async with refused("INVALID_ARGUMENT", field="update_mask"):
+        await client.update(payment, *paths, description="x")
+
+
+async def test_a_status_in_the_mask_needs_a_value(client: payments.Client) -> None:
+    payment = await client.create()
+    async with refused("INVALID_ARGUMENT", field="payment.status"):
+        await client.update(payment, "status", metadata=AS_ADMIN)
+
+
+async def test_the_owner_cannot_change_the_status(client: payments.Client) -> None:
+    payment = await client.create()
+    async with refused("PERMISSION_DENIED"):
+        await client.update(payment, "status", status=CANCELLED)
+    async with refused("PERMISSION_DENIED"):
+        await client.update(payment, "status", status=COMPLETED)
+
+
+@pytest.mark.parametrize("status", [CANCELLED, FAILED])
+async def test_an_admin_ends_a_pending_payment(client: payments.Client, status: Any) -> None:
+    payment = await client.create()
+    ended = await client.update(payment, "status", "description", metadata=AS_ADMIN, status=status, description="by us")
+    assert (ended.status, ended.description) == (status, "by us")
+
+
+@pytest.mark.parametrize("status", [COMPLETED, PENDING, payments_pb2.PAYMENT_STATUS_REFUNDED])
+async def test_nobody_gives_a_payment_a_status_that_only_money_gives(client: payments.Client, status: Any) -> None:
+    payment = await client.create()
+    async with refused("ILLEGAL_MOVE"):
+        await client.update(payment, "status", metadata=AS_ADMIN, status=status)
+
+
+async def test_a_completed_payment_is_not_cancelled(client: payments.Client) -> None:
+    payment = await client.process()
+    async with refused("ILLEGAL_MOVE"):
+        await client.update(payment, "status", metadata=AS_ADMIN, status=CANCELLED)
+
+
+async def test_a_stale_etag_is_refused(client: payments.Client) -> None:
+    payment = await client.create()
+    await client.update(payment, "description", description="first", etag=payment.etag)
+    async with refused("ETAG_MISMATCH"):
+        await client.update(payment, "description", description="second", etag=payment.etag)
+    async with refused("ETAG_MISMATCH"):
+        await _delete(client, payment, etag=payment.etag)
+
+
+async def test_a_payment_that_never_held_money_is_deleted_softly(client: payments.Client) -> None:
+    payment = await client.create()
+    await _delete(client, payment)
+    async with refused("PAYMENT_NOT_FOUND"):
+        await client.get(payment)
+    async with refused("PAYMENT_NOT_FOUND"):
+        await _delete(client, payment)
+    assert (await _list(client)).payments == []
+    assert await client.rows("SELECT what, actor FROM payment_changes ORDER BY version") == [
+        ("created", "ana"),
+        ("deleted", "root"),
+    ]
+
+
+async def test_a_payment_that_touched_money_is_never_deleted(client: payments.Client) -> None:
+    for card in ("pm_card_visa", "pm_card_threeDSecure2Required"):
+        async with refused("PAYMENT_NOT_DELETABLE"):
+            await _delete(client, await client.process(card=card))
+
+
+async def test_only_admins_delete(client: payments.Client) -> None:
+    payment = await client.create()
+    async with refused("PERMISSION_DENIED"):
+        await client.stub.DeletePayment(payments_pb2.DeletePaymentRequest(id=payment.id), metadata=by("ana"))
+
+
+async def test_the_application_cannot_touch_the_audit_trail_or_delete_a_payment(client: payments.Client) -> None:
+    await client.create()
+    async with await psycopg.AsyncConnection.connect(client.database.application_url, autocommit=True) as connection:
+        for statement in (
+            "UPDATE payment_changes SET actor = 'nobody'",
+            "DELETE FROM payment_changes",
+            "TRUNCATE payment_changes",
+            "DELETE FROM payments",
+            "DROP TABLE payments CASCADE",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await connection.execute(statement)
+    with pytest.raises(psycopg.errors.RestrictViolation):
+        await client.rows("UPDATE payment_changes SET actor = 'nobody'")
+
+
+async def _delete(client: payments.Client, payment: payments_pb2.Payment, *, etag: str = "") -> None:
+    request = payments_pb2.DeletePaymentRequest(id=payment.id, etag=etag)
+    await client.stub.DeletePayment(request, metadata=AS_ADMIN)
+
+
+async def test_lists_show_users_their_own_and_admins_everything(client: payments.Client) -> None:
+    mine, other = await client.create(), await client.create(user="bob")
+    assert list((await _list(client)).payments) == [mine]
+    assert list((await _list(client, metadata=AS_ADMIN)).payments) == [other, mine]
+    assert list((await _list(client, metadata=AS_ADMIN, user_id="bob")).payments) == [other]
+    async with refused("PERMISSION_DENIED"):
+        await _list(client, user_id="bob")
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        (payments_pb2.PAYMENT_SORT_UNSPECIFIED, [4, 3, 2, 1, 0]),
+        (payments_pb2.PAYMENT_SORT_CREATED_ASC, [0, 1, 2, 3, 4]),
+        (payments_pb2.PAYMENT_SORT_AMOUNT_ASC, [1, 3, 0, 2, 4]),
+        (payments_pb2.PAYMENT_SORT_AMOUNT_DESC, [4, 2, 0, 3, 1]),
+    ],
+)
+async def test_pages_join_without_gap_or_repetition_in_every_order(
+    client: payments.Client, sort: Any, expected: list[int]
+) -> None:
+    made = [await client.create(amount=amount) for amount in (500, 100, 500, 100, 900)]
+    seen, token = [], ""
+    while True:
+        page = await _list(client, sort=sort, page_size=2, page_token=token)
+        seen += [made.index(payment) for payment in page.payments]
+        token = page.next_page_token
+        if not token:
+            break
+    if sort in (payments_pb2.PAYMENT_SORT_UNSPECIFIED, payments_pb2.PAYMENT_SORT_CREATED_ASC):
+        assert seen == expected
+    assert [made[index].amount for index in seen] == [made[index].amount for index in expected]
+    assert sorted(seen) == [0, 1, 2, 3, 4]
+
+
+async def test_every_filter_holds(client: payments.Client) -> None:
+    cash = await client.create(method=payments_pb2.PAYMENT_METHOD_CASH, currency="HTG", amount=300, reference="R-1")
+    card = await client.process(amount=200)
+    for conditions, expected in (
+        ({"status": [PENDING]}, [cash]),
+        ({"status": [COMPLETED, FAILED]}, [card]),
+        ({"method": [payments_pb2.PAYMENT_METHOD_CASH]}, [cash]),
+        ({"currency": "USD"}, [card]),
+        ({"currency": "HTG", "min_amount": 300, "max_amount": 300}, [cash]),
+        ({"currency": "HTG", "min_amount": 301}, []),
+        ({"reference": "R-1"}, [cash]),
+        ({"created_from": card.created_time}, [card]),
+        ({"created_before": card.created_time}, [cash]),
+        ({"created_from": cash.created_time, "created_before": card.created_time}, [cash]),
+        ({"status": [PENDING], "currency": "USD"}, []),
+    ):
+        assert list((await _list(client, **conditions)).payments) == expected, conditions
+
+
+async def test_a_page_token_of_another_list_is_refused(client: payments.Client) -> None:
+    for _ in range(3):
+        await client.create()
+    token = (await _list(client, page_size=1)).next_page_token
+    assert (await _list(client, page_size=2, page_token=token)).payments
+    for conditions in ({"currency": "USD"}, {"sort": payments_pb2.PAYMENT_SORT_AMOUNT_ASC}):
+        async with refused("INVALID_ARGUMENT", field="page_token"):
+            await _list(client, page_token=token, **conditions)
+    async with refused("INVALID_ARGUMENT", field="page_token"):
+        await _list(client, page_token=token, metadata=by("bob"))
+
+
+async def test_ranges_that_end_before_they_start_are_refused(client: payments.Client) -> None:
+    async with refused("INVALID_ARGUMENT", field="max_amount"):
+        await _list(client, currency="USD", min_amount=2, max_amount=1)
+    later = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+    async with refused("INVALID_ARGUMENT", field="created_before"):
+        await _list(client, created_from=later, created_before=later - datetime.timedelta(days=1))
+
+
+async def _list(client: payments.Client, *, metadata: Any = None, **conditions: Any) -> Any:
+    request = payments_pb2.ListPaymentsRequest(**conditions)
+    return await client.stub.ListPayments(request, metadata=metadata or by("ana"))
+
+
+async def test_a_watch_shows_every_stage_up_to_the_end(client: payments.Client) -> None:
+    payment = await client.create()
+    stages: list[int] = []
+
+    async def watch() -> None:
+        request = payments_pb2.WatchPaymentRequest(id=payment.id)
+        async for seen in client.stub.WatchPayment(request, metadata=by("ana")):
+            stages.append(seen.status)
+            started.set()
+
+    started = asyncio.Event()
+    watching = asyncio.create_task(watch())
+    await started.wait()
+    await client.confirm(payment, card="pm_card_visa")
+    await asyncio.wait_for(watching, 10)
+    assert stages[0] == PENDING
+    assert stages[-1] == COMPLETED
+    assert stages == sorted(stages)
+
+
+async def test_a_watch_of_another_users_payment_finds_nothing(client: payments.Client) -> None:
+    payment = await client.create()
+    async with refused("PAYMENT_NOT_FOUND"):
+        request = payments_pb2.WatchPaymentRequest(id=payment.id)
+        async for _ in client.stub.WatchPayment(request, metadata=by("bob")):
+            pass
+
+
+async def test_a_watch_has_a_longest_time(
+    payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
+) -> None:
+    async with payments.running(
+        payments_database, wallets_database, tmp_path, webhooks=False, longest_watch_seconds=0.2
+    ) as client:
+        payment = await client.create()
+        request = payments_pb2.WatchPaymentRequest(id=payment.id)
+        seen = [one async for one in client.stub.WatchPayment(request, metadata=by("ana"))]
+        assert seen == [payment]
