@@ -191,18 +191,27 @@ _APPROVAL = {
 }
 
 
+_BLOCK = {
+    **_APPROVAL,
+    "advice_code": "do_not_try_again",
+    "network_status": "not_sent_to_network",
+    "reason": "highest_risk_level",
+    "risk_level": "highest",
+    "seller_message": "Stripe blocked this payment as too risky.",
+    "type": "blocked",
+}
+
+
 def _refusal(decline: Decline) -> dict[str, Any]:
-    blocked = decline is instruments.FRAUD
+    if decline is instruments.FRAUD:
+        return _BLOCK
     return {
         **_APPROVAL,
-        "advice_code": "do_not_try_again" if blocked else "try_again_later",
-        "network_status": "not_sent_to_network" if blocked else "declined_by_network",
-        "reason": "highest_risk_level" if blocked else decline.reason,
-        "risk_level": "highest" if blocked else "normal",
-        "seller_message": f"The bank returned the decline code `{decline.reason or decline.code}`."
-        if not blocked
-        else "Stripe blocked this payment as too risky.",
-        "type": "blocked" if blocked else "issuer_declined",
+        "advice_code": "try_again_later",
+        "network_status": "declined_by_network",
+        "reason": decline.reason,
+        "seller_message": f"The bank returned the decline code `{decline.reason or decline.code}`.",
+        "type": "issuer_declined",
     }
 
 

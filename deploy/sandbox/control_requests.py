@@ -42,7 +42,11 @@ class Control:
 
     def show(self) -> dict[str, str]:
         """For the list of controls."""
-        return {"method": self.method, "path": f"/_sandbox{self.path}", "does": self.action.__doc__ or ""}
+        return {
+            "method": self.method,
+            "path": f"/_sandbox{self.path}".replace(":int", ""),
+            "does": self.action.__doc__ or "",
+        }
 
 
 async def read(request: Request, model: type[Body]) -> Body:

@@ -61,7 +61,8 @@ class Endpoint:
         path = request.scope["path"]
         key = None
         if call.idempotency_key is not None and request.method == "POST":
-            key = idempotency.key(api_key, call.idempotency_key, method=request.method, path=path, body=body)
+            asked = request.scope["query_string"] + b"\n" + body
+            key = idempotency.key(api_key, call.idempotency_key, method=request.method, path=path, asked=asked)
         with self._engine.keys.claim(self._engine.state, key) as kept:
             struck = self._engine.faults.strike(request.method, path)
             await _suffer(struck)

@@ -47,11 +47,11 @@ class Keys:
             self._busy.discard(name)
 
 
-def key(api_key: str, name: str, *, method: str, path: str, body: bytes) -> Key:
+def key(api_key: str, name: str, *, method: str, path: str, asked: bytes) -> Key:
     """The key of one request; the fingerprint covers everything the request asks for."""
     if not 0 < len(name) <= KEY_LIMIT:
         raise errors.InvalidParameter(f"Idempotency keys must have 1 to {KEY_LIMIT} characters.")
-    return Key(api_key, name, hashlib.sha256(f"{method} {path}\n".encode() + body).digest())
+    return Key(api_key, name, hashlib.sha256(f"{method} {path}\n".encode() + asked).digest())
 
 
 def keep(state: State, key: Key, reply: Reply) -> None:

@@ -62,7 +62,10 @@ class WebhookControls:
         limit = query.get("limit", "100")
         if not limit.isdecimal() or not 0 < int(limit) <= LOG_LIMIT:
             raise errors.InvalidParameter(f"The limit must be between 1 and {LOG_LIMIT}.", param="limit")
-        log = deliveries.show(self._state, event=query.get("event"), status=query.get("status"), limit=int(limit))
+        status = query.get("status")
+        if status not in (None, *deliveries.STATUSES):
+            raise errors.InvalidParameter(f"A delivery is one of {', '.join(deliveries.STATUSES)}.", param="status")
+        log = deliveries.show(self._state, event=query.get("event"), status=status, limit=int(limit))
         return {"deliveries": log}
 
     async def add_rule(self, request: Request) -> Any:

@@ -128,6 +128,11 @@ async def test_each_copy_of_an_event_is_tried_until_it_is_taken(stand: Stand) ->
     assert [attempt["status"] for attempt in log[0]["attempts"]] == [500] * 6 + [200] * 3
 
 
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=1001", "status=lost"])
+async def test_the_log_is_asked_for_sensibly(stand: Stand, query: str) -> None:
+    assert (await stand.sandbox.http.get(f"/_sandbox/webhooks/deliveries?{query}")).status_code == 400
+
+
 @pytest.mark.parametrize("url", ["ftp://a.test", "http://", "example.test/hook", "http://a.test:99999999/"])
 async def test_an_endpoint_needs_an_address(stand: Stand, url: str) -> None:
     wish = {"url": url, "enabled_events[]": "*"}
