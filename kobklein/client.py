@@ -21,7 +21,7 @@ _SERVICE_CONFIG: Final = json.dumps(
                     "initialBackoff": "0.05s",
                     "maxBackoff": "1s",
                     "backoffMultiplier": 3,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
         ],
@@ -41,7 +41,8 @@ _OPTIONS: Final = [
 def channel(target: str, tls: TlsSettings | None) -> grpc.aio.Channel:
     """Return a channel to `target`, such as `dns:///wallets:50051`.
 
-    UNAVAILABLE is retried by the channel itself; every mutating method is idempotent, so that is safe.
+    UNAVAILABLE is retried by the channel itself, and so is CANCELLED, which a server that leaves answers to calls it
+    received but did not begin; every mutating method is idempotent, so that is safe.
     """
     if tls is None:
         return grpc.aio.insecure_channel(target, options=_OPTIONS)
