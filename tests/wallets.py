@@ -112,11 +112,16 @@ def transfer(
     )
 
 
+def channel(port: int) -> grpc.aio.Channel:
+    """Return a channel to a service on this machine."""
+    return grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+
+
 @contextlib.asynccontextmanager
 async def running(database: databases.Database, **changes: Any) -> AsyncIterator[Client]:
     """Run the service and yield a client of it."""
     async with (
         server.run(settings(database, **changes)) as port,
-        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+        channel(port) as open_channel,
     ):
-        yield Client(port, channel)
+        yield Client(port, open_channel)

@@ -1,11 +1,19 @@
 """Transfers through the whole service, on a real database."""
 
+import asyncio
+import contextlib
+import uuid
 from collections.abc import AsyncIterator
 
+import grpc
+import prometheus_client
+import psycopg
 import pytest
 
+from kobklein import errors
 from kobklein.wallets.v1 import ledger_pb2
 from tests import databases, wallets
+from wallets_service import server
 
 
 @pytest.fixture
@@ -14,13 +22,148 @@ async def client(wallets_database: databases.Database) -> AsyncIterator[wallets.
         yield client
 
 
+async def refused(call: grpc.aio.UnaryUnaryCall) -> errors.Status:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return errors.from_rpc_error(caught.value)
+
+
 async def test_a_first_credit_opens_the_wallet_and_answers_both_balances(client: wallets.Client) -> None:
-    sent = wallets.transfer("provider/stripe", "user/ana", 10_000, type_="DEPOSIT")
+    sent = wallets.transfer("provider/stripe", "user/ana", 10_000, type_="DEPOSIT", metadata={"a": [1, 'ß\\"{}']})
     (result,) = await client.post(sent)
-    assert result.transfer.credit_balance_after == 10_000
-    assert result.transfer.debit_balance_after == -10_000
-    assert (await client.account("user/ana")).balance == 10_000
-    report = await client.verify()
-    assert report.balanced
-    assert (report.account_count, report.transfer_count) == (2, 1)
-    assert list(report.totals) == [ledger_pb2.CurrencyTotal(currency="HTG", balance=0, user_balance=10_000)]
+    assert result.transfer.HasField("created_time")
+    sent.MergeFrom(
+        ledger_pb2.Transfer(
+            debit_balance_after=-10_000, credit_balance_after=10_000, created_time=result.transfer.created_time
+        )
+    )
+    assert result.transfer == sent
+    account = await client.account("user/ana")
+    assert (account.balance, account.version, account.overdraft_limit) == (10_000, 1, 0)
+    assert not (await client.account("provider/stripe")).HasField("overdraft_limit")
+
+
+async def test_texts_are_stored_as_they_were_sent(client: wallets.Client) -> None:
+    texts = {"reference": 'a"b\\c,{}', "description": "NULL\n'ß' 漢字"}
+    sent = wallets.transfer("provider/stripe", "null", 1, payment_id=str(uuid.uuid4()), metadata={"x": "a\\b"}, **texts)
+    (first,) = await client.post(sent)
+    (again,) = await client.post(sent)
+    assert first == again
+    assert (await client.account("null")).balance == 1
+
+
+async def test_the_same_id_with_other_content_is_refused(client: wallets.Client) -> None:
+    sent = wallets.transfer("provider/stripe", "user/ana", 5)
+    await client.post(sent)
+    sent.amount = 6
+    (result,) = await client.post(sent)
+    assert result.error.reason == "TRANSFER_ID_REUSED"
+    assert (await client.account("user/ana")).balance == 5
+
+
+async def test_each_transfer_of_a_call_is_decided_by_itself_and_in_order(client: wallets.Client) -> None:
+    first = wallets.transfer("provider/stripe", "user/ana", 10)
+    results = await client.post(
+        wallets.transfer("user/ana", "user/ben", 1),
+        first,
+        wallets.transfer("user/ana", "user/ben", 7),
+        wallets.transfer("user/ana", "user/ben", 4),
+        first,
+        wallets.transfer("user/ana", "user/ben", 3),
+    )
+    outcomes = [result.error.reason or result.transfer.debit_balance_after for result in results]
+    assert outcomes == ["INSUFFICIENT_FUNDS", -10, 3, "INSUFFICIENT_FUNDS", -10, 0]
+
+
+async def test_a_refused_transfer_leaves_no_trace(client: wallets.Client) -> None:
+    (result,) = await client.post(wallets.transfer("user/ana", "user/ben", 1))
+    assert result.error.reason == "INSUFFICIENT_FUNDS"
+    assert (await client.verify()).account_count == 0
+
+
+async def test_a_refused_transfer_may_be_asked_for_again(client: wallets.Client) -> None:
+    sent = wallets.transfer("user/ana", "user/ben", 1)
+    await client.post(sent)
+    await client.fund("ana", 1)
+    (result,) = await client.post(sent)
+    assert result.transfer.credit_balance_after == 1
+
+
+async def test_ten_thousand_transfers_go_in_one_call(client: wallets.Client) -> None:
+    results = await client.post(*(wallets.transfer("provider/stripe", "user/ana", 1) for _ in range(10_000)))
+    assert [result.transfer.credit_balance_after for result in results] == list(range(1, 10_001))
+
+
+async def test_a_wrong_transfer_names_its_field_and_posts_nothing(client: wallets.Client) -> None:
+    good, bad = (wallets.transfer("provider/stripe", "user/ana", amount) for amount in (5, 0))
+    request = ledger_pb2.PostTransfersRequest(transfers=[good, bad])
+    status = await refused(client.ledger.PostTransfers(request, metadata=wallets.AS_SERVICE))
+    assert [violation.field for violation in status.violations] == ["transfers[1].amount"]
+    assert (await client.verify()).transfer_count == 0
+
+
+async def test_a_balance_beyond_64_bits_is_refused_and_nothing_breaks(
+    client: wallets.Client, wallets_database: databases.Database
+) -> None:
+    await client.fund("ana", 1)
+    with psycopg.connect(wallets_database.owner_url) as connection:
+        connection.execute("UPDATE accounts SET balance = 9223372036854775807 WHERE address = 'user/ana'")
+    (result,) = await client.post(wallets.transfer("provider/stripe", "user/ana", 1))
+    assert result.error.reason == "AMOUNT_OVERFLOW"
+
+
+async def test_opening_an_account_twice_is_one_account(client: wallets.Client) -> None:
+    request = ledger_pb2.CreateAccountRequest(address="distributor/7", currency="HTG", overdraft_limit=500)
+    first = await client.ledger.CreateAccount(request, metadata=wallets.AS_SERVICE)
+    assert await client.ledger.CreateAccount(request, metadata=wallets.AS_SERVICE) == first
+    request.overdraft_limit = 600
+    status = await refused(client.ledger.CreateAccount(request, metadata=wallets.AS_SERVICE))
+    assert (status.code, status.reason) == (grpc.StatusCode.ALREADY_EXISTS, "ACCOUNT_EXISTS")
+    results = await client.post(*(wallets.transfer("distributor/7", "user/ana", amount) for amount in (500, 1)))
+    assert [result.error.reason for result in results] == ["", "INSUFFICIENT_FUNDS"]
+
+
+async def test_accounts_are_listed_page_by_page_by_address_and_currency(client: wallets.Client) -> None:
+    for currency in ("USD", "HTG"):
+        for user in ("ana", "ana_b", "anaXb", "eva"):
+            await client.fund(user, 1, currency)
+    request = ledger_pb2.ListAccountsRequest(address_prefix="user/ana", page_size=4)
+    first = await client.ledger.ListAccounts(request, metadata=wallets.AS_SERVICE)
+    request.page_token = first.next_page_token
+    last = await client.ledger.ListAccounts(request, metadata=wallets.AS_SERVICE)
+    assert last.next_page_token == ""
+    found = [(account.address, account.currency) for account in (*first.accounts, *last.accounts)]
+    assert found == [(f"user/{user}", code) for user in ("ana", "anaXb", "ana_b") for code in ("HTG", "USD")]
+    request.currency = "HTG"
+    status = await refused(client.ledger.ListAccounts(request, metadata=wallets.AS_SERVICE))
+    assert [violation.field for violation in status.violations] == ["page_token"]
+
+
+async def test_a_missing_account_is_not_found(client: wallets.Client) -> None:
+    request = ledger_pb2.GetAccountRequest(address="user/nobody", currency="HTG")
+    status = await refused(client.ledger.GetAccount(request, metadata=wallets.AS_SERVICE))
+    assert (status.code, status.reason) == (grpc.StatusCode.NOT_FOUND, "ACCOUNT_NOT_FOUND")
+
+
+@pytest.mark.parametrize("role", ["user", "merchant", "distributor", "support", "finance", "admin"])
+async def test_only_services_post_transfers(client: wallets.Client, role: str) -> None:
+    request = ledger_pb2.PostTransfersRequest(transfers=[wallets.transfer("provider/stripe", "user/ana", 1)])
+    status = await refused(client.ledger.PostTransfers(request, metadata=wallets.metadata("ana", role)))
+    assert status.code == grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_leaving_answers_the_calls_that_run(wallets_database: databases.Database) -> None:
+    sent = [wallets.transfer("provider/stripe", "user/ana", 1) for _ in range(50)]
+    async with contextlib.AsyncExitStack() as outlives:
+        blocker = await outlives.enter_async_context(await psycopg.AsyncConnection.connect(wallets_database.owner_url))
+        async with server.run(wallets.settings(wallets_database, drain_seconds=8.0)) as port:
+            client = wallets.Client(port, await outlives.enter_async_context(wallets.channel(port)))
+            await client.fund("ana", 1)
+            await blocker.execute("SELECT FROM accounts FOR UPDATE")
+            running = [asyncio.create_task(client.post(each)) for each in sent]
+            while prometheus_client.REGISTRY.get_sample_value("grpc_server_running") != len(sent):
+                await client.account("user/ana")
+            release = asyncio.create_task(blocker.rollback())
+        await release
+        results = await asyncio.gather(*running)
+    assert [result.HasField("transfer") for (result,) in results] == [True] * len(sent)

@@ -1,0 +1,137 @@
+"""Group commit by itself: what is collected, what is turned away, and what a caller that leaves does to others."""
+
+import asyncio
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests import databases, wallets
+from wallets_service import decisions, errors
+from wallets_service.ledger import Ledger
+
+
+@pytest.fixture
+def blocker(wallets_database: databases.Database) -> Iterator[psycopg.Connection]:
+    """A transaction that holds the lock on `user/ana`, so that the batch that needs it waits."""
+    with psycopg.connect(wallets_database.owner_url) as connection:
+        connection.execute(
+            "INSERT INTO accounts (id, address, currency, overdraft_limit)"
+            " VALUES (gen_random_uuid(), 'user/ana', 'HTG', 0)"
+        )
+        connection.commit()
+        connection.execute("SELECT FROM accounts FOR UPDATE")
+        yield connection
+
+
+def deposits(count: int, *, user: str = "ana") -> list[decisions.Transfer]:
+    sent = (wallets.transfer("provider/stripe", f"user/{user}", 1) for _ in range(count))
+    return [
+        decisions.Transfer(each.id, each.debit_account, each.credit_account, each.amount, each.currency, "DEPOSIT")
+        for each in sent
+    ]
+
+
+async def until_blocked(database: databases.Database) -> None:
+    """Return once a connection to the database waits for a lock."""
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with await psycopg.AsyncConnection.connect(database.superuser_url, autocommit=True) as connection:
+        while not (await connection.execute(waiting)).rowcount:
+            pass  # Each look at it lets the others go on.
+
+
+def counted(database: databases.Database) -> tuple[int, int]:
+    """Return how many transfers there are, and in how many transactions they were recorded."""
+    with psycopg.connect(database.owner_url) as connection:
+        row = connection.execute("SELECT count(*), count(DISTINCT xmin::text) FROM transfers").fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+
+async def test_calls_that_come_while_a_batch_commits_share_the_next_one(
+    wallets_database: databases.Database, blocker: psycopg.Connection
+) -> None:
+    ledger = Ledger(wallets.settings(wallets_database))
+    async with ledger.running(), asyncio.TaskGroup() as calls:
+        calls.create_task(ledger.post(deposits(1)))
+        await until_blocked(wallets_database)
+        for _ in range(20):
+            calls.create_task(ledger.post(deposits(3)))
+        await asyncio.sleep(0)
+        blocker.rollback()
+    assert counted(wallets_database) == (61, 2)
+
+
+async def test_a_batch_takes_whole_calls_up_to_its_limit(
+    wallets_database: databases.Database, blocker: psycopg.Connection
+) -> None:
+    ledger = Ledger(wallets.settings(wallets_database, ledger_batch_transfers=5))
+    async with ledger.running(), asyncio.TaskGroup() as calls:
+        calls.create_task(ledger.post(deposits(7)))
+        await until_blocked(wallets_database)
+        for count in (3, 2, 1, 9):
+            calls.create_task(ledger.post(deposits(count)))
+        await asyncio.sleep(0)
+        blocker.rollback()
+    assert counted(wallets_database) == (22, 4)
+
+
+async def test_a_caller_that_leaves_before_its_batch_has_no_effect_and_others_do_not_notice(
+    wallets_database: databases.Database, blocker: psycopg.Connection
+) -> None:
+    ledger = Ledger(wallets.settings(wallets_database))
+    async with ledger.running():
+        first = asyncio.create_task(ledger.post(deposits(1)))
+        await until_blocked(wallets_database)
+        leaving, staying = (asyncio.create_task(ledger.post(deposits(count))) for count in (1, 1))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        first.cancel()
+        await asyncio.sleep(0)
+        blocker.rollback()
+        (posting,) = await staying
+    assert isinstance(posting, decisions.Posting)
+    assert posting.credit_balance_after == 2
+    assert counted(wallets_database) == (2, 2)
+
+
+async def test_too_many_waiting_transfers_are_turned_away_before_anything_is_done(
+    wallets_database: databases.Database, blocker: psycopg.Connection
+) -> None:
+    ledger = Ledger(wallets.settings(wallets_database, ledger_waiting_transfers=10_000))
+    async with ledger.running():
+        first = asyncio.create_task(ledger.post(deposits(1)))
+        await until_blocked(wallets_database)
+        waiting = asyncio.create_task(ledger.post(deposits(10_000)))
+        await asyncio.sleep(0)
+        with pytest.raises(errors.LedgerBusy) as caught:
+            await ledger.post(deposits(1))
+        assert caught.value.retry_after_seconds == 1.0
+        blocker.rollback()
+        await asyncio.gather(first, waiting)
+    assert counted(wallets_database)[0] == 10_001
+
+
+async def test_a_call_that_the_database_refuses_for_no_known_reason_fails_alone(
+    wallets_database: databases.Database, blocker: psycopg.Connection
+) -> None:
+    ledger = Ledger(wallets.settings(wallets_database))
+    poison = decisions.Transfer("no uuid", "provider/stripe", "user/ana", 1, "HTG", "DEPOSIT")
+    async with ledger.running():
+        first = asyncio.create_task(ledger.post(deposits(1)))
+        await until_blocked(wallets_database)
+        others = [asyncio.create_task(ledger.post(each)) for each in (deposits(1), [poison], deposits(1))]
+        await asyncio.sleep(0)
+        blocker.rollback()
+        answers = await asyncio.gather(first, *others, return_exceptions=True)
+    assert [isinstance(answer, psycopg.DataError) for answer in answers] == [False, False, True, False]
+    assert counted(wallets_database)[0] == 3
+
+
+async def test_what_waits_is_posted_before_the_ledger_stops(wallets_database: databases.Database) -> None:
+    ledger = Ledger(wallets.settings(wallets_database))
+    async with ledger.running():
+        calls = [asyncio.create_task(ledger.post(deposits(100))) for _ in range(30)]
+        await asyncio.sleep(0)
+    assert counted(wallets_database)[0] == 3_000
+    assert all(call.done() for call in calls)
