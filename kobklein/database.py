@@ -28,13 +28,16 @@ Sessions = sa.async_sessionmaker[sa.AsyncSession]
 
 
 def engine(url: str, *, pool_size: int) -> sa.AsyncEngine:
-    """Return an engine for a `postgresql://` URL; connections are checked before use and never wait for ever."""
+    """Return an engine for a `postgresql://` URL; nothing in it waits for ever.
+
+    Connections are not tried out before each use: that costs a round trip per transaction, and the first call that
+    meets a lost one empties the pool and is answered UNAVAILABLE, which every client repeats.
+    """
     return sa.create_async_engine(
         _with_driver(url),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,
-        pool_pre_ping=True,
         connect_args={
             "connect_timeout": 5,
             "options": f"-c timezone=UTC -c statement_timeout={_STATEMENT_TIMEOUT_MS}"
