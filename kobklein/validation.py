@@ -19,6 +19,8 @@ FieldDescriptor = descriptor.FieldDescriptor
 Check = Callable[[Any, str, list[errors.Violation]], None]
 """Adds what is wrong with one field of the message; the string is the path of the message itself, with a dot."""
 
+_CURRENCY: Final = "currency"
+"""Name of the fields that hold an ISO 4217 code, and that give the amounts beside them their meaning."""
 _STRUCT: Final = struct_pb2.Struct.DESCRIPTOR.full_name
 _INTEGERS: Final = frozenset(
     {
@@ -92,6 +94,8 @@ def _field_checks(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Iter
 
 
 def _kind_check(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Callable[[Any], str] | None:
+    if field.name == _CURRENCY and field.type == FieldDescriptor.TYPE_STRING:
+        return _known_currency
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING and field.type == FieldDescriptor.TYPE_STRING:
         return _text(rules)
     if field.cpp_type in _INTEGERS and (rules.HasField("min") or rules.HasField("max")):
@@ -127,14 +131,9 @@ def _required(name: str, present: Callable[[Any], bool]) -> Check:
 
 
 def _currency(name: str, present: Callable[[Any], bool]) -> Check:
-    known = money.currencies()
-
     def currency(value: Any, path: str, found: list[errors.Violation]) -> None:
-        code = getattr(value, "currency", "")
-        if code in known or not present(value):
-            return
-        wrong = "is not a currency of ISO 4217" if code else f"is required with {name}"
-        found.append(errors.Violation(path + "currency", wrong))
+        if not getattr(value, _CURRENCY, "") and present(value):
+            found.append(errors.Violation(path + _CURRENCY, f"is required with {name}"))
 
     return currency
 
@@ -180,6 +179,10 @@ def _text(rules: options_pb2.FieldRules) -> Callable[[str], str]:
         return ""
 
     return wrong
+
+
+def _known_currency(code: str) -> str:
+    return "" if code in money.currencies() else "is not a currency of ISO 4217"
 
 
 def _number(rules: options_pb2.FieldRules) -> Callable[[int], str]:
