@@ -3,14 +3,16 @@
 import contextlib
 import dataclasses
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final
 
 import grpc
 import jwt
+import psycopg
 import pydantic
+import pytest
 
-from kobklein import auth
+from kobklein import auth, errors
 from kobklein.settings import AuthSettings, RateSettings
 from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc, wallets_pb2_grpc
 from tests import databases
@@ -117,6 +119,13 @@ def channel(port: int) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(f"127.0.0.1:{port}")
 
 
+async def refused(call: Awaitable[Any]) -> errors.Status:
+    """Return how the service refuses a call."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return errors.from_rpc_error(caught.value)
+
+
 @contextlib.asynccontextmanager
 async def running(database: databases.Database, **changes: Any) -> AsyncIterator[Client]:
     """Run the service and yield a client of it."""
@@ -125,3 +134,11 @@ async def running(database: databases.Database, **changes: Any) -> AsyncIterator
         channel(port) as open_channel,
     ):
         yield Client(port, open_channel)
+
+
+async def until_waiting(database: databases.Database, event: str) -> None:
+    """Return once a connection to the database waits for an event of this type or name."""
+    waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND %s IN (wait_event, wait_event_type)"
+    async with await psycopg.AsyncConnection.connect(database.superuser_url, autocommit=True) as connection:
+        while not (await connection.execute(waiting, (event,))).rowcount:
+            pass  # Each look lets the others go on.

@@ -32,14 +32,6 @@ def deposits(count: int, *, user: str = "ana") -> list[decisions.Transfer]:
     ]
 
 
-async def until_blocked(database: databases.Database) -> None:
-    """Return once a connection to the database waits for a lock."""
-    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    async with await psycopg.AsyncConnection.connect(database.superuser_url, autocommit=True) as connection:
-        while not (await connection.execute(waiting)).rowcount:
-            pass  # Each look at it lets the others go on.
-
-
 def counted(database: databases.Database) -> tuple[int, int]:
     """Return how many transfers there are, and in how many transactions they were recorded."""
     with psycopg.connect(database.owner_url) as connection:
@@ -54,7 +46,7 @@ async def test_calls_that_come_while_a_batch_commits_share_the_next_one(
     ledger = Ledger(wallets.settings(wallets_database))
     async with ledger.running(), asyncio.TaskGroup() as calls:
         calls.create_task(ledger.post(deposits(1)))
-        await until_blocked(wallets_database)
+        await wallets.until_waiting(wallets_database, "Lock")
         for _ in range(20):
             calls.create_task(ledger.post(deposits(3)))
         await asyncio.sleep(0)
@@ -68,7 +60,7 @@ async def test_a_batch_takes_whole_calls_up_to_its_limit(
     ledger = Ledger(wallets.settings(wallets_database, ledger_batch_transfers=5))
     async with ledger.running(), asyncio.TaskGroup() as calls:
         calls.create_task(ledger.post(deposits(7)))
-        await until_blocked(wallets_database)
+        await wallets.until_waiting(wallets_database, "Lock")
         for count in (3, 2, 1, 9):
             calls.create_task(ledger.post(deposits(count)))
         await asyncio.sleep(0)
@@ -82,7 +74,7 @@ async def test_a_caller_that_leaves_before_its_batch_has_no_effect_and_others_do
     ledger = Ledger(wallets.settings(wallets_database))
     async with ledger.running():
         first = asyncio.create_task(ledger.post(deposits(1)))
-        await until_blocked(wallets_database)
+        await wallets.until_waiting(wallets_database, "Lock")
         leaving, staying = (asyncio.create_task(ledger.post(deposits(count))) for count in (1, 1))
         await asyncio.sleep(0)
         leaving.cancel()
@@ -101,7 +93,7 @@ async def test_too_many_waiting_transfers_are_turned_away_before_anything_is_don
     ledger = Ledger(wallets.settings(wallets_database, ledger_waiting_transfers=10_000))
     async with ledger.running():
         first = asyncio.create_task(ledger.post(deposits(1)))
-        await until_blocked(wallets_database)
+        await wallets.until_waiting(wallets_database, "Lock")
         waiting = asyncio.create_task(ledger.post(deposits(10_000)))
         await asyncio.sleep(0)
         with pytest.raises(errors.LedgerBusy) as caught:
@@ -119,7 +111,7 @@ async def test_a_call_that_the_database_refuses_for_no_known_reason_fails_alone(
     poison = decisions.Transfer("no uuid", "provider/stripe", "user/ana", 1, "HTG", "DEPOSIT")
     async with ledger.running():
         first = asyncio.create_task(ledger.post(deposits(1)))
-        await until_blocked(wallets_database)
+        await wallets.until_waiting(wallets_database, "Lock")
         others = [asyncio.create_task(ledger.post(each)) for each in (deposits(1), [poison], deposits(1))]
         await asyncio.sleep(0)
         blocker.rollback()

@@ -10,7 +10,6 @@ import prometheus_client
 import psycopg
 import pytest
 
-from kobklein import errors
 from kobklein.wallets.v1 import ledger_pb2
 from tests import databases, wallets
 from wallets_service import server
@@ -20,12 +19,6 @@ from wallets_service import server
 async def client(wallets_database: databases.Database) -> AsyncIterator[wallets.Client]:
     async with wallets.running(wallets_database) as client:
         yield client
-
-
-async def refused(call: grpc.aio.UnaryUnaryCall) -> errors.Status:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return errors.from_rpc_error(caught.value)
 
 
 async def test_a_first_credit_opens_the_wallet_and_answers_both_balances(client: wallets.Client) -> None:
@@ -97,7 +90,7 @@ async def test_ten_thousand_transfers_go_in_one_call(client: wallets.Client) -> 
 async def test_a_wrong_transfer_names_its_field_and_posts_nothing(client: wallets.Client) -> None:
     good, bad = (wallets.transfer("provider/stripe", "user/ana", amount) for amount in (5, 0))
     request = ledger_pb2.PostTransfersRequest(transfers=[good, bad])
-    status = await refused(client.ledger.PostTransfers(request, metadata=wallets.AS_SERVICE))
+    status = await wallets.refused(client.ledger.PostTransfers(request, metadata=wallets.AS_SERVICE))
     assert [violation.field for violation in status.violations] == ["transfers[1].amount"]
     assert (await client.verify()).transfer_count == 0
 
@@ -117,7 +110,7 @@ async def test_opening_an_account_twice_is_one_account(client: wallets.Client) -
     first = await client.ledger.CreateAccount(request, metadata=wallets.AS_SERVICE)
     assert await client.ledger.CreateAccount(request, metadata=wallets.AS_SERVICE) == first
     request.overdraft_limit = 600
-    status = await refused(client.ledger.CreateAccount(request, metadata=wallets.AS_SERVICE))
+    status = await wallets.refused(client.ledger.CreateAccount(request, metadata=wallets.AS_SERVICE))
     assert (status.code, status.reason) == (grpc.StatusCode.ALREADY_EXISTS, "ACCOUNT_EXISTS")
     results = await client.post(*(wallets.transfer("distributor/7", "user/ana", amount) for amount in (500, 1)))
     assert [result.error.reason for result in results] == ["", "INSUFFICIENT_FUNDS"]
@@ -135,20 +128,20 @@ async def test_accounts_are_listed_page_by_page_by_address_and_currency(client: 
     found = [(account.address, account.currency) for account in (*first.accounts, *last.accounts)]
     assert found == [(f"user/{user}", code) for user in ("ana", "anaXb", "ana_b") for code in ("HTG", "USD")]
     request.currency = "HTG"
-    status = await refused(client.ledger.ListAccounts(request, metadata=wallets.AS_SERVICE))
+    status = await wallets.refused(client.ledger.ListAccounts(request, metadata=wallets.AS_SERVICE))
     assert [violation.field for violation in status.violations] == ["page_token"]
 
 
 async def test_a_missing_account_is_not_found(client: wallets.Client) -> None:
     request = ledger_pb2.GetAccountRequest(address="user/nobody", currency="HTG")
-    status = await refused(client.ledger.GetAccount(request, metadata=wallets.AS_SERVICE))
+    status = await wallets.refused(client.ledger.GetAccount(request, metadata=wallets.AS_SERVICE))
     assert (status.code, status.reason) == (grpc.StatusCode.NOT_FOUND, "ACCOUNT_NOT_FOUND")
 
 
 @pytest.mark.parametrize("role", ["user", "merchant", "distributor", "support", "finance", "admin"])
 async def test_only_services_post_transfers(client: wallets.Client, role: str) -> None:
     request = ledger_pb2.PostTransfersRequest(transfers=[wallets.transfer("provider/stripe", "user/ana", 1)])
-    status = await refused(client.ledger.PostTransfers(request, metadata=wallets.metadata("ana", role)))
+    status = await wallets.refused(client.ledger.PostTransfers(request, metadata=wallets.metadata("ana", role)))
     assert status.code == grpc.StatusCode.PERMISSION_DENIED
 
 

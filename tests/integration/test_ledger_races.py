@@ -1,0 +1,173 @@
+"""Two replicas on one database, and everything that can go wrong between them and it."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TypeVar
+
+import grpc
+import psycopg
+import pytest
+
+from deploy.local import postgres as embedded
+from kobklein.wallets.v1 import ledger_pb2
+from tests import databases, wallets
+
+T = TypeVar("T")
+Replicas = tuple[wallets.Client, wallets.Client]
+
+
+@pytest.fixture
+async def replicas(wallets_database: databases.Database) -> AsyncIterator[Replicas]:
+    async with wallets.running(wallets_database) as one, wallets.running(wallets_database) as other:
+        yield one, other
+
+
+@pytest.fixture
+def superuser(wallets_database: databases.Database) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(wallets_database.superuser_url, autocommit=True) as connection:
+        yield connection
+
+
+async def persistently(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a call until the service answers it, as every caller of the ledger does."""
+    while True:
+        try:
+            return await call()
+        except grpc.aio.AioRpcError as error:
+            if error.code() != grpc.StatusCode.UNAVAILABLE:
+                raise
+
+
+async def test_a_storm_of_identical_calls_has_one_effect_and_one_answer(replicas: Replicas) -> None:
+    sent = [wallets.transfer("provider/stripe", f"user/{number % 7}", 10) for number in range(100)]
+    calls = [replica.post(each) for each in sent for replica in replicas * 10]
+    random.shuffle(calls)
+    answers = [results[0].transfer for results in await asyncio.gather(*calls)]
+    by_id = {each.id: [answer for answer in answers if answer.id == each.id] for each in sent}
+    assert all(len(same) == 20 and same.count(same[0]) == 20 for same in by_id.values())
+    report = await replicas[0].verify()
+    assert (report.balanced, report.transfer_count) == (True, 100)
+
+
+async def test_of_two_contents_with_one_id_the_first_wins_everywhere(replicas: Replicas) -> None:
+    for number in range(40):
+        first = wallets.transfer("provider/stripe", f"user/{number}", 1)
+        second = wallets.transfer("provider/bank", f"user/x{number}", 2, id=first.id)
+        results = await asyncio.gather(replicas[0].post(first), replicas[1].post(second))
+        assert sorted(result.error.reason for (result,) in results) == ["", "TRANSFER_ID_REUSED"]
+    assert (await replicas[0].verify()).balanced
+
+
+async def test_the_last_cent_is_spent_once(replicas: Replicas) -> None:
+    for user in ("ana", "ben", "eva", "leo"):
+        await replicas[0].fund(user, 1)
+        calls = [replica.post(wallets.transfer(f"user/{user}", "fees", 1)) for replica in replicas * 50]
+        reasons = [result.error.reason for (result,) in await asyncio.gather(*calls)]
+        assert sorted(reasons) == ["", *["INSUFFICIENT_FUNDS"] * 99]
+    assert (await replicas[0].account("fees")).balance == 4
+
+
+async def test_new_accounts_open_once_under_concurrent_first_transfers(
+    replicas: Replicas, postgres: embedded.Server
+) -> None:
+    log = postgres.folder / "postgres.log"
+    start = log.stat().st_size
+    calls = [
+        replica.post(
+            *(wallets.transfer("provider/stripe", f"user/{number}", 1) for number in random.sample(range(60), 20))
+        )
+        for replica in replicas * 20
+    ]
+    for results in await asyncio.gather(*calls):
+        assert all(result.HasField("transfer") for result in results)
+    report = await replicas[0].verify()
+    assert (report.balanced, report.account_count, report.transfer_count) == (True, 61, 800)
+    assert "ERROR" not in log.read_bytes()[start:].decode()
+
+
+async def test_transfers_in_every_order_of_accounts_never_deadlock(
+    replicas: Replicas, postgres: embedded.Server
+) -> None:
+    users = [f"user/{number}" for number in range(12)]
+    await replicas[0].post(*(wallets.transfer("provider/stripe", user, 1_000) for user in users))
+    log = postgres.folder / "postgres.log"
+    start = log.stat().st_size
+
+    async def client(replica: wallets.Client) -> None:
+        for _ in range(8):
+            results = await replica.post(*(wallets.transfer(*random.sample(users, 2), 5) for _ in range(20)))
+            assert {result.error.reason for result in results} <= {"", "INSUFFICIENT_FUNDS"}
+
+    await asyncio.gather(*(client(replica) for replica in replicas * 8))
+    assert (await replicas[0].verify()).balanced
+    assert "ERROR" not in log.read_bytes()[start:].decode()
+
+
+@pytest.mark.parametrize("fault", ["serialization_failure", "deadlock_detected", "lock_not_available"])
+async def test_lost_races_are_run_again_and_never_shown(
+    replicas: Replicas, superuser: psycopg.Connection, fault: str
+) -> None:
+    superuser.execute("CREATE SEQUENCE faults")
+    superuser.execute(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN"
+        f" IF nextval('faults') % 3 <> 0 THEN RAISE {fault}; END IF; RETURN NULL; END $$"
+    )
+    superuser.execute("CREATE TRIGGER fail AFTER UPDATE ON accounts FOR EACH STATEMENT EXECUTE FUNCTION fail()")
+    sent = [wallets.transfer("provider/stripe", "user/ana", 1) for _ in range(40)]
+    calls = [persistently(lambda each=each: replicas[0].post(each)) for each in sent]
+    assert all(result.HasField("transfer") for (result,) in await asyncio.gather(*calls))
+    assert (await replicas[0].account("user/ana")).balance == 40
+    assert (await replicas[0].verify()).balanced
+
+
+async def test_killed_connections_lose_and_double_nothing(
+    replicas: Replicas, superuser: psycopg.Connection, wallets_database: databases.Database
+) -> None:
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'wallets_service_application'"
+    sent = [wallets.transfer("provider/stripe", f"user/{number % 5}", 1) for number in range(300)]
+    answered = itertools.count(1)
+
+    async def client(own: list[ledger_pb2.Transfer], replica: wallets.Client) -> None:
+        for each in own:
+            (result,) = await persistently(lambda each=each: replica.post(each))
+            assert result.HasField("transfer")
+            if next(answered) % 10 == 0:
+                superuser.execute(kill)
+
+    await asyncio.gather(*(client(sent[start::10], replicas[start % 2]) for start in range(10)))
+    report = await persistently(replicas[0].verify)
+    assert (report.balanced, report.transfer_count) == (True, 300)
+
+
+async def test_a_commit_whose_answer_was_lost_is_found_again(
+    wallets_database: databases.Database, superuser: psycopg.Connection
+) -> None:
+    """A commit that waits for a standby is already durable here; ended there, its client cannot know."""
+    superuser.execute("ALTER ROLE wallets_service_application SET synchronous_commit = on")
+    superuser.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    superuser.execute("SELECT pg_reload_conf()")
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    try:
+        async with wallets.running(wallets_database) as client:
+            call = asyncio.create_task(client.fund("ana", 7))
+            await wallets.until_waiting(wallets_database, "SyncRep")
+            superuser.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            superuser.execute(end)
+            superuser.execute("SELECT pg_reload_conf()")
+            assert (await call).transfer.credit_balance_after == 7
+            report = await client.verify()
+            assert (report.balanced, report.transfer_count) == (True, 1)
+    finally:
+        superuser.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        superuser.execute("ALTER ROLE wallets_service_application RESET synchronous_commit")
+        superuser.execute("SELECT pg_reload_conf()")
+
+
+async def test_a_database_that_is_away_is_unavailable_and_posts_nothing(wallets_database: databases.Database) -> None:
+    nowhere = f"postgresql://nobody@127.0.0.1:{embedded.free_port()}/nothing"
+    async with wallets.running(wallets_database, database_url=nowhere) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.fund("ana", 1)
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
