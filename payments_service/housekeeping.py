@@ -1,6 +1,5 @@
 """What is done now and then: old idempotency keys go, and the gauges are read."""
 
-import asyncio
 from typing import Final
 
 import structlog
@@ -9,20 +8,18 @@ from kobklein import database, idempotency
 from payments_service import inbox, metrics, repository
 from payments_service.states import Status, Step
 
-_SECONDS: Final = 30.0
+SECONDS: Final = 30.0
 _log = structlog.get_logger()
 
 
-async def keep(sessions: database.Sessions) -> None:
-    """Do it for ever; a round that fails is left to the next."""
-    while True:
-        try:
-            while await database.transaction(sessions, idempotency.forget):
-                pass
-            await database.transaction(sessions, measure)
-        except Exception as error:  # The next round tries again.
-            _log.warning("housekeeping failed", error=repr(error))
-        await asyncio.sleep(_SECONDS)
+async def run(sessions: database.Sessions) -> None:
+    """Do it once; what fails is left to the next time."""
+    try:
+        while await database.transaction(sessions, idempotency.forget):
+            pass
+        await database.transaction(sessions, measure)
+    except Exception as error:  # Neither is urgent.
+        _log.warning("housekeeping failed", error=repr(error))
 
 
 async def measure(session: database.Session) -> None:

@@ -2,8 +2,9 @@
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Final
 
 import grpc
 
@@ -34,7 +35,8 @@ async def run(settings: Settings) -> AsyncIterator[int]:
         ledger = await stack.enter_async_context(_ledger(settings))
         stack.push_async_callback(background.drain, settings.drain_seconds)
         parts = _Parts(settings, database.sessions(engine), provider, ledger, background)
-        await stack.enter_async_context(workers.running(*parts.loops()))
+        for loop in parts.loops():
+            await stack.enter_async_context(loop)
         yield await stack.enter_async_context(
             server.running(servicer.SERVICES, parts.add_servicers, settings, probe=lambda: database.probe(engine))
         )
@@ -75,14 +77,14 @@ class _Parts:
             step_due=self._recovery.wake,
         )
 
-    def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
+    def loops(self) -> Iterator[AbstractAsyncContextManager[None]]:
         """Yield what runs beside the calls."""
-        keep = functools.partial(workers.keep, poll_seconds=self._settings.money_path.poll_seconds)
-        yield self._changes.listen(self._settings.database_url.get_secret_value())
-        yield keep("settlement", self._settlement.run, wake=self._changes.settlement_due)
-        yield keep("recovery", self._recovery.run, wake=self._recovery.wake)
-        yield keep("inbox", self._webhooks.apply_due, wake=self._webhooks.received)
-        yield housekeeping.keep(self._sessions)
+        kept = functools.partial(workers.kept, poll_seconds=self._settings.money_path.poll_seconds)
+        yield workers.running(self._changes.listen(self._settings.database_url.get_secret_value()))
+        yield kept("settlement", self._settlement.run, wake=self._changes.settlement_due)
+        yield kept("recovery", self._recovery.run, wake=self._recovery.wake)
+        yield kept("inbox", self._webhooks.apply_due, wake=self._webhooks.received)
+        yield server.repeating(lambda: housekeeping.run(self._sessions), seconds=housekeeping.SECONDS)
 
     def add_servicers(self, grpc_server: grpc.aio.Server) -> None:
         """Add what answers the calls."""

@@ -16,12 +16,25 @@ T = TypeVar("T")
 Work = Callable[[], Awaitable[int]]
 
 
-async def keep(name: str, work: Work, *, wake: asyncio.Event, poll_seconds: float) -> None:
-    """Run `work` for ever: at once while it finds something, else when woken, and now and then without.
+@contextlib.asynccontextmanager
+async def kept(name: str, work: Work, *, wake: asyncio.Event, poll_seconds: float) -> AsyncIterator[None]:
+    """Run `work` beside the body: at once while it finds something, else when woken, and now and then without.
 
-    Nothing that happens in it ends the loop: the work is in the database, and is found there again.
+    On leaving, a run comes to its end: cut off, it could leave a half-open connection to the database behind.
     """
-    while True:
+    leaving = asyncio.Event()
+    task = asyncio.create_task(_keep(name, work, wake=wake, poll_seconds=poll_seconds, leaving=leaving))
+    try:
+        yield
+    finally:
+        leaving.set()
+        wake.set()
+        await task
+
+
+async def _keep(name: str, work: Work, *, wake: asyncio.Event, poll_seconds: float, leaving: asyncio.Event) -> None:
+    """Nothing that happens in `work` ends the loop: what it was to do is in the database, and is found there again."""
+    while not leaving.is_set():
         wake.clear()
         try:
             found = await work()
@@ -96,12 +109,11 @@ class Recovery:
 
 
 @contextlib.asynccontextmanager
-async def running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run loops beside the body, and stop them after it."""
-    tasks = [asyncio.create_task(loop) for loop in loops]
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run `work`, which never ends by itself, beside the body."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
