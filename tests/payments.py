@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import json
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ import psycopg
 import stripe
 import uvicorn
 
+from deploy.local import postgres
 from deploy.sandbox import server as sandbox_server
 from deploy.sandbox.settings import Settings as SandboxSettings
 from kobklein import errors
@@ -91,33 +93,37 @@ class Client:
     sandbox: httpx.AsyncClient
     wallets: wallets.Client
     database: databases.Database
+    user: str = "ana"
+    """Who calls, unless another user is named."""
 
     async def process(
-        self, *, user: str = "ana", key: str | None = None, card: str = "pm_card_visa", **fields: Any
+        self, *, user: str = "", key: str | None = None, card: str = "pm_card_visa", **fields: Any
     ) -> payments_pb2.Payment:
         """Pay by card."""
         request = payments_pb2.ProcessStripePaymentRequest(
             **{"amount": 10_000, "currency": "USD", "payment_method_id": card, **fields}
         )
-        return await self.stub.ProcessStripePayment(request, metadata=by(user, key=key or str(uuid.uuid4())))
+        return await self.stub.ProcessStripePayment(
+            request, metadata=by(user or self.user, key=key or str(uuid.uuid4()))
+        )
 
-    async def create(self, *, user: str = "ana", **fields: Any) -> payments_pb2.Payment:
+    async def create(self, *, user: str = "", **fields: Any) -> payments_pb2.Payment:
         """Record a payment."""
         request = payments_pb2.CreatePaymentRequest(
             **{"amount": 10_000, "currency": "USD", "method": payments_pb2.PAYMENT_METHOD_STRIPE, **fields}
         )
-        return await self.stub.CreatePayment(request, metadata=by(user, key=str(uuid.uuid4())))
+        return await self.stub.CreatePayment(request, metadata=by(user or self.user, key=str(uuid.uuid4())))
 
     async def confirm(
-        self, payment: payments_pb2.Payment, *, card: str = "", user: str = "ana", key: str = ""
+        self, payment: payments_pb2.Payment, *, card: str = "", user: str = "", key: str = ""
     ) -> payments_pb2.Payment:
         """Confirm a payment."""
         request = payments_pb2.ConfirmPaymentRequest(id=payment.id, payment_method_id=card)
-        return await self.stub.ConfirmPayment(request, metadata=by(user, key=key))
+        return await self.stub.ConfirmPayment(request, metadata=by(user or self.user, key=key))
 
-    async def get(self, payment: payments_pb2.Payment, *, user: str = "ana") -> payments_pb2.Payment:
+    async def get(self, payment: payments_pb2.Payment, *, user: str = "") -> payments_pb2.Payment:
         """Get a payment."""
-        return await self.stub.GetPayment(payments_pb2.GetPaymentRequest(id=payment.id), metadata=by(user))
+        return await self.stub.GetPayment(payments_pb2.GetPaymentRequest(id=payment.id), metadata=by(user or self.user))
 
     async def update(
         self, payment: payments_pb2.Payment, *paths: str, metadata: Any = None, etag: str = "", **fields: Any
@@ -126,7 +132,7 @@ class Client:
         request = payments_pb2.UpdatePaymentRequest(
             id=payment.id, payment=payments_pb2.Payment(**fields), update_mask={"paths": paths}, etag=etag
         )
-        return await self.stub.UpdatePayment(request, metadata=metadata or by("ana"))
+        return await self.stub.UpdatePayment(request, metadata=metadata or by(self.user))
 
     async def until(
         self, payment: payments_pb2.Payment, reached: Callable[[payments_pb2.Payment], bool]
@@ -143,10 +149,10 @@ class Client:
         """Return a payment that has reached its end."""
         return await self.until(payment, lambda seen: seen.status in FINAL)
 
-    async def balance(self, user: str = "ana", currency: str = "USD") -> int:
+    async def balance(self, *, currency: str = "USD") -> int:
         """Return what the ledger says a user has."""
         accounts = await self.wallets.ledger.ListAccounts(
-            ledger_pb2.ListAccountsRequest(address_prefix=f"user/{user}", currency=currency),
+            ledger_pb2.ListAccountsRequest(address_prefix=f"user/{self.user}", currency=currency),
             metadata=wallets.AS_SERVICE,
         )
         return sum(account.balance for account in accounts.accounts)
@@ -258,6 +264,35 @@ async def running(
             await stack.enter_async_context(_hook(stub, listener))
         sandbox = await stack.enter_async_context(httpx.AsyncClient(base_url=sandbox_url, trust_env=False, timeout=30))
         yield Client(stub, sandbox, ledger, database)
+
+
+@contextlib.asynccontextmanager
+async def shared(
+    server_: postgres.Server, templates: tuple[str, str], folder: Path, **changes: Any
+) -> AsyncIterator[Callable[[], Awaitable[Client]]]:
+    """Run everything once for many tests; what is yielded empties it, and returns a client with a user of its own."""
+    numbers = itertools.count(1)
+    with (
+        contextlib.contextmanager(databases.copy)(server_, "payments_service", of=templates[0]) as database,
+        contextlib.contextmanager(databases.copy)(server_, "wallets_service", of=templates[1]) as wallets_database,
+    ):
+        async with running(database, wallets_database, folder, **changes) as client:
+
+            async def fresh() -> Client:
+                await client.control("/reset")
+                await client.rows(_EMPTY)
+                return dataclasses.replace(client, user=f"ana-{next(numbers)}")
+
+            yield fresh
+
+
+_EMPTY: Final = """
+SET session_replication_role = replica;
+DELETE FROM payment_changes;
+DELETE FROM payments;
+DELETE FROM inbox_events;
+DELETE FROM idempotency_keys
+"""
 
 
 @contextlib.asynccontextmanager

@@ -1,16 +1,16 @@
 """Repeated calls: one effect a key, whatever the caller and the network do."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import grpc
 import pytest
 
+from deploy.local.postgres import Server
 from kobklein import errors
 from kobklein.payments.v1 import payments_pb2
-from tests import databases, payments
+from tests import payments
 from tests.payments import by, refused
 
 KEYS: Final = 100
@@ -18,12 +18,18 @@ CALLS: Final = 20
 KEYS_AT_ONCE: Final = 15
 
 
+@pytest.fixture(scope="module")
+async def fresh(
+    postgres: Server, payments_template: str, wallets_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Callable[[], Awaitable[payments.Client]]]:
+    templates, folder = (payments_template, wallets_template), tmp_path_factory.mktemp("keys")
+    async with payments.shared(postgres, templates, folder, webhooks=False) as fresh:
+        yield fresh
+
+
 @pytest.fixture
-async def client(
-    payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
-) -> AsyncIterator[payments.Client]:
-    async with payments.running(payments_database, wallets_database, tmp_path, webhooks=False) as client:
-        yield client
+async def client(fresh: Callable[[], Awaitable[payments.Client]]) -> payments.Client:
+    return await fresh()
 
 
 async def test_a_hundred_keys_of_twenty_calls_at_once_make_a_hundred_payments(client: payments.Client) -> None:
@@ -117,5 +123,5 @@ def _create(
 ) -> grpc.aio.UnaryUnaryCall[payments_pb2.CreatePaymentRequest, payments_pb2.Payment]:
     request = payments_pb2.CreatePaymentRequest(amount=500, currency="USD", method=payments_pb2.PAYMENT_METHOD_STRIPE)
     call: grpc.aio.UnaryUnaryCall[payments_pb2.CreatePaymentRequest, payments_pb2.Payment]
-    call = client.stub.CreatePayment(request, metadata=by("ana", key=key))
+    call = client.stub.CreatePayment(request, metadata=by(client.user, key=key))
     return call

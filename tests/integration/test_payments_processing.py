@@ -2,11 +2,12 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from deploy.local.postgres import Server
 from kobklein.payments.v1 import payments_pb2
 from tests import databases, payments
 from tests.payments import refused
@@ -18,13 +19,19 @@ CANCELLED = payments_pb2.PAYMENT_STATUS_CANCELLED
 PENDING = payments_pb2.PAYMENT_STATUS_PENDING
 
 
-@pytest.fixture
-async def client(
-    payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
-) -> AsyncIterator[payments.Client]:
+@pytest.fixture(scope="module")
+async def fresh(
+    postgres: Server, payments_template: str, wallets_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Callable[[], Awaitable[payments.Client]]]:
     """A service that no webhook reaches, so that its own path must find everything out."""
-    async with payments.running(payments_database, wallets_database, tmp_path, webhooks=False) as client:
-        yield client
+    templates, folder = (payments_template, wallets_template), tmp_path_factory.mktemp("keys")
+    async with payments.shared(postgres, templates, folder, webhooks=False) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+async def client(fresh: Callable[[], Awaitable[payments.Client]]) -> payments.Client:
+    return await fresh()
 
 
 async def test_a_good_card_reaches_the_wallet(client: payments.Client) -> None:
@@ -46,7 +53,7 @@ async def test_every_change_is_in_the_audit_trail(client: payments.Client) -> No
         payment.id,
     )
     assert trail == [
-        (1, "ana", "created", None, "PROCESSING"),
+        (1, client.user, "created", None, "PROCESSING"),
         (2, "money_path", "paid", "PROCESSING", "PROCESSING"),
         (3, "settlement", "settled", "PROCESSING", "COMPLETED"),
     ]

@@ -2,13 +2,14 @@
 
 import asyncio
 import datetime
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from deploy.local.postgres import Server
 from kobklein.payments.v1 import payments_pb2
 from tests import databases, payments
 from tests.payments import AS_ADMIN, by, refused
@@ -19,12 +20,18 @@ FAILED = payments_pb2.PAYMENT_STATUS_FAILED
 CANCELLED = payments_pb2.PAYMENT_STATUS_CANCELLED
 
 
+@pytest.fixture(scope="module")
+async def fresh(
+    postgres: Server, payments_template: str, wallets_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Callable[[], Awaitable[payments.Client]]]:
+    templates, folder = (payments_template, wallets_template), tmp_path_factory.mktemp("keys")
+    async with payments.shared(postgres, templates, folder, webhooks=False) as fresh:
+        yield fresh
+
+
 @pytest.fixture
-async def client(
-    payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
-) -> AsyncIterator[payments.Client]:
-    async with payments.running(payments_database, wallets_database, tmp_path, webhooks=False) as client:
-        yield client
+async def client(fresh: Callable[[], Awaitable[payments.Client]]) -> payments.Client:
+    return await fresh()
 
 
 async def test_the_owner_changes_description_and_metadata_only_where_the_mask_says_so(client: payments.Client) -> None:
@@ -42,7 +49,7 @@ async def _update_metadata(
     request = payments_pb2.UpdatePaymentRequest(
         id=payment.id, payment={"metadata": metadata}, update_mask={"paths": ["metadata"]}
     )
-    return await client.stub.UpdatePayment(request, metadata=by("ana"))
+    return await client.stub.UpdatePayment(request, metadata=by(client.user))
 
 
 @pytest.mark.parametrize("paths", [(), ("amount",), ("description", "userId"), ("*",), ("metadata.a",)])
@@ -106,7 +113,7 @@ async def test_a_payment_that_never_held_money_is_deleted_softly(client: payment
         await _delete(client, payment)
     assert (await _list(client)).payments == []
     assert await client.rows("SELECT what, actor FROM payment_changes ORDER BY version") == [
-        ("created", "ana"),
+        ("created", client.user),
         ("deleted", "root"),
     ]
 
@@ -120,7 +127,7 @@ async def test_a_payment_that_touched_money_is_never_deleted(client: payments.Cl
 async def test_only_admins_delete(client: payments.Client) -> None:
     payment = await client.create()
     async with refused("PERMISSION_DENIED"):
-        await client.stub.DeletePayment(payments_pb2.DeletePaymentRequest(id=payment.id), metadata=by("ana"))
+        await client.stub.DeletePayment(payments_pb2.DeletePaymentRequest(id=payment.id), metadata=by(client.user))
 
 
 async def test_the_application_cannot_touch_the_audit_trail_or_delete_a_payment(client: payments.Client) -> None:
@@ -220,7 +227,7 @@ async def test_ranges_that_end_before_they_start_are_refused(client: payments.Cl
 
 async def _list(client: payments.Client, *, metadata: Any = None, **conditions: Any) -> Any:
     request = payments_pb2.ListPaymentsRequest(**conditions)
-    return await client.stub.ListPayments(request, metadata=metadata or by("ana"))
+    return await client.stub.ListPayments(request, metadata=metadata or by(client.user))
 
 
 async def test_a_watch_shows_every_stage_up_to_the_end(client: payments.Client) -> None:
@@ -229,7 +236,7 @@ async def test_a_watch_shows_every_stage_up_to_the_end(client: payments.Client) 
 
     async def watch() -> None:
         request = payments_pb2.WatchPaymentRequest(id=payment.id)
-        async for seen in client.stub.WatchPayment(request, metadata=by("ana")):
+        async for seen in client.stub.WatchPayment(request, metadata=by(client.user)):
             stages.append(seen.status)
             started.set()
 
@@ -259,5 +266,5 @@ async def test_a_watch_has_a_longest_time(
     ) as client:
         payment = await client.create()
         request = payments_pb2.WatchPaymentRequest(id=payment.id)
-        seen = [one async for one in client.stub.WatchPayment(request, metadata=by("ana"))]
+        seen = [one async for one in client.stub.WatchPayment(request, metadata=by(client.user))]
         assert seen == [payment]

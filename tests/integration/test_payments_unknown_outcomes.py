@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from deploy.local.postgres import Server
 from kobklein.payments.v1 import payments_pb2
 from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc
 from tests import databases, payments
@@ -19,15 +20,19 @@ COMPLETED = payments_pb2.PAYMENT_STATUS_COMPLETED
 FAILED = payments_pb2.PAYMENT_STATUS_FAILED
 
 
-@pytest.fixture
-async def client(
-    payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
-) -> AsyncIterator[payments.Client]:
+@pytest.fixture(scope="module")
+async def fresh(
+    postgres: Server, payments_template: str, wallets_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Callable[[], Awaitable[payments.Client]]]:
     """A service whose SDK repeats nothing by itself, and that no webhook reaches."""
-    async with payments.running(
-        payments_database, wallets_database, tmp_path, webhooks=False, stripe={"retries": 0}
-    ) as client:
-        yield client
+    templates, folder = (payments_template, wallets_template), tmp_path_factory.mktemp("keys")
+    async with payments.shared(postgres, templates, folder, webhooks=False, stripe={"retries": 0}) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+async def client(fresh: Callable[[], Awaitable[payments.Client]]) -> payments.Client:
+    return await fresh()
 
 
 @pytest.mark.parametrize("kind", ["drop_after_success", "rate_limit_429", "conflict_409"])
@@ -147,7 +152,7 @@ async def test_a_repetition_takes_over_the_payment_of_a_call_that_died(client: p
 async def test_a_caller_who_hangs_up_gets_the_same_payment_with_the_same_key(client: payments.Client) -> None:
     await client.fault("delay", delay_seconds=0.5, count=1)
     request = payments_pb2.ProcessStripePaymentRequest(amount=10_000, currency="USD", payment_method_id="pm_card_visa")
-    call = client.stub.ProcessStripePayment(request, metadata=payments.by("ana", key="k"))
+    call = client.stub.ProcessStripePayment(request, metadata=payments.by(client.user, key="k"))
     await client.until_row("SELECT 1 FROM payments")
     call.cancel()
     await client.until_row("SELECT 1 FROM idempotency_keys WHERE answer IS NOT NULL")

@@ -8,13 +8,14 @@ import itertools
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 
-from tests import databases, payments
+from deploy.local.postgres import Server
+from tests import payments
 from tests.integration.test_webhooks_inbox import all_applied, event, intent_of
 from tests.payments import WEBHOOK_SECRET, refused, signed
 
@@ -25,20 +26,26 @@ _EDGE_SECONDS = 20
 """How far from the limit a timestamp is, so that a slow machine does not change the verdict."""
 
 
-@pytest.fixture
-async def client(
-    payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
-) -> AsyncIterator[payments.Client]:
+@pytest.fixture(scope="module")
+async def fresh(
+    postgres: Server, payments_template: str, wallets_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Callable[[], Awaitable[payments.Client]]]:
     """A service that is replacing its secret, and whose payment waits for an event that says it was paid."""
-    async with payments.running(
-        payments_database,
-        wallets_database,
-        tmp_path,
+    templates, folder = (payments_template, wallets_template), tmp_path_factory.mktemp("keys")
+    async with payments.shared(
+        postgres,
+        templates,
+        folder,
         webhooks=False,
         money_path={"provider_schedule": (600.0,)},
         stripe={"webhook_secrets": (NEXT_SECRET, WEBHOOK_SECRET)},
-    ) as client:
-        yield client
+    ) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+async def client(fresh: Callable[[], Awaitable[payments.Client]]) -> payments.Client:
+    return await fresh()
 
 
 async def test_five_hundred_mutants_change_nothing(client: payments.Client) -> None:

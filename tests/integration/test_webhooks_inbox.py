@@ -5,12 +5,13 @@ import json
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy.local.postgres import Server
 from kobklein.payments.v1 import payments_pb2
 from tests import databases, payments
 from tests.payments import refused
@@ -23,14 +24,18 @@ _PATIENT = {"provider_schedule": (600.0,)}
 """A path that asks nobody for ten minutes, so that whatever happens, an event made it happen."""
 
 
+@pytest.fixture(scope="module")
+async def fresh(
+    postgres: Server, payments_template: str, wallets_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Callable[[], Awaitable[payments.Client]]]:
+    templates, folder = (payments_template, wallets_template), tmp_path_factory.mktemp("keys")
+    async with payments.shared(postgres, templates, folder, money_path=_PATIENT, stripe={"retries": 0}) as fresh:
+        yield fresh
+
+
 @pytest.fixture
-async def client(
-    payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
-) -> AsyncIterator[payments.Client]:
-    async with payments.running(
-        payments_database, wallets_database, tmp_path, money_path=_PATIENT, stripe={"retries": 0}
-    ) as client:
-        yield client
+async def client(fresh: Callable[[], Awaitable[payments.Client]]) -> payments.Client:
+    return await fresh()
 
 
 async def test_a_payer_who_agrees_is_credited_by_the_event(client: payments.Client) -> None:
