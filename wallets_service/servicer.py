@@ -6,7 +6,7 @@ from typing import Any, Final
 import grpc
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
-from kobklein import calls, database, errors, idempotency, pages
+from kobklein import calls, database, idempotency, pages
 from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc, wallets_pb2, wallets_pb2_grpc
 from wallets_service import accounts, messages, transactions, verification, wallets
 from wallets_service.ledger import Ledger
@@ -84,11 +84,10 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
 
     async def CreateWallet(self, request: wallets_pb2.CreateWalletRequest, _context: _Context) -> wallets_pb2.Wallet:
         """Create a wallet."""
-        if not request.user_id:
-            raise errors.InvalidArgument.of("user_id", "is required")
+        user_id = request.user_id or calls.current().subject
 
         async def effect(session: database.Session) -> wallets_pb2.Wallet:
-            return messages.wallet(await wallets.create(session, user_id=request.user_id, currency=request.currency))
+            return messages.wallet(await wallets.create(session, user_id=user_id, currency=request.currency))
 
         return await idempotency.once(self._sessions, request, effect, wallets_pb2.Wallet)
 

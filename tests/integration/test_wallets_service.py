@@ -81,7 +81,6 @@ async def test_nobody_opens_a_wallet_for_another_but_those_who_may(client: walle
     assert (await wallets.refused(create(client, ANA, user_id="ben"))).code == grpc.StatusCode.PERMISSION_DENIED
     assert (await wallets.refused(create(client, SUPPORT, user_id="ben"))).code == grpc.StatusCode.PERMISSION_DENIED
     assert (await create(client, ADMIN, user_id="ben")).user_id == "ben"
-    assert (await wallets.refused(create(client, ADMIN))).violations[0].field == "user_id"
 
 
 async def test_anothers_wallet_looks_like_a_missing_one(client: wallets.Client) -> None:
