@@ -24,6 +24,7 @@ build/contract.binpb: .venv/installed $(PROTOS)
 	  --plugin=$(BIN)/protoc-gen-mypy --plugin=$(BIN)/protoc-gen-mypy_grpc \
 	  --python_out=. --mypy_out=quiet:. --grpc_python_out=. --mypy_grpc_out=quiet:. \
 	  --include_imports --include_source_info --descriptor_set_out=$@ $(PROTOS)
+	cp $@ kobklein/contract.binpb
 
 .PHONY: setup protos
 setup: build/contract.binpb ## Make the virtual environment and the generated code
@@ -73,5 +74,5 @@ lock: ## Pin the newest allowed versions of all dependencies
 
 clean: ## Remove everything that was made, data included
 	rm -rf .venv .data build .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis schemathesis-report \
-	  kobklein/options kobklein/payments kobklein/wallets
+	  kobklein/options kobklein/payments kobklein/wallets kobklein/contract.binpb
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 """The application: everything of the gateway wired together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import grpc
@@ -14,9 +14,11 @@ from gateway import (
     backends,
     bindings,
     callers,
+    docs,
     endpoints,
     exchanges,
     middleware,
+    openapi,
     operations,
     problems,
     routes,
@@ -34,14 +36,20 @@ _CORS_REQUEST_HEADERS: Final = (
 _CORS_RESPONSE_HEADERS: Final = ("etag", "idempotency-replayed", "retry-after", "x-request-id")
 
 
-def create(settings: Settings, services: Sequence[backends.Backend]) -> ASGIApp:
-    """Return the application in front of the given services."""
+def create(
+    settings: Settings, services: Sequence[backends.Backend], *, texts: Mapping[str, str] | None = None
+) -> ASGIApp:
+    """Return the application in front of the given services; `texts` are the contract's comments by full name."""
     gate = callers.Gate(auth.Verifier(settings.auth), ratelimits.RateLimiter(settings.rates))
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, telemetry=_NO_TELEMETRY)
     app.router.redirect_slashes = False
-    app.router.routes.append(routes.ContractRoutes(_endpoints(settings, services, gate)))
+    served = list(_endpoints(settings, services, gate))
+    app.router.routes.append(routes.ContractRoutes(served))
     app.router.routes.extend(_webhooks(settings, services, gate))
     app.include_router(operations.router(services, shows_metrics=settings.shows_metrics))
+    if settings.shows_docs:
+        app.include_router(docs.router(openapi.document([endpoint.binding for endpoint in served], texts or {})))
+        app.router.routes.append(docs.static())
     for kind in (errors.Error, grpc.aio.AioRpcError, problems.Refused, HTTPException, Exception):
         app.add_exception_handler(kind, _refusal)
     if settings.cors_origins:

@@ -6,13 +6,15 @@ reads its answer. ASGI middleware cannot help, since it runs only once a head is
 
 import asyncio
 import http
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway import problems
 from gateway.settings import Settings
 from kobklein import ids
+
+_LINGER_SECONDS: Final = 1.0
 
 
 def protocol(settings: Settings) -> type[HttpToolsProtocol]:
@@ -89,9 +91,9 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Stop the clock: from here on, the deadline of the call counts."""
-        self._disarm()
         if self._refused:
             return
+        self._disarm()
         super().on_message_complete()
         if self.cycle.response_complete and self.timeout_keep_alive_task is None:
             # The answer went out before the body was complete; nobody else would ever close the idle connection.
@@ -124,10 +126,13 @@ class Connection(HttpToolsProtocol):
             self._deadline = None
 
     def _expire(self) -> None:
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
-            self.transport.abort()
-        else:
+        """End a connection whose request does not arrive, with an answer unless one is on its way."""
+        cycle = self.cycle
+        idle = cycle is None or cycle.response_complete
+        if idle if self._in_head else cycle is not None and not cycle.response_started:
             self._refuse(408, f"the request did not arrive within {self.limits.receive_seconds:g} seconds")
+        else:
+            self.transport.abort()
 
     def _check_head(self) -> None:
         if self._head_bytes > self.limits.longest_head_bytes:
@@ -135,9 +140,10 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer below the application, which knows nothing of this request, and close."""
-        self._refused = True
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
+        self._refused = True
+        self._tell_application()
         phrase = http.HTTPStatus(status).phrase
         body = problems.Refused(status, detail).problem.body(instance="/", request_id=str(ids.new()))
         head = (
@@ -146,4 +152,19 @@ class Connection(HttpToolsProtocol):
             "x-content-type-options: nosniff\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self.transport.close()
+        self._linger()
+
+    def _tell_application(self) -> None:
+        """Let an application that waits for the rest of a body know that it will not come."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
+    def _linger(self) -> None:
+        """Close once the client has closed: closing with bytes unread would reset the connection under the answer."""
+        self._disarm()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+        else:
+            self.transport.close()

@@ -1,5 +1,6 @@
 """JSON documents read strictly: exact number text, no duplicate keys, no bad UTF-8, no bottomless nesting."""
 
+import collections
 import json
 import re
 from typing import Any, Final
@@ -23,8 +24,8 @@ class Duplicated(dict[str, Any]):
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        counted = [name for name, _ in pairs]
-        self.names = [name for name in self if counted.count(name) > 1]
+        counts = collections.Counter(name for name, _ in pairs)
+        self.names = [name for name, count in counts.items() if count > 1]
 
 
 class Malformed(ValueError):

@@ -46,6 +46,10 @@ class Exchange:
         raw: bytes = self.scope.get("raw_path") or self.scope["path"].encode()
         return raw.decode("latin-1")
 
+    def go_through(self, receive: Receive, send: Send) -> None:
+        """Take what the layers in between have made of the ways in and out."""
+        self.receive, self.send = receive, send
+
     async def answer(self, status: int, body: bytes, headers: Sequence[Header]) -> None:
         """Send a whole answer."""
         await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])

@@ -26,10 +26,11 @@ class ContractRoutes(BaseRoute):
         found = self._tree.find(exchanges.of(scope).path)
         return (Match.NONE, {}) if found is None else (Match.FULL, {_SCOPE_KEY: found})
 
-    async def handle(self, scope: Scope, _receive: Receive, _send: Send) -> None:
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request with the endpoint of its method, or refuse the method."""
         targets, segments = scope[_SCOPE_KEY]
         exchange = exchanges.of(scope)
+        exchange.go_through(receive, send)
         endpoint = _endpoint(targets, scope["method"])
         if endpoint is None:
             exchange.route = next(iter(targets.values())).binding.path

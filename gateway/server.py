@@ -10,7 +10,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from gateway import app, backends, connections
+from gateway import app, backends, comments, connections
 from gateway.settings import Settings
 from kobklein import client
 
@@ -83,7 +83,7 @@ async def application(settings: Settings) -> AsyncIterator[ASGIApp]:
             )
             for package, target in _targets(settings).items()
         ]
-        yield app.create(settings, services)
+        yield app.create(settings, services, texts=comments.load())
 
 
 def _targets(settings: Settings) -> Mapping[str, str]:

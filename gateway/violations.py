@@ -2,10 +2,13 @@
 
 import builtins
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
-from gateway import documents
+from gateway import documents, names
 from kobklein import errors
+
+MOST: Final = 100
+"""Most violations that one answer names; a request with more has not one mistake but another purpose."""
 
 
 class Violations:
@@ -17,8 +20,9 @@ class Violations:
         self.found: builtins.list[errors.Violation] = []
 
     def add(self, field: str, description: str) -> None:
-        """Note what is wrong with the field at a proto path."""
-        self.found.append(errors.Violation(field, description))
+        """Note what is wrong with the field at a proto path, parts of which the client may have made up."""
+        if len(self.found) < MOST:
+            self.found.append(errors.Violation(names.printable(field), description))
 
     def add_duplicates(self, value: dict[str, Any], prefix: str) -> None:
         """Note every key that a JSON object has more than once."""

@@ -12,7 +12,8 @@ from gateway.settings import Settings
 from kobklein import contract, errors
 from kobklein.payments.v1 import payments_pb2, payments_pb2_grpc
 
-METHOD: Final = "/kobklein.payments.v1.PaymentsService/ReceiveWebhook"
+SERVICE: Final = "kobklein.payments.v1.PaymentsService"
+METHOD: Final = f"/{SERVICE}/ReceiveWebhook"
 SIGNATURE_HEADERS: Final = {"stripe": "Stripe-Signature"}
 """The header that carries each provider's signature."""
 _RECEIVED: Final = orjson.dumps({"received": True})
@@ -36,9 +37,10 @@ class WebhookRoute(BaseRoute):
         """Return a full match for the path, whatever the method."""
         return (Match.FULL if scope["type"] == "http" and scope["path"] == self._path else Match.NONE), {}
 
-    async def handle(self, scope: Scope, _receive: Receive, _send: Send) -> None:
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 200 once the service has stored the event, and only then: the provider sends it again otherwise."""
         exchange = exchanges.of(scope)
+        exchange.go_through(receive, send)
         exchange.route = self._path
         if scope["method"] != "POST":
             raise routes.not_allowed(["POST"])

@@ -152,7 +152,7 @@ def _read_leaf(target: struct_pb2.Value, value: Any, path: str, violations: Viol
 def _exact(value: documents.Number) -> float:
     """Return a number of free-form data; one that would come back as another number is refused."""
     number = scalars.double(value)
-    if number.is_integer() and abs(number) > _EXACT_INTEGERS:
+    if value.removeprefix("-").isdigit() and int(value) != number:
         raise scalars.Wrong("is too large to be kept exactly; send it as a string")
     return number
 

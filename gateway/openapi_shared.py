@@ -1,0 +1,123 @@
+"""What the operations of the OpenAPI document share: headers, refusals, the problem document, and the webhooks."""
+
+from typing import Any, Final
+
+from gateway import bindings, problems, requests
+from kobklein.options.v1 import options_pb2
+
+Document = dict[str, Any]
+
+
+def parameters_of(binding: bindings.Binding) -> list[Document]:
+    """Return the headers that an operation understands."""
+    rules, found = binding.method.rules, [_REQUEST_ID, _TIMEOUT]
+    if rules.idempotency:
+        required = rules.idempotency == options_pb2.IDEMPOTENCY_REQUIRED
+        found.append({**_IDEMPOTENCY_KEY, "required": required})
+    if requests.has_text_field(binding.request_type, requests.ETAG):
+        found.append(_IF_MATCH)
+    if binding.http_method == "GET" and requests.has_text_field(binding.response_type, requests.ETAG):
+        found.append(_IF_NONE_MATCH)
+    return found
+
+
+def refusals_of(binding: bindings.Binding) -> Document:
+    """Return the refusals that an operation can answer with, by status."""
+    found = ["400", "429", "500", "503", "504"]
+    found += [] if binding.method.anonymous else ["401", "403"]
+    found += ["404", "409"] if binding.template.variables or binding.http_method != "GET" else []
+    found += ["413", "415"] if binding.body else []
+    found += ["412"] if requests.has_text_field(binding.request_type, requests.ETAG) else []
+    found += ["422"] if binding.method.rules.idempotency else []
+    found += ["501"] if binding.http_method != "GET" else []
+    return dict.fromkeys(sorted(found), PROBLEM_REFERENCE)
+
+
+def headers_of(binding: bindings.Binding) -> Document:
+    """Return the headers of an operation's success."""
+    found = {"X-Request-Id": _answer_header("Id of this call.")}
+    if binding.method.rules.idempotency:
+        found["Idempotency-Replayed"] = _answer_header("`true` on the answer of an earlier call.")
+    if requests.has_text_field(binding.response_type, requests.ETAG):
+        found["ETag"] = _answer_header("Tag of this version, in quotes.")
+    return found
+
+
+def webhook(provider: str, header: str) -> Document:
+    """Return the path item of a provider's webhooks."""
+    signature = {"name": header, "in": "header", "required": True, "schema": {"type": "string", "minLength": 1}}
+    received = {"type": "object", "required": ["received"], "properties": {"received": {"const": True}}}
+    operation = {
+        "operationId": f"Receive{provider.capitalize()}Webhook",
+        "tags": ["Webhooks"],
+        "summary": f"Receive a webhook of {provider.capitalize()}",
+        "description": "Stores the event once its signature is verified over the raw body, and applies it afterwards. "
+        "Needs no token.",
+        "parameters": [signature],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "responses": {
+            "200": {"description": "The event is stored.", "content": {"application/json": {"schema": received}}},
+            **dict.fromkeys(("400", "413", "500", "503", "504"), PROBLEM_REFERENCE),
+        },
+        "security": [],
+    }
+    return {"post": operation}
+
+
+def _answer_header(description: str) -> Document:
+    return {"description": description, "schema": {"type": "string"}}
+
+
+def _header(name: str, description: str, *, pattern: str, example: str) -> Document:
+    schema = {"type": "string", "pattern": pattern, "examples": [example]}
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
+
+
+_REQUEST_ID: Final = _header(
+    "X-Request-Id",
+    "Id of this call, found again in answers and logs; another one is made where it does not fit.",
+    pattern="^[A-Za-z0-9._:-]{1,128}$",
+    example="checkout-4711",
+)
+_TIMEOUT: Final = _header("Grpc-Timeout", "How long the call may take.", pattern="^[0-9]{1,8}[HMSmun]$", example="5S")
+_IDEMPOTENCY_KEY: Final = _header(
+    "Idempotency-Key",
+    "Makes a repeated call recognisable: it gets the first answer again.",
+    pattern="^[ -~]{1,255}$",
+    example="order-4711",
+)
+_IF_MATCH: Final = _header(
+    "If-Match", "Only if the resource still has this tag.", pattern='^(\\*|(W/)?"[!#-~]{1,64}")$', example='"1"'
+)
+_IF_NONE_MATCH: Final = _header(
+    "If-None-Match", "Only if the resource has another tag by now.", pattern='^(W/)?"[!#-~]{1,64}"$', example='"1"'
+)
+
+PROBLEM_REFERENCE: Final[Document] = {"$ref": "#/components/responses/Problem"}
+PROBLEM_SCHEMA: Final[Document] = {
+    "type": "object",
+    "description": "A problem document (RFC 9457).",
+    "required": ["type", "title", "status", "detail", "instance", "reason", "requestId"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+        "reason": {"type": "string", "description": "Stable name of the reason.", "examples": ["INSUFFICIENT_FUNDS"]},
+        "requestId": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "description": "Every offending field of the request.",
+            "items": {
+                "type": "object",
+                "required": ["field", "detail"],
+                "properties": {"field": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+PROBLEM_RESPONSE: Final[Document] = {
+    "description": "A refusal.",
+    "content": {problems.CONTENT_TYPE.decode(): {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}

@@ -1,0 +1,248 @@
+"""JSON Schemas (2020-12, as OpenAPI 3.1 has them) of the contract's messages, as exact as its rules are."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from google.protobuf import descriptor
+
+from gateway import comments, names, wellknown
+from kobklein import money, validation
+from kobklein.options.v1 import options_pb2
+
+FieldDescriptor = descriptor.FieldDescriptor
+Schema = dict[str, Any]
+
+_NO_NUL: Final = "^[^\\u0000]*$"
+_MOST_UNITS: Final = 10**money.MAX_DIGITS - 1
+_DECIMALS: Final = 2
+"""Decimals that money is described with; those of most currencies."""
+_FLOAT: Final[Schema] = {"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}
+_KNOWN: Final[dict[str, Schema]] = {
+    "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
+    "google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]{1,12}(\.[0-9]{1,9})?s$"},
+    "google.protobuf.FieldMask": {"type": "string", "description": "Names of fields, with commas."},
+    "google.protobuf.Struct": {"type": "object"},
+    "google.protobuf.Value": {},
+    "google.protobuf.ListValue": {"type": "array", "items": {}},
+    "google.protobuf.Empty": {"type": "object", "additionalProperties": False},
+}
+_INTEGERS: Final[dict[int, tuple[str, int, int]]] = {
+    FieldDescriptor.CPPTYPE_INT32: ("int32", -(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_UINT32: ("uint32", 0, 2**32 - 1),
+    FieldDescriptor.CPPTYPE_INT64: ("int64", -(2**63), 2**63 - 1),
+    FieldDescriptor.CPPTYPE_UINT64: ("uint64", 0, 2**64 - 1),
+}
+_WIDE: Final = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
+
+
+class Schemas:
+    """The schemas of one document.
+
+    A message that is sent and received has two: fields that the service sets are no part of what a client may send,
+    and what a client must send is not what an answer always holds.
+    """
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
+        self.components: dict[str, Schema] = {}
+        self._names: dict[tuple[str, bool], str] = {}
+
+    def message(self, message_type: descriptor.Descriptor, *, given: bool) -> Schema:
+        """Return the schema of a message by reference; `given` when clients send it, else services do."""
+        known = self._well_known(message_type, given=given)
+        if known is not None:
+            return known
+        key = (message_type.full_name, given)
+        if key not in self._names:
+            name = self._names[key] = self._free_name(message_type, given=given)
+            self.components[name] = {}  # Known by name before its fields are, since messages may hold themselves.
+            self.components[name] = self.object(message_type, given=given)
+        return {"$ref": f"#/components/schemas/{self._names[key]}"}
+
+    def object(
+        self, message_type: descriptor.Descriptor, *, given: bool, without: frozenset[str] = frozenset()
+    ) -> Schema:
+        """Return the schema of a message in place, `without` the fields that come by another way."""
+        fields = [field for field in message_type.fields if field.name not in without]
+        if given:
+            fields = [field for field in fields if not validation.rules_of(field).output_only]
+        schema: Schema = {
+            "type": "object",
+            "properties": {field.json_name: self.field(field, given=given) for field in fields},
+        }
+        required = [field.json_name for field in fields if (_is_required if given else _is_always_shown)(field)]
+        self._describe(schema, message_type.full_name)
+        if required:
+            schema["required"] = required
+        if given:
+            schema["additionalProperties"] = False
+            schema |= _exclusions(message_type)
+        return schema
+
+    def field(self, field: FieldDescriptor, *, given: bool, text: bool = False) -> Schema:
+        """Return the schema of a field; `text` for one that stands in a path or a query, where null is no value."""
+        rules = validation.rules_of(field)
+        schema = dict(self._container(field, rules, given=given, text=text))
+        if given and not text and not rules.required and not wellknown.takes_null(field):
+            schema = _or_null(schema)
+        schema |= _notes(field, rules, given=given)
+        return self._describe(schema, f"{_owner(field)}.{field.name}")
+
+    def _container(self, field: FieldDescriptor, rules: options_pb2.FieldRules, *, given: bool, text: bool) -> Schema:
+        if wellknown.is_map(field):
+            return self._map(field, given=given)
+        single = self._single(field, rules, given=given, text=text)
+        if not field.is_repeated:
+            return single
+        return {"type": "array", "items": single} | ({"maxItems": rules.max_items} if rules.max_items else {})
+
+    def _map(self, field: FieldDescriptor, *, given: bool) -> Schema:
+        key, value = wellknown.map_entry(field)
+        schema: Schema = {"type": "object", "additionalProperties": self.field(value, given=given, text=True)}
+        if key.type == FieldDescriptor.TYPE_BOOL:
+            schema["propertyNames"] = {"enum": ["true", "false"]}
+        elif key.type != FieldDescriptor.TYPE_STRING:
+            schema["propertyNames"] = {"pattern": "^-?[0-9]+$"}
+        return schema
+
+    def _single(self, field: FieldDescriptor, rules: options_pb2.FieldRules, *, given: bool, text: bool) -> Schema:
+        if field.message_type is not None:
+            schema = self.message(field.message_type, given=given)
+            return {**schema, "maxProperties": rules.max_items} if rules.max_items else schema
+        if field.enum_type is not None:
+            return self._enum(field.enum_type)
+        if rules.minor_units:
+            return _money(rules, given=given, text=text)
+        if field.cpp_type in _INTEGERS:
+            return _integer(field, rules, given=given, text=text)
+        if field.type == FieldDescriptor.TYPE_STRING:
+            return _text(rules, given=given)
+        if field.type == FieldDescriptor.TYPE_BYTES:
+            return {"type": "string", "contentEncoding": "base64"}
+        return {"type": "boolean"} if field.type == FieldDescriptor.TYPE_BOOL else dict(_FLOAT)
+
+    def _enum(self, enum_type: descriptor.EnumDescriptor) -> Schema:
+        values = names.enum_values(enum_type)
+        if enum_type.full_name == "google.protobuf.NullValue":
+            return {"type": "null"}
+        if enum_type.name not in self.components:
+            schema: Schema = {"type": "string", "enum": list(values)}
+            lines = [self._value_line(enum_type, name, number) for name, number in values.items()]
+            text = comments.paragraphs(self._texts.get(enum_type.full_name, ""))[0]
+            schema["description"] = "\n".join([text, "", *lines]).strip()
+            self.components[enum_type.name] = schema
+        return {"$ref": f"#/components/schemas/{enum_type.name}"}
+
+    def _value_line(self, enum_type: descriptor.EnumDescriptor, name: str, number: int) -> str:
+        scope = enum_type.full_name
+        text = self._texts.get(f"{scope}.{enum_type.values_by_number[number].name}", "")
+        return f"- `{name}`: {comments.paragraphs(text)[0]}" if text else f"- `{name}`"
+
+    def _well_known(self, message_type: descriptor.Descriptor, *, given: bool) -> Schema | None:
+        wrapped = wellknown.WRAPPED.get(message_type.full_name)
+        if wrapped is not None:
+            return self._single(wrapped, validation.rules_of(wrapped), given=given, text=False)
+        known = _KNOWN.get(message_type.full_name)
+        return dict(known) if known is not None else None
+
+    def _free_name(self, message_type: descriptor.Descriptor, *, given: bool) -> str:
+        wanted = message_type.name
+        if given and (message_type.full_name, False) in self._names:
+            wanted += "Input"
+        return message_type.full_name if wanted in self.components else wanted
+
+    def _describe(self, schema: Schema, full_name: str) -> Schema:
+        text = "\n\n".join(filter(None, comments.paragraphs(self._texts.get(full_name, ""))))
+        if text:
+            schema["description"] = text
+        return schema
+
+
+def _owner(field: FieldDescriptor) -> str:
+    return field.containing_type.full_name if field.containing_type is not None else ""
+
+
+def _is_required(field: FieldDescriptor) -> bool:
+    return validation.rules_of(field).required
+
+
+def _is_always_shown(field: FieldDescriptor) -> bool:
+    if field.is_repeated:
+        return True
+    return not field.has_presence and field.enum_type is None and not validation.rules_of(field).minor_units
+
+
+def _or_null(schema: Schema) -> Schema:
+    """Return the schema of a field that may also be null, which means the same as leaving it out."""
+    kind = schema.get("type")
+    if isinstance(kind, str) and "enum" not in schema:
+        return {**schema, "type": [kind, "null"]}
+    if isinstance(kind, list):
+        return {**schema, "type": [*kind, "null"]}
+    return {"anyOf": [schema, {"type": "null"}]} if schema else schema
+
+
+def _notes(field: FieldDescriptor, rules: options_pb2.FieldRules, *, given: bool) -> Schema:
+    notes: Schema = {}
+    if rules.output_only and not given:
+        notes["readOnly"] = True
+    if rules.default_value and given:
+        notes["default"] = rules.default_value
+    if rules.example:
+        numeric = field.cpp_type in _INTEGERS and not rules.minor_units
+        notes["examples"] = [json.loads(rules.example) if numeric else rules.example]
+    return notes
+
+
+def _exclusions(message_type: descriptor.Descriptor) -> Schema:
+    """Return what keeps two members of one oneof apart."""
+    pairs = [
+        [one.json_name, other.json_name]
+        for oneof in message_type.oneofs
+        for at, one in enumerate(oneof.fields)
+        for other in list(oneof.fields)[at + 1 :]
+    ]
+    return {"allOf": [{"not": {"required": pair}} for pair in pairs]} if pairs else {}
+
+
+def _money(rules: options_pb2.FieldRules, *, given: bool, text: bool) -> Schema:
+    if not given:
+        return {"type": "string", "pattern": rf"^-?[0-9]{{1,{money.MAX_DIGITS}}}(\.[0-9]{{1,3}})?$"}
+    least = rules.min if rules.HasField("min") else -_MOST_UNITS
+    most = rules.max if rules.HasField("max") else _MOST_UNITS
+    sign, digits = "" if least >= 0 else "-?", money.MAX_DIGITS - _DECIMALS
+    decimal = {"type": "string", "pattern": rf"^{sign}[0-9]{{1,{digits}}}(\.[0-9]{{1,{_DECIMALS}}})?$"}
+    if text:
+        return decimal
+    units = 10**_DECIMALS
+    number = {"type": "number", "minimum": least / units, "maximum": most / units, "multipleOf": 1 / units}
+    return {"anyOf": [decimal, number]}
+
+
+def _integer(field: FieldDescriptor, rules: options_pb2.FieldRules, *, given: bool, text: bool) -> Schema:
+    name, least, most = _INTEGERS[field.cpp_type]
+    if not given and field.cpp_type in _WIDE:
+        return {"type": "string", "format": name, "pattern": "^-?[0-9]+$"}
+    schema: Schema = {
+        "type": "integer",
+        "format": name,
+        "minimum": rules.min if rules.HasField("min") else least,
+        "maximum": rules.max if rules.HasField("max") else most,
+    }
+    return {**schema, "type": ["integer", "string"], "pattern": "^-?[0-9]+$"} if given and not text else schema
+
+
+def _text(rules: options_pb2.FieldRules, *, given: bool) -> Schema:
+    schema: Schema = {"type": "string"}
+    if not given:
+        return schema
+    if rules.max_length:
+        schema["maxLength"] = rules.max_length
+    if rules.required:
+        schema["minLength"] = max(1, rules.min_length)
+    if rules.pattern:  # An optional text may be empty, which means the same as leaving it out.
+        schema["pattern"] = f"^({rules.pattern})$" if rules.required else f"^({rules.pattern})?$"
+    else:
+        schema["pattern"] = _NO_NUL
+    return schema

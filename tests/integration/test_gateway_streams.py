@@ -1,0 +1,96 @@
+"""Server streams over HTTP: lines of JSON, server-sent events, and their ends."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+
+from kobklein import errors
+from tests import gateways
+from tests.gateways import Gallery, Gateway
+from tests.gateways import gallery_pb2 as pb
+
+WATCH = "/v1/paintings/1:watch"
+SSE = {"accept": "text/event-stream"}
+SEA, SKY = pb.Painting(title="Sea"), pb.Painting(title="Sky")
+
+
+@pytest.fixture(scope="module")
+async def served() -> AsyncIterator[tuple[Gateway, Gallery]]:
+    gallery = Gallery()
+    async with gateways.serving("gallery", gallery.add_to, heartbeat_seconds=0.05) as gateway:
+        yield gateway, gallery
+
+
+@pytest.fixture
+def gateway(served: tuple[Gateway, Gallery]) -> Gateway:
+    return served[0]
+
+
+@pytest.fixture
+def gallery(served: tuple[Gateway, Gallery]) -> Gallery:
+    served[1].refusal = None
+    served[1].stream = []
+    served[1].held.clear()
+    served[1].ended.clear()
+    return served[1]
+
+
+async def test_a_stream_is_one_object_a_line(gateway: Gateway, gallery: Gallery) -> None:
+    gallery.stream = [SEA, SKY]
+    answer = await gateway.http.get(WATCH)
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert [json.loads(line)["title"] for line in answer.text.splitlines()] == ["Sea", "Sky"]
+
+
+async def test_a_stream_is_numbered_events_where_the_client_asks_for_them(gateway: Gateway, gallery: Gallery) -> None:
+    gallery.stream = [SEA, SKY]
+    answer = await gateway.http.get(WATCH, headers={"accept": "text/html, Text/Event-Stream;q=0.9"})
+    events = answer.text.split("\n\n")
+    assert answer.headers["content-type"] == "text/event-stream"
+    assert [event.partition("\n")[0] for event in events] == ["id: 1", "id: 2", "event: end", ""]
+    assert json.loads(events[0].partition("data: ")[2])["title"] == "Sea"
+
+
+async def test_an_empty_stream_is_an_empty_success(gateway: Gateway, gallery: Gallery) -> None:
+    answer = await gateway.http.get(WATCH)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+async def test_a_stream_that_is_refused_at_once_has_a_proper_status(gateway: Gateway, gallery: Gallery) -> None:
+    gallery.refusal = grpc.StatusCode.NOT_FOUND
+    answer = await gateway.http.get(WATCH)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_a_stream_that_breaks_off_says_so_last(gateway: Gateway, gallery: Gallery) -> None:
+    gallery.stream, gallery.refusal = [SEA], errors.Unavailable(part="the easel")
+    lines = (await gateway.http.get(WATCH)).text.splitlines()
+    assert json.loads(lines[1])["error"]["detail"] == "the easel is out of reach for now"
+    events = (await gateway.http.get(WATCH, headers=SSE)).text.split("\n\n")
+    assert events[1].startswith('event: error\ndata: {"type":"urn:kobklein:problem:unavailable"')
+
+
+async def test_a_quiet_stream_sends_heartbeats(gateway: Gateway, gallery: Gallery) -> None:
+    gallery.stream = [None]
+    async with gateway.http.stream("GET", WATCH, headers=SSE) as answer:
+        async for text in answer.aiter_text():
+            assert text == ": still here\n\n"
+            break
+
+
+async def test_a_client_that_leaves_cancels_the_call(gateway: Gateway, gallery: Gallery) -> None:
+    gallery.stream = [SEA, None]
+    async with gateway.http.stream("GET", WATCH) as answer:
+        async for line in answer.aiter_lines():
+            assert json.loads(line)["title"] == "Sea"
+            break
+    await asyncio.wait_for(gallery.ended.wait(), 5)
+
+
+async def test_a_stream_ends_with_its_deadline(gateway: Gateway, gallery: Gallery) -> None:
+    gallery.stream = [SEA, None]
+    lines = (await gateway.http.get(WATCH, headers={"grpc-timeout": "200m"})).text.splitlines()
+    assert json.loads(lines[1])["error"]["status"] == 504
