@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import sqlalchemy
 
+from deploy.local import postgres as embedded
 from tests import databases
 from tests import wallets as service
 from wallets_service import models, server
@@ -18,18 +19,30 @@ Connection = psycopg.Connection
 _IDS: Final = {name: str(uuid.uuid5(uuid.NAMESPACE_OID, name)) for name in ("ana", "ben", "usd", "first")}
 
 
+@pytest.fixture(scope="module")
+def ledger(postgres: embedded.Server, wallets_template: str) -> Iterator[databases.Database]:
+    """A ledger with three accounts and one transfer; here every change of it is refused."""
+    for database in databases.copy(postgres, "wallets_service", of=wallets_template):
+        with psycopg.connect(database.application_url, autocommit=True) as connection:
+            _fill(connection)
+        yield database
+
+
 @pytest.fixture
-def application(wallets_database: databases.Database) -> Iterator[Connection]:
-    """A connection of the application role to a ledger with three accounts and one transfer."""
-    with psycopg.connect(wallets_database.application_url, autocommit=True) as connection:
-        for name, currency, balance, version in (("ana", "HTG", 9, 1), ("ben", "HTG", 1, 1), ("usd", "USD", 0, 0)):
-            connection.execute(
-                "INSERT INTO accounts (id, address, currency, balance, version, overdraft_limit)"
-                " VALUES (%s, %s, %s, %s, %s, 0)",
-                (_IDS[name], f"user/{name}", currency, balance, version),
-            )
-        insert(connection)
+def application(ledger: databases.Database) -> Iterator[Connection]:
+    """A connection of the application role."""
+    with psycopg.connect(ledger.application_url, autocommit=True) as connection:
         yield connection
+
+
+def _fill(connection: Connection) -> None:
+    for name, currency, balance, version in (("ana", "HTG", 9, 1), ("ben", "HTG", 1, 1), ("usd", "USD", 0, 0)):
+        connection.execute(
+            "INSERT INTO accounts (id, address, currency, balance, version, overdraft_limit)"
+            " VALUES (%s, %s, %s, %s, %s, 0)",
+            (_IDS[name], f"user/{name}", currency, balance, version),
+        )
+    insert(connection)
 
 
 def insert(connection: Connection, **changes: object) -> None:
@@ -87,10 +100,8 @@ def test_the_application_role_cannot_rewrite_history(application: Connection, st
         "UPDATE accounts SET currency = 'USD'",
     ],
 )
-def test_not_even_the_owner_changes_what_is_recorded(
-    application: Connection, wallets_database: databases.Database, statement: str
-) -> None:
-    with psycopg.connect(wallets_database.owner_url) as owner, pytest.raises(psycopg.errors.RestrictViolation):
+def test_not_even_the_owner_changes_what_is_recorded(ledger: databases.Database, statement: str) -> None:
+    with psycopg.connect(ledger.owner_url) as owner, pytest.raises(psycopg.errors.RestrictViolation):
         owner.execute(statement)
 
 
@@ -138,16 +149,14 @@ def test_a_transfer_stays_within_its_rules(
     assert caught.value.diag.constraint_name == constraint
 
 
-def test_the_models_are_what_the_migrations_make(wallets_database: databases.Database) -> None:
-    url = sqlalchemy.make_url(wallets_database.owner_url).set(drivername="postgresql+psycopg")
+def test_the_models_are_what_the_migrations_make(ledger: databases.Database) -> None:
+    url = sqlalchemy.make_url(ledger.owner_url).set(drivername="postgresql+psycopg")
     engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
     with engine.connect() as connection:
         context = alembic.migration.MigrationContext.configure(connection, opts={"compare_type": True})
         assert alembic.autogenerate.compare_metadata(context, models.Base.metadata) == []
 
 
-def test_migrating_again_changes_nothing_and_the_application_role_may_ask_for_it(
-    wallets_database: databases.Database,
-) -> None:
-    server.migrate(service.settings(wallets_database, migration_database_url=wallets_database.owner_url))
-    server.migrate(service.settings(wallets_database))
+def test_migrating_again_changes_nothing_and_the_application_role_may_ask_for_it(ledger: databases.Database) -> None:
+    server.migrate(service.settings(ledger, migration_database_url=ledger.owner_url))
+    server.migrate(service.settings(ledger))
