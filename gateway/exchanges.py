@@ -13,7 +13,16 @@ from kobklein import ids
 SCOPE_KEY: Final = "kobklein.exchange"
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _SINGLE: Final = frozenset(
-    (b"authorization", b"content-type", b"idempotency-key", b"if-match", b"x-request-id", b"grpc-timeout", b"host")
+    {
+        b"authorization",
+        b"content-type",
+        b"grpc-timeout",
+        b"host",
+        b"idempotency-key",
+        b"if-match",
+        b"stripe-signature",
+        b"x-request-id",
+    }
 )
 """Headers that, sent twice, would mean one thing here and another behind; such a request is refused."""
 

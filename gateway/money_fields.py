@@ -62,8 +62,10 @@ def _parse(target: message.Message, value: Any, path: str, violations: Violation
     currency_path = f"{prefix}.{_CURRENCY}" if prefix else _CURRENCY
     currency = getattr(target, _CURRENCY) or default
     if violations.names(currency_path):
+        violations.unread.add(path)
         return None
     if not currency:
+        violations.unread.add(path)
         violations.add(currency_path, f"is required with {names.camel(path.removeprefix(prefix).strip('.'))}")
         return None
     if not isinstance(value, str):
@@ -74,5 +76,6 @@ def _parse(target: message.Message, value: Any, path: str, violations: Violation
     except money.InvalidAmount as error:
         violations.add(path, str(error))
     except money.UnknownCurrency:
+        violations.unread.add(path)
         violations.add(currency_path, "is not a currency of ISO 4217")
     return None

@@ -14,7 +14,7 @@ def parameters_of(binding: bindings.Binding) -> list[Document]:
     if rules.idempotency:
         required = rules.idempotency == options_pb2.IDEMPOTENCY_REQUIRED
         found.append({**_IDEMPOTENCY_KEY, "required": required})
-    if requests.has_text_field(binding.request_type, requests.ETAG):
+    if requests.takes_etag(binding.request_type):
         found.append(_IF_MATCH)
     if binding.http_method == "GET" and requests.has_text_field(binding.response_type, requests.ETAG):
         found.append(_IF_NONE_MATCH)
@@ -27,7 +27,7 @@ def refusals_of(binding: bindings.Binding) -> Document:
     found += [] if binding.method.anonymous else ["401", "403"]
     found += ["404", "409"] if binding.template.variables or binding.http_method != "GET" else []
     found += ["413", "415"] if binding.body else []
-    found += ["412"] if requests.has_text_field(binding.request_type, requests.ETAG) else []
+    found += ["412"] if requests.takes_etag(binding.request_type) else []
     found += ["422"] if binding.method.rules.idempotency else []
     found += ["501"] if binding.http_method != "GET" else []
     return dict.fromkeys(sorted(found), PROBLEM_REFERENCE)

@@ -7,7 +7,7 @@ from google.protobuf import descriptor, message, message_factory
 
 from gateway import bindings, documents, names, parameters, reader, templates
 from gateway.violations import Violations
-from kobklein import errors
+from kobklein import errors, validation
 
 ETAG: Final = "etag"
 _UPDATE_MASK: Final = "update_mask"
@@ -27,7 +27,7 @@ class RequestReader:
         }
         taken = [*self._variables, binding.body]
         self._query = parameters.Query(self._type, taken=taken, open_to_fields=binding.body != bindings.WHOLE)
-        self._etag = has_text_field(self._type, ETAG)
+        self._etag = takes_etag(self._type)
         self._infers_mask = _infers_mask(binding)
 
     def __call__(
@@ -111,6 +111,11 @@ def _value(request: Any, parameter: parameters.Parameter) -> Any:
     for name in parameter.path:
         request = getattr(request, name)
     return request
+
+
+def takes_etag(message_type: descriptor.Descriptor) -> bool:
+    """Whether a request can be bound to a version of its resource by `If-Match`."""
+    return has_text_field(message_type, ETAG) and not validation.rules_of(message_type.fields_by_name[ETAG]).output_only
 
 
 def has_text_field(message_type: descriptor.Descriptor, name: str) -> bool:

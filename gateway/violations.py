@@ -14,10 +14,12 @@ MOST: Final = 100
 class Violations:
     """A list of violations that the readers add to."""
 
-    __slots__ = ("found",)
+    __slots__ = ("found", "unread")
 
     def __init__(self) -> None:
         self.found: builtins.list[errors.Violation] = []
+        self.unread: set[str] = set()
+        """Fields that could not be read for another field's fault; they only look as if they were absent."""
 
     def add(self, field: str, description: str) -> None:
         """Note what is wrong with the field at a proto path, parts of which the client may have made up."""
@@ -43,8 +45,8 @@ class Violations:
 
     def add_others(self, others: Iterable[errors.Violation]) -> None:
         """Note more violations, but none of a field that is known to be wrong, or of one around or inside it."""
-        news = [v for v in others if not any(_related(v.field, known.field) for known in self.found)]
-        self.found += news
+        known = {violation.field for violation in self.found} | self.unread
+        self.found += [other for other in others if not any(_related(other.field, field) for field in known)]
 
     def raise_any(self) -> None:
         """Raise InvalidArgument if anything is wrong."""

@@ -82,7 +82,7 @@ class Gateway:
 
 @contextlib.asynccontextmanager
 async def serving(
-    package: str, add: Callable[[grpc.aio.Server], None], *, healthy: bool = True, **changed: Any
+    package: str, add: Callable[[grpc.aio.Server], None], *, healthy: bool = True, served: bool = True, **changed: Any
 ) -> AsyncIterator[Gateway]:
     """Serve gRPC services in this process, and a gateway in front of them."""
     behind = grpc.aio.server()
@@ -92,6 +92,8 @@ async def serving(
     await health_servicer.set("", _SERVING if healthy else _NOT_SERVING)
     port = behind.add_insecure_port("127.0.0.1:0")
     await behind.start()
+    if not served:
+        await behind.stop(0)
     configured = settings(**changed)
     texts = comments.load(DESCRIPTORS) if package == "gallery" else comments.load()
     try:

@@ -59,7 +59,9 @@ async def test_scripts_of_other_origins_may_not_call(gateway: Gateway) -> None:
     assert "access-control-allow-origin" not in answer.headers
 
 
-@pytest.mark.parametrize("slow", [b"", b"GET /v1", HEAD, POST + b"idempotency-key: k\r\ncontent-length: 10\r\n\r\n{", b"\r\n\r\n"])
+@pytest.mark.parametrize(
+    "slow", [b"", b"GET /v1", HEAD, POST + b"idempotency-key: k\r\ncontent-length: 10\r\n\r\n{", b"\r\n\r\n"]
+)
 async def test_a_request_that_never_arrives_is_given_up(gateway: Gateway, slow: bytes) -> None:
     answer = await gateways.exchange(gateway.port, slow)
     assert (status_of(answer), problem_of(answer)) == (408, "REQUEST_TIMEOUT")

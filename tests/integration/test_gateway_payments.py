@@ -1,0 +1,189 @@
+"""The real contract through the gateway, with a payments service that only remembers."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from grpc_status import rpc_status
+
+from gateway import webhooks
+from kobklein import errors
+from kobklein.payments.v1 import payments_pb2 as pb
+from kobklein.payments.v1 import payments_pb2_grpc
+from tests import gateways
+from tests.gateways import Gateway
+
+ID = "0198c5b0-7d2a-7c3e-9f61-2b8f4d1c9a10"
+KEY = {"idempotency-key": "k"}
+
+
+class Payments(payments_pb2_grpc.PaymentsServiceServicer):
+    """Remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.received: list[Any] = []
+        self.refusal: errors.Error | None = None
+
+    async def _serve(self, request: Any, context: Any) -> pb.Payment:
+        self.received.append(request)
+        return pb.Payment(id=ID, amount=10010, currency="HTG", status=pb.PAYMENT_STATUS_PENDING, etag="1")
+
+    CreatePayment = GetPayment = UpdatePayment = _serve
+
+    async def ListPayments(self, request: Any, context: Any) -> pb.ListPaymentsResponse:
+        self.received.append(request)
+        return pb.ListPaymentsResponse(payments=[pb.Payment(id=ID)], next_page_token="next")
+
+    async def ReceiveWebhook(self, request: Any, context: Any) -> pb.ReceiveWebhookResponse:
+        self.received.append(request)
+        if self.refusal is not None:
+            await context.abort_with_status(rpc_status.to_status(errors.to_status(self.refusal)))
+        return pb.ReceiveWebhookResponse(event_id="evt_1")
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        payments_pb2_grpc.add_PaymentsServiceServicer_to_server(self, server)
+
+
+@pytest.fixture(scope="module")
+async def served() -> AsyncIterator[tuple[Gateway, Payments]]:
+    payments = Payments()
+    async with gateways.serving("kobklein.payments", payments.add_to) as gateway:
+        yield gateway, payments
+
+
+@pytest.fixture
+def gateway(served: tuple[Gateway, Payments]) -> Gateway:
+    return served[0]
+
+
+@pytest.fixture
+def payments(served: tuple[Gateway, Payments]) -> Payments:
+    served[1].received.clear()
+    served[1].refusal = None
+    return served[1]
+
+
+async def test_a_payment_is_created_with_exact_money(gateway: Gateway, payments: Payments) -> None:
+    body = b'{"amount": 100.10, "method": "STRIPE", "description": "Wallet top-up", "metadata": {"order": 7}}'
+    answer = await gateway.http.post("/payments", content=body, headers={**KEY, "content-type": "application/json"})
+    assert (answer.status_code, answer.headers["etag"]) == (201, '"1"')
+    expected = pb.CreatePaymentRequest(amount=10010, method=pb.PAYMENT_METHOD_STRIPE, description="Wallet top-up")
+    expected.metadata.update({"order": 7})
+    assert payments.received == [expected]
+    assert {name: answer.json()[name] for name in ("amount", "refundedAmount", "status", "description")} == {
+        "amount": "100.10", "refundedAmount": "0.00", "status": "PENDING", "description": "",
+    }  # fmt: skip
+    assert "method" not in answer.json()
+
+
+async def test_amounts_follow_the_decimals_of_their_currency(gateway: Gateway, payments: Payments) -> None:
+    for amount, currency in (("500", "JPY"), ("1.234", "KWD"), ("0.5", "USD")):
+        body = {"amount": amount, "currency": currency, "method": "STRIPE"}
+        assert (await gateway.http.post("/payments", json=body, headers=KEY)).status_code == 201
+    assert [request.amount for request in payments.received] == [500, 1234, 50]
+
+
+async def test_an_unknown_currency_names_itself_and_not_the_amount(gateway: Gateway, payments: Payments) -> None:
+    body = {"amount": "1.00", "currency": "ABC", "method": "STRIPE"}
+    answer = await gateway.http.post("/payments", json=body, headers=KEY)
+    assert answer.json()["errors"] == [{"field": "currency", "detail": "is not a currency of ISO 4217"}]
+
+
+async def test_a_list_takes_its_filters_from_the_query_and_the_path(gateway: Gateway, payments: Payments) -> None:
+    await gateway.http.get(
+        "/payments?status=PENDING&status=FAILED&minAmount=1.5&currency=HTG&page_size=5&sort=AMOUNT_ASC"
+    )
+    await gateway.http.get("/payments/user/user-1?createdFrom=2024-01-01T00:00:00Z")
+    first, second = payments.received
+    assert first == pb.ListPaymentsRequest(
+        status=[pb.PAYMENT_STATUS_PENDING, pb.PAYMENT_STATUS_FAILED],
+        min_amount=150,
+        currency="HTG",
+        page_size=5,
+        sort=pb.PAYMENT_SORT_AMOUNT_ASC,
+    )
+    assert (second.user_id, second.created_from.seconds) == ("user-1", 1704067200)
+
+
+async def test_a_patch_says_what_it_changes(gateway: Gateway, payments: Payments) -> None:
+    await gateway.http.patch(f"/payments/{ID}", json={"description": "x"}, headers={"if-match": '"3"'})
+    expected = pb.UpdatePaymentRequest(id=ID, payment=pb.Payment(description="x"), etag="3")
+    expected.update_mask.paths.append("description")
+    assert payments.received == [expected]
+
+
+@pytest.mark.parametrize("name", ["id", "refundedAmount", "version", "status", "createdTime", "etag"])
+async def test_fields_that_the_service_sets_cannot_be_assigned(gateway: Gateway, payments: Payments, name: str) -> None:
+    body = {"amount": "1.00", "method": "STRIPE", name: "1"}
+    answer = await gateway.http.post("/payments", json=body, headers=KEY)
+    assert answer.json()["errors"] == [{"field": name, "detail": "is not a known field"}]
+    assert payments.received == []
+
+
+async def test_a_webhook_reaches_the_service_byte_for_byte_and_without_a_token(
+    gateway: Gateway, payments: Payments
+) -> None:
+    raw = b'{ "id":"evt_1",\n "x": "\xc3\xa9" }'
+    headers = {"stripe-signature": "t=1,v1=abc", "authorization": ""}
+    answer = await gateway.http.post("/payments/stripe/webhook", content=raw, headers=headers)
+    assert (answer.status_code, answer.json()) == (200, {"received": True})
+    assert payments.received == [pb.ReceiveWebhookRequest(provider="stripe", payload=raw, signature="t=1,v1=abc")]
+
+
+async def test_a_webhook_without_a_signature_reaches_nobody(gateway: Gateway, payments: Payments) -> None:
+    answer = await gateway.http.post("/payments/stripe/webhook", content=b"{}")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "Stripe-Signature")
+    assert payments.received == []
+
+
+async def test_a_forged_webhook_is_refused(gateway: Gateway, payments: Payments) -> None:
+    payments.refusal = errors.InvalidArgument.of("signature", "is not the provider's")
+    answer = await gateway.http.post("/payments/stripe/webhook", content=b"{}", headers={"stripe-signature": "t=1"})
+    assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize("second", [b"t=2", b"t=1,v1=abc"])
+async def test_a_webhook_with_two_signatures_is_refused(gateway: Gateway, payments: Payments, second: bytes) -> None:
+    headers = [("stripe-signature", "t=1,v1=abc"), ("stripe-signature", second.decode())]
+    answer = await gateway.http.post("/payments/stripe/webhook", content=b"{}", headers=headers)
+    assert (answer.status_code, payments.received) == (400, [])
+
+
+async def test_a_webhook_has_a_size_limit_and_one_method(gateway: Gateway, payments: Payments) -> None:
+    path, headers = webhooks.path("stripe"), {"stripe-signature": "t=1"}
+    long = await gateway.http.post(path, content=b"x" * (1024 * 1024 + 1), headers=headers)
+    assert (long.status_code, payments.received) == (413, [])
+    assert (await gateway.http.get(path)).headers["allow"] == "POST"
+
+
+async def test_only_a_token_makes_a_caller_and_each_role_has_its_routes(gateway: Gateway, payments: Payments) -> None:
+    def bearer(*roles: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {gateways.token(*roles)}"}
+
+    assert (await gateway.http.get("/payments/analytics", headers=bearer("user"))).status_code == 403
+    assert (await gateway.http.get("/payments/analytics", headers=bearer("finance"))).status_code == 501
+    assert (await gateway.http.delete(f"/payments/{ID}", headers=bearer("support"))).status_code == 403
+    assert (await gateway.http.post("/payments", json={}, headers=bearer())).status_code == 403
+
+
+async def test_a_caller_who_calls_too_often_is_told_when_to_come_back() -> None:
+    payments = Payments()
+    async with gateways.serving("kobklein.payments", payments.add_to, rates={"read": "3/minute"}) as gateway:
+        answers = [await gateway.http.get(f"/payments/{ID}") for _ in range(4)]
+        other = {"authorization": f"Bearer {gateways.token('user', subject='user-2')}", "x-forwarded-for": "1.2.3.4"}
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        assert 1 <= int(answers[3].headers["retry-after"]) <= 61
+        assert (await gateway.http.get(f"/payments/{ID}", headers=other)).status_code == 200
+
+
+async def test_a_service_that_is_away_is_503_within_the_deadline() -> None:
+    payments = Payments()
+    async with gateways.serving("kobklein.payments", payments.add_to, served=False) as gateway:
+        start = time.monotonic()
+        answer = await gateway.http.get(f"/payments/{ID}", headers={"grpc-timeout": "1S"})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert time.monotonic() - start < 3
+        assert "127.0.0.1" not in answer.text
+        assert (await gateway.http.get("/readyz")).status_code == 503
