@@ -43,7 +43,7 @@ def client_path(path: str, message_type: descriptor.Descriptor, *, body_field: s
     Known fields get their JSON names; what a client made up, and keys of maps and structures, stay as they are. A path
     inside the field that is the request's body starts there.
     """
-    parts, remaining = [], path.split(".")
+    parts, remaining = [], _unicode(path).split(".")
     current: descriptor.Descriptor | None = message_type
     while remaining and current is not None:
         name, index = _split_index(remaining[0])
@@ -60,8 +60,12 @@ def client_path(path: str, message_type: descriptor.Descriptor, *, body_field: s
 
 def printable(text: str) -> str:
     """Return what a client sent in a form that is safe to send back: valid Unicode, and not long."""
-    safe = text.encode("utf-8", "backslashreplace").decode()
+    safe = _unicode(text)
     return safe if len(safe) <= _LONGEST_PATH else safe[:_LONGEST_PATH] + "…"
+
+
+def _unicode(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _split_index(part: str) -> tuple[str, str]:
