@@ -1,6 +1,7 @@
 """Who calls: access tokens (RFC 9068 JWTs), the roles in them, and what the contract lets those roles do."""
 
 import collections
+import contextlib
 import dataclasses
 import json
 import re
@@ -9,18 +10,21 @@ import time
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import httpx
 import jwt
+import structlog
 from google.protobuf import message
 
 from kobklein import contract, errors
 from kobklein.settings import AuthSettings
 
+_log = structlog.get_logger()
 ALGORITHMS: Final = ("EdDSA", "ES256", "RS256")
 """Asymmetric algorithms; HS256 counts only where a shared secret is configured, and then alone."""
 TOKEN_TYPE: Final = "at+jwt"  # noqa: S105  # the header's `typ`, not a secret
 MAX_TOKEN_LENGTH: Final = 8192
 _MAX_CACHED_TOKENS: Final = 10_000
-_REVOCATION_CHECK_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 2.0
 _SUBJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 """What a subject looks like: it becomes part of account addresses."""
 _CLAIMS: Final = ("sub", "iss", "aud", "exp", "iat")
@@ -53,12 +57,16 @@ class Verifier:
     def __init__(self, settings: AuthSettings) -> None:
         self._settings = settings
         self._keys = _key_source(settings)
+        self._keys_version = self._keys.version
         self._revocations = _Revocations(settings.revocations_file)
         self._verified: collections.OrderedDict[str, _Verified] = collections.OrderedDict()
         self._lock = threading.Lock()
 
     def verify(self, token: str) -> Caller:
         """Return the caller that `token` proves; raises Unauthenticated, whatever is wrong with it."""
+        if self._keys.version != self._keys_version:
+            self._keys_version = self._keys.version
+            self._verified.clear()  # What a withdrawn key has proved is proved no more.
         verified = self._verified.get(token) or self._prove(token)
         now = time.time()
         leeway = self._settings.leeway_seconds
@@ -85,7 +93,7 @@ class Verifier:
         header = jwt.get_unverified_header(token)
         if str(header.get("typ", "")).lower().removeprefix("application/") != TOKEN_TYPE or "crit" in header:
             raise ValueError("not an access token")
-        key, algorithms = self._keys.key(header.get("kid"), header.get("alg"))
+        key, algorithms = self._keys.key(header.get("kid"))
         claims = jwt.decode(
             token,
             key,
@@ -181,8 +189,12 @@ def sign(key: jwt.PyJWK, settings: AuthSettings, *, subject: str, roles: list[st
 
 
 class _KeySource(Protocol):
-    def key(self, key_id: object, algorithm: object) -> tuple[Any, list[str]]:
-        """Return the key named by a token's header, and the algorithms it may be used with."""
+    @property
+    def version(self) -> int:
+        """Another number whenever the keys have changed."""
+
+    def key(self, key_id: object) -> tuple[Any, list[str]]:
+        """Return the key named by a token's header, and the algorithms it may be used with; raises KeyError."""
 
 
 def _key_source(settings: AuthSettings) -> _KeySource:
@@ -194,29 +206,77 @@ def _key_source(settings: AuthSettings) -> _KeySource:
 
 
 class _SharedSecret:
+    version = 0
+
     def __init__(self, secret: str) -> None:
         if len(secret) < 32:
             raise ValueError("an HS256 secret needs at least 32 characters")
         self._secret = secret
 
-    def key(self, _key_id: object, _algorithm: object) -> tuple[Any, list[str]]:
+    def key(self, _key_id: object) -> tuple[Any, list[str]]:
         return self._secret, ["HS256"]
 
 
 class _KeyFile:
     def __init__(self, path: Path) -> None:
-        self._keys = {key.key_id: key for key in jwt.PyJWKSet.from_json(path.read_text()).keys}
+        self._file = _WatchedFile(path)
+        self._file.changed()
+        self._keys = _keys(path.read_text())
+        self._version = 0
 
-    def key(self, key_id: object, _algorithm: object) -> tuple[Any, list[str]]:
+    @property
+    def version(self) -> int:
+        if self._file.changed():
+            with contextlib.suppress(OSError, ValueError, jwt.PyJWTError):  # A half-written file is read again.
+                self._keys = _keys(self._file.path.read_text())
+                self._version += 1
+        return self._version
+
+    def key(self, key_id: object) -> tuple[Any, list[str]]:
         return _usable(self._keys[str(key_id)])
 
 
 class _KeyUrl:
-    def __init__(self, url: str) -> None:
-        self._client = jwt.PyJWKClient(url, cache_keys=True, lifespan=300, timeout=5)
+    """Keys of an identity provider, fetched by a thread of their own so that no call ever waits for them."""
 
-    def key(self, key_id: object, _algorithm: object) -> tuple[Any, list[str]]:
-        return _usable(self._client.get_signing_key(str(key_id)))
+    _FETCH_SECONDS: Final = 300
+    _SOONEST_SECONDS: Final = 10
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._wanted = threading.Event()
+        self.version = 0
+        self._fetch()
+        threading.Thread(target=self._keep_fetching, name="jwks", daemon=True).start()
+
+    def key(self, key_id: object) -> tuple[Any, list[str]]:
+        try:
+            return _usable(self._keys[str(key_id)])
+        except KeyError:
+            self._wanted.set()  # Perhaps it is a new one; the token is good once it has been fetched.
+            raise
+
+    def _keep_fetching(self) -> None:
+        while True:
+            time.sleep(self._SOONEST_SECONDS)
+            self._wanted.wait(self._FETCH_SECONDS)
+            self._wanted.clear()
+            self._fetch()
+
+    def _fetch(self) -> None:
+        try:
+            answer = httpx.get(self._url, timeout=5)
+            keys = _keys(answer.raise_for_status().text)
+        except (httpx.HTTPError, jwt.PyJWTError, ValueError) as error:
+            _log.warning("keys not fetched", error=repr(error))
+        else:
+            if keys.keys() != self._keys.keys():
+                self._keys, self.version = keys, self.version + 1
+
+
+def _keys(text: str) -> dict[str, jwt.PyJWK]:
+    return {str(key.key_id): key for key in jwt.PyJWKSet.from_json(text).keys}
 
 
 def _usable(key: jwt.PyJWK) -> tuple[Any, list[str]]:
@@ -226,33 +286,47 @@ def _usable(key: jwt.PyJWK) -> tuple[Any, list[str]]:
     return key.key, [key.algorithm_name]
 
 
+class _WatchedFile:
+    """Says when a file has changed, looking every few seconds at most."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._next_look = 0.0
+        self._modified = -1.0
+
+    def changed(self) -> bool:
+        """Return whether the file has been written since the last look; a missing one has not."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return False
+        self._next_look = now + _LOOK_SECONDS
+        try:
+            modified = self.path.stat().st_mtime
+        except OSError:
+            return False
+        changed, self._modified = modified != self._modified, modified
+        return changed
+
+
 class _Revocations:
     """Subjects and token ids that are refused although their tokens are still good."""
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._next_check = 0.0
-        self._modified = -1.0
+        self._file = _WatchedFile(path) if path else None
         self._subjects: frozenset[str] = frozenset()
         self._token_ids: frozenset[str] = frozenset()
 
     def contains(self, subject: str, token_id: str) -> bool:
         """Return whether either stands in the file, which is re-read within seconds of a change."""
-        if self._path is not None and time.monotonic() >= self._next_check:
-            self._refresh(self._path)
+        if self._file is not None and self._file.changed():
+            self._read(self._file.path)
         return subject in self._subjects or (token_id != "" and token_id in self._token_ids)
 
-    def _refresh(self, path: Path) -> None:
-        self._next_check = time.monotonic() + _REVOCATION_CHECK_SECONDS
+    def _read(self, path: Path) -> None:
         try:
-            modified = path.stat().st_mtime
-            if modified == self._modified:
-                return
             content = json.loads(path.read_text())
-        except FileNotFoundError:
+        except (OSError, ValueError) as error:  # Half-written: who was revoked stays so until it is whole.
+            _log.warning("revocations not read", error=repr(error))
             return
-        except (OSError, ValueError):
-            return  # A half-written file: what was revoked stays so, and the next check reads it whole.
-        self._modified = modified
         self._subjects = frozenset(content.get("subjects", ()))
         self._token_ids = frozenset(content.get("token_ids", ()))

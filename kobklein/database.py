@@ -37,6 +37,7 @@ def engine(url: str, *, pool_size: int) -> sa.AsyncEngine:
         _with_driver(url),
         pool_size=pool_size,
         max_overflow=0,
+        hide_parameters=True,  # Values in an error would be users' data in a log.
         pool_timeout=5,
         connect_args={
             "connect_timeout": 5,

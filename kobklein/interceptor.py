@@ -71,8 +71,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             with _Record(method) as record:
                 try:
                     async with asyncio.timeout(self._seconds(method, context)):
-                        call = await self._admit(method, request, context)
-                        record.call = call
+                        call = await self._admit(method, request, context, record)
                         token = calls.enter(call)
                         try:
                             answer = await serve(request, context)
@@ -92,9 +91,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         async def stream(request: message.Message, context: _Context) -> AsyncIterator[Any]:
             with _Record(method) as record:
                 try:
-                    call = await self._admit(method, request, context)
-                    record.call = call
-                    calls.enter(call)
+                    calls.enter(await self._admit(method, request, context, record))
                     async for answer in serve(request, context):
                         yield answer
                 except Exception as error:  # As above.
@@ -105,19 +102,23 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
         return stream
 
-    async def _admit(self, method: contract.Method, request: message.Message, context: _Context) -> calls.Call:
+    async def _admit(
+        self, method: contract.Method, request: message.Message, context: _Context, record: "_Record"
+    ) -> calls.Call:
         """Return the call once everything the contract asks of it holds: caller, role, subject, budget, values, key."""
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        record.request_id = _request_id(metadata)
         caller = self._caller(metadata) if not method.anonymous else None
+        record.subject = caller.subject if caller else ""
         unrestricted = auth.authorize(method, caller, request)
-        await self._limiter.check(method.rules.rate_limit, caller.subject if caller else context.peer())
+        await self._limiter.check(method.rules.rate_limit, caller.subject if caller else _address(context))
         method.check(request)
         key = metadata.get("idempotency-key", "")
         if len(key) > _MAX_KEY_LENGTH or not key.isprintable():
             raise errors.InvalidArgument.of("idempotency_key", f"is not 1 to {_MAX_KEY_LENGTH} printable characters")
         if not key and method.rules.idempotency == options_pb2.IDEMPOTENCY_REQUIRED:
             raise errors.IdempotencyKeyMissing
-        return calls.Call(caller, unrestricted, _request_id(metadata), key)
+        return calls.Call(caller, unrestricted, record.request_id, key)
 
     def _caller(self, metadata: Mapping[str, str]) -> auth.Caller | None:
         scheme, _, token = metadata.get("authorization", "").partition(" ")
@@ -130,6 +131,11 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return longest if remaining is None else min(longest, remaining)
 
 
+def _address(context: _Context) -> str:
+    """Return who is at the other end, without the port, which is another one for each connection."""
+    return str(context.peer()).rpartition(":")[0]
+
+
 def _request_id(metadata: Mapping[str, str]) -> str:
     given = metadata.get("x-request-id", "")
     return given if 0 < len(given) <= _MAX_REQUEST_ID_LENGTH and given.isprintable() else str(ids.new())
@@ -140,7 +146,7 @@ class _Record:
 
     def __init__(self, method: contract.Method) -> None:
         self._method = method
-        self.call: calls.Call | None = None
+        self.request_id, self.subject = "", ""
         self._code = grpc.StatusCode.OK
         self._reason = ""
 
@@ -162,8 +168,8 @@ class _Record:
             code=self._code.name,
             reason=self._reason,
             ms=round(seconds * 1000, 1),
-            subject=self.call.subject if self.call else "",
-            request_id=self.call.request_id if self.call else "",
+            subject=self.subject,
+            request_id=self.request_id,
         )
 
     def refused(self, error: Exception) -> status_pb2.Status:

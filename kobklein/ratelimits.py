@@ -17,7 +17,9 @@ _CLOSED_WITHOUT_STORE: Final = frozenset({options_pb2.RATE_LIMIT_PAYMENT})
 class RateLimiter:
     """Counts calls in the configured store."""
 
-    def __init__(self, settings: RateSettings) -> None:
+    def __init__(self, settings: RateSettings, *, scope: str = "") -> None:
+        """Count in `settings.storage`; `scope` keeps apart the processes that one call passes through."""
+        self._scope = scope
         storage = limits.storage.storage_from_string(settings.storage)
         if not isinstance(storage, limits.aio.storage.MovingWindowSupport):
             raise TypeError(
@@ -39,7 +41,7 @@ class RateLimiter:
         budget = self._budgets.get(rate_limit)
         if budget is None:
             return
-        name = options_pb2.RateLimit.Name(rate_limit)
+        name = self._scope + options_pb2.RateLimit.Name(rate_limit)
         try:
             passed = await self._limiter.hit(budget, name, key)
         except Exception as error:  # Each store has errors of its own; all mean that nobody counts.

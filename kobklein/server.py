@@ -38,7 +38,7 @@ async def running(
             interceptor.Interceptor(
                 contract.methods(services),
                 verifier=auth.Verifier(settings.auth),
-                limiter=ratelimits.RateLimiter(settings.rates),
+                limiter=ratelimits.RateLimiter(settings.rates, scope=f"{services[0]} "),
                 settings=settings,
             )
         ],

@@ -17,6 +17,7 @@ from deploy.local import checks, overview, postgres, processes, stack
 from deploy.local import demo as story
 
 CHECKOUT: Final = Path(__file__).parents[2]
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 app = typer.Typer(help="The whole system on one machine.", no_args_is_help=True, pretty_exceptions_enable=False)
 console = rich.console.Console(soft_wrap=True)
 
@@ -53,8 +54,8 @@ def run() -> None:
 
 @contextlib.contextmanager
 def _clean_exit() -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into leaving every block in order, with one line instead of a traceback."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    """Turn Ctrl-C, SIGTERM and a closed terminal into leaving every block in order, with one line."""
+    for number in _SIGNALS:
         signal.signal(number, _leave)
     try:
         yield
@@ -67,7 +68,7 @@ def _clean_exit() -> Iterator[None]:
 
 
 def _leave(*_: Any) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # What follows is the way out, and it is not to be interrupted.
     raise KeyboardInterrupt
 

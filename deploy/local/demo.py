@@ -48,7 +48,12 @@ class Demo:
             self._strangers(payment)
             self._analytics()
             self._verify()
-        except (KeyError, StopIteration, httpx.HTTPError) as error:  # An answer that no scene can go on from.
+        except (
+            KeyError,
+            ValueError,
+            StopIteration,
+            httpx.HTTPError,
+        ) as error:  # An answer that no scene can go on from.
             self._report.check("the story goes on", expected="an answer with what it needs", actual=repr(error))
 
     def _top_up(self) -> Json:

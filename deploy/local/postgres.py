@@ -118,6 +118,7 @@ def start(folder: Path, parameters: Mapping[str, str]) -> Server:
     data = folder / "data"
     if not (data / "PG_VERSION").exists():
         _initialise(programs, folder, data)
+    password = (folder / "password").read_text()
     port = free_port()
     settings = {
         "listen_addresses": "127.0.0.1",
@@ -131,7 +132,7 @@ def start(folder: Path, parameters: Mapping[str, str]) -> Server:
     log = folder / "postgres.log"
     with log.open("ab") as output:
         process = subprocess.Popen(arguments, stdout=output, stderr=output, **_as_server_user(), start_new_session=True)
-    server = Server(folder, port, (folder / "password").read_text(), process)
+    server = Server(folder, port, password, process)
     try:
         _wait_until_ready(server, log)
     except BaseException:
@@ -162,7 +163,8 @@ def free_port() -> int:
 
 def _initialise(programs: Path, folder: Path, data: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(data, ignore_errors=True)
+    unfinished = data.with_name("unfinished")  # Named `data` only once it is whole, however this process ends.
+    shutil.rmtree(unfinished, ignore_errors=True)
     password = folder / "password"
     password.write_text(secrets.token_hex(16))
     password.chmod(0o600)
@@ -170,7 +172,7 @@ def _initialise(programs: Path, folder: Path, data: Path) -> None:
     _give(password)
     command = [
         str(programs / "initdb"),
-        f"--pgdata={data}",
+        f"--pgdata={unfinished}",
         f"--username={SUPERUSER}",
         f"--pwfile={password}",
         "--auth=scram-sha-256",
@@ -182,6 +184,7 @@ def _initialise(programs: Path, folder: Path, data: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, **_as_server_user())
     if done.returncode != 0:
         raise StartError(done.stderr)
+    unfinished.rename(data)
 
 
 def _wait_until_ready(server: Server, log: Path) -> None:

@@ -83,15 +83,13 @@ def running(
         extra=environment or {},
     )
     stack = builder.build(database)
-    try:
+    with contextlib.ExitStack() as exits:
         for process in stack.processes.values():
             process.start()
+            exits.callback(process.stop)
         for process in stack.processes.values():
             process.wait_until_ready()
         yield stack
-    finally:
-        for process in reversed(stack.processes.values()):
-            process.stop()
 
 
 def preferred_ports() -> dict[str, int]:

@@ -28,7 +28,7 @@ def test_the_demo_passes() -> None:
     assert output.strip().splitlines()[-1] == "demo: 27 checks passed"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_demo_leaves_no_process_behind(number: signal.Signals) -> None:
     with start() as process:
         assert process.stdout is not None
