@@ -127,9 +127,10 @@ def double(value: Any) -> float:
 
 def _single(value: Any) -> float:
     number = double(value)
-    if math.isfinite(number) and abs(number) > _LARGEST_FLOAT:
+    single = _as_float32(number)
+    if math.isinf(single) and math.isfinite(number):
         raise Wrong("is not a number within range")
-    return number
+    return single
 
 
 def float_value(number: float) -> float | str:
@@ -144,7 +145,7 @@ def float32_value(number: float) -> float | str:
     if not math.isfinite(number):
         return float_value(number)
     shortest = (float(f"{number:.{digits}g}") for digits in range(6, 9))
-    return next((short for short in shortest if _as_float32(short) == number), number)
+    return next((short for short in shortest if _as_float32(short) == number and abs(short) <= _LARGEST_FLOAT), number)
 
 
 def _as_float32(number: float) -> float:

@@ -64,7 +64,7 @@ def test_a_template_is_parsed_into_segments_variables_and_verb() -> None:
         ("/a/b:stay", ("/a/{x}", {"x": "b:stay"})),
         ("/a/b:c:go", ("/a/{x}:go", {"x": "b:c"})),
         ("/a/c/d", ("/a/{x}/d", {"x": "c"})),
-        ("/a/b/d", ("/a/{x}/d", {"x": "b"})),
+        ("/a/b/d", ("/a/b/{y}", {"y": "d"})),
         ("/a/b/e", ("/a/b/{y}", {"y": "e"})),
         ("/f/1/2/3", ("/f/{z=**}", {"z": "1/2/3"})),
         ("/f", ("/f/{z=**}", {"z": ""})),
