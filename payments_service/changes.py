@@ -18,18 +18,55 @@ from payments_service.models import Payment
 from payments_service.states import Step
 
 CHANNEL: Final = "payments"
-"""PostgreSQL notifies it of each new version of a payment, by a trigger: `<id> <step>`."""
+"""PostgreSQL notifies it of each new version of a payment, by a trigger: `<id> <version> <step>`."""
 _PING_SECONDS: Final = 20.0
 _log = structlog.get_logger()
 
 
+class _Waiter:
+    """What has been heard of a payment since its waiter last looked."""
+
+    def __init__(self) -> None:
+        self._heard = asyncio.Event()
+        self._version = 0
+        self._payment: Payment | None = None
+
+    def tell(self, payment: Payment) -> None:
+        """Say how the payment now is."""
+        if payment.version >= self._version:
+            self._payment = payment
+            self._heard.set()
+
+    def hint(self, version: float) -> None:
+        """Say that there is a version, so that the waiter reads it if it is new to it."""
+        if version > self._version:
+            self._heard.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for news, but not for ever."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._heard.wait()
+
+    def take(self) -> Payment | None:
+        """Return how the payment was last said to be, once."""
+        self._heard.clear()
+        payment, self._payment = self._payment, None
+        return payment
+
+    def saw(self, payment: Payment) -> Payment:
+        """Remember which version the waiter knows."""
+        self._version = payment.version
+        return payment
+
+
 class Changes:
-    """One connection that listens for all; polling is the net for what is lost while it is away."""
+    """Steps of this process tell what they did; one connection listens for those of others; polling is the net."""
 
     def __init__(self, sessions: database.Sessions, *, poll_seconds: float) -> None:
         self._sessions = sessions
         self._poll_seconds = poll_seconds
-        self._waiting: collections.defaultdict[uuid.UUID, set[asyncio.Event]] = collections.defaultdict(set)
+        self._waiters: collections.defaultdict[uuid.UUID, set[_Waiter]] = collections.defaultdict(set)
         self.settlement_due = asyncio.Event()
         """Set when some payment has become ready to be settled."""
 
@@ -40,7 +77,6 @@ class Changes:
                 await self._listen(url)
             except (psycopg.Error, OSError) as error:
                 _log.warning("not listening", error=type(error).__name__)
-            self._wake_all()
             await asyncio.sleep(self._poll_seconds)
 
     async def _listen(self, url: str) -> None:
@@ -54,58 +90,63 @@ class Changes:
                 await connection.execute("SELECT 1")
 
     def _pass_on(self, payload: str) -> None:
-        payment_id, _, step = payload.partition(" ")
+        payment_id, version, step = payload.split(" ")
         if step == Step.SETTLE:
             self.settlement_due.set()
-        for event in self._waiting.get(uuid.UUID(payment_id), ()):
-            event.set()
+        for waiter in self._waiters.get(uuid.UUID(payment_id), ()):
+            waiter.hint(int(version))
 
     def _wake_all(self) -> None:
+        """Let everybody look: what happened while nobody listened is not told again."""
         self.settlement_due.set()
-        for events in self._waiting.values():
-            for event in events:
-                event.set()
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.hint(math.inf)
 
-    async def versions(self, payment_id: uuid.UUID, *, deadline: float = math.inf) -> AsyncGenerator[Payment]:
-        """Yield a payment as it is, then after each change, until the loop's clock reaches `deadline`.
+    def tell(self, payment: Payment) -> None:
+        """Tell the waiters of this process how a payment is after a commit, so that they need not read it."""
+        for waiter in self._waiters.get(payment.id, ()):
+            waiter.tell(payment)
+
+    async def versions(self, payment_id: uuid.UUID, *, seconds: float) -> AsyncGenerator[Payment]:
+        """Yield a payment as it is, then after each change of its version, until the time is over.
 
         It listens before it reads, so no change is missed in between; changes that come fast may be seen as one.
         Raises PaymentNotFound once the payment is deleted.
         """
         clock = asyncio.get_running_loop().time
-        seen = 0
-        with self._subscribed(payment_id) as event:
-            while not seen or clock() < deadline:
-                event.clear()
-                async with self._sessions() as session:
-                    payment = await repository.get(session, payment_id)
-                if payment.version != seen:
-                    seen = payment.version
+        deadline = clock() + seconds
+        with self._waiting(payment_id) as waiter:
+            seen = waiter.saw(await self._read(payment_id))
+            yield seen
+            while clock() < deadline:
+                await waiter.wait(self._poll_seconds)
+                payment = waiter.saw(waiter.take() or await self._read(payment_id))
+                if payment.version > seen.version:
+                    seen = payment
                     yield payment
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._poll_seconds):
-                        await event.wait()
 
-    async def until(self, payment_id: uuid.UUID, reached: Callable[[Payment], bool], *, seconds: float) -> Payment:
+    async def until(self, payment: Payment, reached: Callable[[Payment], bool], *, seconds: float) -> Payment:
         """Return a payment once `reached` holds for it, or as it is when the time is over."""
-        latest: Payment | None = None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds), contextlib.aclosing(self.versions(payment_id)) as versions:
-                async for latest in versions:
-                    if reached(latest):
-                        return latest
-        if latest is not None:
-            return latest
-        async with self._sessions() as session:
-            return await repository.get(session, payment_id)
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + seconds
+        with self._waiting(payment.id) as waiter:
+            waiter.saw(payment)
+            while not reached(payment) and clock() < deadline:
+                await waiter.wait(min(self._poll_seconds, deadline - clock()))
+                payment = waiter.saw(waiter.take() or await self._read(payment.id))
+        return payment
+
+    async def _read(self, payment_id: uuid.UUID) -> Payment:
+        return await database.transaction(self._sessions, lambda session: repository.get(session, payment_id))
 
     @contextlib.contextmanager
-    def _subscribed(self, payment_id: uuid.UUID) -> Iterator[asyncio.Event]:
-        event = asyncio.Event()
-        self._waiting[payment_id].add(event)
+    def _waiting(self, payment_id: uuid.UUID) -> Iterator[_Waiter]:
+        waiter = _Waiter()
+        self._waiters[payment_id].add(waiter)
         try:
-            yield event
+            yield waiter
         finally:
-            self._waiting[payment_id].discard(event)
-            if not self._waiting[payment_id]:
-                del self._waiting[payment_id]
+            self._waiters[payment_id].discard(waiter)
+            if not self._waiters[payment_id]:
+                del self._waiters[payment_id]

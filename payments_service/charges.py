@@ -185,12 +185,9 @@ class Charges:
 
     async def _finish(self, begun: _Begun, check: _Check) -> payments_pb2.Payment:
         """Take the step, wait for the wallet, and keep the answer."""
-        deadline = asyncio.get_running_loop().time() + self._settings.answer_seconds
         if begun.claimed:
-            step = self._background.start(self._path.advance(begun.payment))
-            await asyncio.wait({step}, timeout=self._settings.answer_seconds)
-        left = max(0.0, deadline - asyncio.get_running_loop().time())
-        payment = await self._changes.until(begun.payment.id, _at_rest, seconds=left)
+            self._background.start(self._path.advance(begun.payment))
+        payment = await self._changes.until(begun.payment, _at_rest, seconds=self._settings.answer_seconds)
         return await self._answer(payment, check)
 
     async def _answer(self, payment: Payment, check: _Check) -> payments_pb2.Payment:
@@ -206,7 +203,9 @@ class Charges:
 
 
 def _at_rest(payment: Payment) -> bool:
-    return payment.step is not Step.SETTLE
+    """Return whether nobody works on a payment, and it is not on its way to the wallet."""
+    held = payment.leased_until is not None and payment.leased_until > datetime.datetime.now(datetime.UTC)
+    return payment.step is not Step.SETTLE and not held
 
 
 def _check_taken(payment: Payment) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,25 +29,24 @@ class StoredEvent:
     attempts: int
 
 
-async def insert(session: database.Session, provider: str, event: providers.Event, payload: bytes) -> bool:
-    """Store an event, and return whether it is new; one that moves nothing is done with at once."""
-    ignored = event.move is EventMove.IGNORE
+@dataclasses.dataclass(frozen=True, slots=True)
+class Arrived:
+    """An event that is to be stored."""
+
+    provider: str
+    event: providers.Event
+    payload: bytes
+
+
+async def insert(session: database.Session, arrived: Sequence[Arrived]) -> set[tuple[str, str]]:
+    """Store events, and return the provider and id of those that are new; what moves nothing is done with at once."""
     result = await session.execute(
         postgresql.insert(inbox_events)
-        .values(
-            provider=provider,
-            event_id=event.id,
-            type=event.type,
-            object_id=event.object_id,
-            payload=payload,
-            event_time=event.created_time,
-            applied_time=_NOW if ignored else None,
-            outcome="ignored" if ignored else "",
-        )
+        .values([_row(each) for each in arrived])
         .on_conflict_do_nothing(constraint="inbox_events_event_unique")
-        .returning(inbox_events.c.sequence)
+        .returning(inbox_events.c.provider, inbox_events.c.event_id)
     )
-    return result.first() is not None
+    return {(row.provider, row.event_id) for row in result}
 
 
 async def due(session: database.Session, *, limit: int) -> list[StoredEvent]:
@@ -71,9 +71,9 @@ async def due(session: database.Session, *, limit: int) -> list[StoredEvent]:
     return [StoredEvent(**row._mapping) for row in result]
 
 
-async def applied(session: database.Session, event: StoredEvent, *, outcome: str) -> None:
-    """Stamp an event, in the transaction of its effect."""
-    await _update(session, event, applied_time=_NOW, outcome=outcome)
+async def applied(session: database.Session, events: Sequence[StoredEvent], *, outcome: str) -> None:
+    """Stamp events, in the transaction of their effect."""
+    await _update(session, events, applied_time=_NOW, outcome=outcome)
 
 
 async def postpone(
@@ -81,7 +81,7 @@ async def postpone(
 ) -> None:
     """Leave an event for later, and say why; only a failure counts as an attempt."""
     due_time = repository.seconds_from_now(seconds)
-    await _update(session, event, due_time=due_time, outcome=outcome, attempts=event.attempts + int(failed))
+    await _update(session, [event], due_time=due_time, outcome=outcome, attempts=event.attempts + int(failed))
 
 
 async def backlog(session: database.Session) -> tuple[int, datetime.timedelta]:
@@ -92,5 +92,21 @@ async def backlog(session: database.Session) -> tuple[int, datetime.timedelta]:
     return count, oldest
 
 
-async def _update(session: database.Session, event: StoredEvent, **values: Any) -> None:
-    await session.execute(sa.update(inbox_events).where(inbox_events.c.sequence == event.sequence).values(**values))
+def _row(arrived: Arrived) -> dict[str, Any]:
+    event = arrived.event
+    ignored = event.move is EventMove.IGNORE
+    return {
+        "provider": arrived.provider,
+        "event_id": event.id,
+        "type": event.type,
+        "object_id": event.object_id,
+        "payload": arrived.payload,
+        "event_time": event.created_time,
+        "applied_time": _NOW if ignored else sa.null(),
+        "outcome": "ignored" if ignored else "",
+    }
+
+
+async def _update(session: database.Session, events: Sequence[StoredEvent], **values: Any) -> None:
+    mine = inbox_events.c.sequence.in_([event.sequence for event in events])
+    await session.execute(sa.update(inbox_events).where(mine).values(**values))

@@ -13,6 +13,7 @@ import structlog
 
 from kobklein import database
 from payments_service import decisions, metrics, providers, repository
+from payments_service.changes import Changes
 from payments_service.models import Payment
 from payments_service.repository import Mark
 from payments_service.settings import MoneyPathSettings
@@ -33,9 +34,17 @@ class Providers(Protocol):
 class MoneyPath:
     """Takes steps. The calls that serve users and the worker that recovers what they left use the same ones."""
 
-    def __init__(self, sessions: database.Sessions, provider: providers.Provider, settings: MoneyPathSettings) -> None:
+    def __init__(
+        self,
+        sessions: database.Sessions,
+        *,
+        provider: providers.Provider,
+        changes: Changes,
+        settings: MoneyPathSettings,
+    ) -> None:
         self._sessions = sessions
         self._provider = provider
+        self._changes = changes
         self._settings = settings
         self._steps: Mapping[Step, Ask] = {
             Step.AUTHORISE: self._authorise,
@@ -109,10 +118,12 @@ class MoneyPath:
             "due_time": repository.seconds_from_now(decision.due_seconds) if step else None,
             "leased_until": leased,
         }
-        return await database.transaction(
+        changed = await database.transaction(
             self._sessions,
             lambda session: repository.write(session, payment, values, Mark(MARK, decision.what)),
         )
+        self._changes.tell(changed)
+        return changed
 
     async def _later(self, payment: Payment, error: providers.Unknown) -> None:
         """Leave the step due again: nobody knows yet what the provider did."""
@@ -121,9 +132,10 @@ class MoneyPath:
             "unknown outcome", payment=str(payment.id), step=payment.step, again_seconds=seconds, error=str(error)
         )
         metrics.STEPS.labels(str(payment.step), "unknown").inc()
-        await database.transaction(
+        left = await database.transaction(
             self._sessions, lambda session: repository.reschedule(session, payment, seconds=seconds)
         )
+        self._changes.tell(left)
 
     def _expired(self, payment: Payment) -> bool:
         return _age(payment.authorised_time or payment.created_time) > self._settings.payer_seconds

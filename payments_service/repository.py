@@ -113,7 +113,7 @@ async def reschedule(
     seconds: float,
     step: Step | None = None,
     intent_id: str | None = None,
-) -> None:
+) -> Payment:
     """Let go of a payment until its step, or another one, is due; raises Superseded.
 
     No caller sees a difference, so the version stays.
@@ -127,10 +127,12 @@ async def reschedule(
             step=step or payment.step,
             stripe_payment_intent_id=intent_id or payment.stripe_payment_intent_id,
         )
-        .returning(payments.c.id)
+        .returning(payments)
     )
-    if result.first() is None:
+    row = result.first()
+    if row is None:
         raise Superseded
+    return models.payment(row)
 
 
 async def claim(

@@ -58,8 +58,8 @@ class _Parts:
         self._provider = provider
         path_settings = settings.money_path
         self._changes = Changes(sessions, poll_seconds=path_settings.poll_seconds)
-        self._settlement = Settlement(sessions, ledger, path_settings)
-        path = MoneyPath(sessions, provider, path_settings)
+        self._settlement = Settlement(sessions, ledger=ledger, changes=self._changes, settings=path_settings)
+        path = MoneyPath(sessions, provider=provider, changes=self._changes, settings=path_settings)
         self._recovery = workers.Recovery(path, background, concurrent=path_settings.concurrent_steps)
         self._charges = Charges(
             sessions,

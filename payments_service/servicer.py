@@ -1,6 +1,5 @@
 """The RPCs of this service: parse, call the use case in its transaction, render."""
 
-import asyncio
 import contextlib
 import datetime
 import uuid
@@ -115,8 +114,8 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
         """Watch a payment. A watch that lasts too long just ends; its caller watches again."""
         payment_id = uuid.UUID(request.id)
         await self._get(payment_id)
-        deadline = asyncio.get_running_loop().time() + self._longest_watch_seconds
-        async with contextlib.aclosing(self._changes.versions(payment_id, deadline=deadline)) as versions:
+        versions_ = self._changes.versions(payment_id, seconds=self._longest_watch_seconds)
+        async with contextlib.aclosing(versions_) as versions:
             async for payment in versions:
                 yield messages.render(payment)
                 if payment.status in states.FINAL:

@@ -7,6 +7,7 @@ import structlog
 
 from kobklein import database, errors, ids
 from payments_service import decisions, metrics, repository
+from payments_service.changes import Changes
 from payments_service.models import Payment
 from payments_service.repository import Mark
 from payments_service.settings import MoneyPathSettings
@@ -20,9 +21,12 @@ _log = structlog.get_logger()
 class Settlement:
     """Posts one transfer for each paid payment; the transfer's id derives from the payment's, so it is posted once."""
 
-    def __init__(self, sessions: database.Sessions, ledger: Ledger, settings: MoneyPathSettings) -> None:
+    def __init__(
+        self, sessions: database.Sessions, *, ledger: Ledger, changes: Changes, settings: MoneyPathSettings
+    ) -> None:
         self._sessions = sessions
         self._ledger = ledger
+        self._changes = changes
         self._settings = settings
 
     async def run(self) -> int:
@@ -53,11 +57,18 @@ class Settlement:
             return
         posted = [payment for payment, refusal in zip(claimed, results, strict=True) if refusal is None]
         if posted:
-            await database.transaction(self._sessions, lambda session: repository.complete(session, posted, MARK))
-            metrics.SETTLED.inc(len(posted))
+            await self._complete(posted)
         for payment, refusal in zip(claimed, results, strict=True):
             if refusal is not None:
                 await self._refused(payment, refusal)
+
+    async def _complete(self, posted: Sequence[Payment]) -> None:
+        completed = await database.transaction(
+            self._sessions, lambda session: repository.complete(session, posted, MARK)
+        )
+        metrics.SETTLED.inc(len(completed))
+        for payment in completed:
+            self._changes.tell(payment)
 
     async def _postpone(self, claimed: Sequence[Payment]) -> None:
         for payment in claimed:

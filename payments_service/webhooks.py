@@ -7,6 +7,7 @@ for a look. Both are harmless to repeat, and neither depends on what came before
 import asyncio
 import dataclasses
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ import structlog
 from kobklein import database
 from kobklein import errors as common_errors
 from payments_service import decisions, errors, inbox, metrics, providers, repository, states
+from payments_service.arrivals import Arrivals
 from payments_service.inbox import StoredEvent
 from payments_service.models import Payment
 from payments_service.repository import Mark
@@ -37,8 +39,7 @@ class Received:
     duplicate: bool
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Later:
+class _Busy(Exception):
     """The payment is held by a running step, whose result comes first."""
 
 
@@ -55,6 +56,7 @@ class Webhooks:
         step_due: asyncio.Event,
     ) -> None:
         self._sessions = sessions
+        self._arrivals = Arrivals(sessions)
         self._provider = provider
         self._settings = settings
         self._path_settings = path_settings
@@ -72,9 +74,7 @@ class Webhooks:
         if not 0 < len(payload) <= self._settings.payload_bytes:
             raise common_errors.InvalidArgument.of("payload", f"is not 1 to {self._settings.payload_bytes} bytes")
         event = self._provider.event(payload, signature)
-        new = await database.transaction(
-            self._sessions, lambda session: inbox.insert(session, provider, event, payload)
-        )
+        new = await self._arrivals.store(provider, event, payload)
         metrics.EVENTS.labels("stored" if new else "duplicate").inc()
         self.received.set()
         return Received(event.id, duplicate=not new)
@@ -98,8 +98,14 @@ class Webhooks:
             intent_ids=[intent.id for intent in known],
             payment_ids=[intent.payment_id for intent in known if intent.payment_id],
         )
+        done: defaultdict[str, list[StoredEvent]] = defaultdict(list)
         for event in events:
-            await self._attempt(session, event, intents[event.sequence], payments)
+            outcome = await self._attempt(session, event, intents[event.sequence], payments)
+            if outcome is not None:
+                done[outcome].append(event)
+        for outcome, applied in done.items():
+            await inbox.applied(session, applied, outcome=outcome)
+            metrics.EVENTS.labels(outcome).inc(len(applied))
         return len(events)
 
     def _intent(self, event: StoredEvent) -> providers.Intent | None:
@@ -115,23 +121,19 @@ class Webhooks:
         event: StoredEvent,
         intent: providers.Intent | None,
         payments: Sequence[Payment],
-    ) -> None:
-        """Apply one event so that whatever is wrong with it stays its own trouble."""
+    ) -> str | None:
+        """Return what became of one event, or None if it stays; whatever is wrong with it stays its own trouble."""
         try:
-            async with session.begin_nested():
-                outcome = await self._apply(session, event, intent, payments)
+            return await self._apply(session, event, intent, payments)
+        except _Busy:
+            seconds = self._settings.busy_seconds
+            await inbox.postpone(session, event, seconds=seconds, outcome="busy", failed=False)
         except (Unexpected, ValueError, KeyError, sa.exc.IntegrityError) as error:
             _log.error("event not applied", event_id=event.event_id, error=str(error))
             seconds = decisions.pause(self._settings.retry_schedule, event.attempts + 1)
             reason = str(error)[:_OUTCOME_LENGTH]
             await inbox.postpone(session, event, seconds=seconds, outcome=reason, failed=True)
-            return
-        if isinstance(outcome, _Later):
-            seconds = self._settings.busy_seconds
-            await inbox.postpone(session, event, seconds=seconds, outcome="busy", failed=False)
-            return
-        await inbox.applied(session, event, outcome=outcome)
-        metrics.EVENTS.labels(outcome).inc()
+        return None
 
     async def _apply(
         self,
@@ -139,8 +141,8 @@ class Webhooks:
         event: StoredEvent,
         intent: providers.Intent | None,
         payments: Sequence[Payment],
-    ) -> str | _Later:
-        """Return what became of the event."""
+    ) -> str:
+        """Return what became of an event; its writes happen wholly or not at all."""
         if intent is None:
             raise Unexpected("an intent that we cannot read")
         payment = _payment_of(intent, payments)
@@ -148,10 +150,12 @@ class Webhooks:
             return "not ours"
         if payment.status is not Status.PROCESSING or payment.step is Step.SETTLE:
             return _late(payment, intent)
-        if states.EVENT_MOVES[event.type] is EventMove.APPLY:
-            await self._apply_truth(session, event, payment, intent)
-            return "applied"
-        return await self._make_due(session, payment, intent)
+        async with session.begin_nested():
+            if states.EVENT_MOVES[event.type] is EventMove.APPLY:
+                await self._apply_truth(session, event, payment, intent)
+                return "applied"
+            await self._make_due(session, payment, intent)
+            return "fetch"
 
     async def _apply_truth(
         self, session: database.Session, event: StoredEvent, payment: Payment, intent: providers.Intent
@@ -168,12 +172,11 @@ class Webhooks:
         }
         await repository.write(session, payment, values, Mark(f"webhook {event.event_id}", decision.what))
 
-    async def _make_due(self, session: database.Session, payment: Payment, intent: providers.Intent) -> str | _Later:
+    async def _make_due(self, session: database.Session, payment: Payment, intent: providers.Intent) -> None:
         if await repository.leased(session, payment):
-            return _Later()
+            raise _Busy
         step = Step.CANCEL if payment.step is Step.CANCEL else Step.FETCH
         await repository.reschedule(session, payment, seconds=0, step=step, intent_id=intent.id)
-        return "fetch"
 
 
 def _payment_of(intent: providers.Intent, payments: Sequence[Payment]) -> Payment | None:

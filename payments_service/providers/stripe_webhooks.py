@@ -15,7 +15,7 @@ from payments_service.providers import stripe_intents
 from payments_service.states import EVENT_MOVES, EventMove
 
 TOLERANCE_SECONDS: Final = 300
-MAX_ID_LENGTH: Final = 255
+MAX_NAME_LENGTH: Final = 255
 _INTENT: Final = "payment_intent"
 _log = structlog.get_logger()
 
@@ -67,16 +67,20 @@ def intent(payload: bytes) -> providers.Intent:
 def _event(body: dict[str, Any]) -> providers.Event:
     if body["object"] != "event":
         raise ValueError("no event")
-    identity, kind = body["id"], body["type"]
-    if not (isinstance(identity, str) and isinstance(kind, str) and 0 < len(identity) <= MAX_ID_LENGTH):
-        raise ValueError("no event")
+    kind = _name(body["type"])
     return providers.Event(
-        id=identity,
+        id=_name(body["id"]),
         type=kind,
-        object_id=_object_id(body["data"]["object"]),
+        object_id=_object_id(body["data"]["object"])[:MAX_NAME_LENGTH].replace("\0", ""),
         created_time=datetime.datetime.fromtimestamp(body["created"], datetime.UTC),
         move=EVENT_MOVES.get(kind, EventMove.IGNORE),
     )
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
+        raise ValueError("no name of an event")
+    return name
 
 
 def _object_id(content: dict[str, Any]) -> str:

@@ -100,7 +100,7 @@ CREATE TRIGGER payments_never_deleted BEFORE DELETE OR TRUNCATE ON payments EXEC
 NOTIFY = """
 CREATE FUNCTION notify_payment() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_notify('payments', NEW.id || ' ' || coalesce(NEW.step, ''));
+    PERFORM pg_notify('payments', NEW.id || ' ' || NEW.version || ' ' || coalesce(NEW.step, ''));
     RETURN NULL;
 END $$;
 CREATE TRIGGER payments_notify_new AFTER INSERT ON payments
