@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from gateway import exchanges
-from kobklein import contract, errors
+from kobklein import contract, errors, ids
 from kobklein.options.v1 import options_pb2
 
 Metadata = tuple[tuple[str, str], ...]
@@ -25,9 +25,7 @@ def of(exchange: exchanges.Exchange, method: contract.Method) -> Metadata:
     if not method.anonymous:
         found.append(("authorization", headers[b"authorization"].decode("latin-1")))
     if method.rules.idempotency:
-        key = _idempotency_key(headers.get(b"idempotency-key"), method)
-        if key:
-            found.append(("idempotency-key", key))
+        found.append(("idempotency-key", _idempotency_key(headers.get(b"idempotency-key"), method)))
     for name in _FORWARDED:
         value = headers.get(name.encode())
         if value is not None and _TEXT.fullmatch(value):
@@ -39,7 +37,7 @@ def _idempotency_key(value: bytes | None, method: contract.Method) -> str:
     if value is None:
         if method.rules.idempotency == options_pb2.IDEMPOTENCY_REQUIRED:
             raise errors.IdempotencyKeyMissing
-        return ""
+        return str(ids.new())  # The channel may repeat a call whose connection broke; it must have one effect then too.
     if not _KEY.fullmatch(value):
         raise errors.InvalidArgument.of("Idempotency-Key", "is not 1 to 255 printable ASCII characters")
     return value.decode()

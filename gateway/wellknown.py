@@ -193,7 +193,8 @@ def _write_value(value: struct_pb2.Value) -> Any:
 def _plain_number(number: float) -> float | int | None:
     if not math.isfinite(number):
         return None  # The type forbids it, and JSON has no word for it.
-    return int(number) if number.is_integer() and abs(number) <= _EXACT_INTEGERS else number
+    whole = number.is_integer() and abs(number) <= _EXACT_INTEGERS and str(number) != "-0.0"
+    return int(number) if whole else number
 
 
 READERS: Final[dict[str, Read]] = {
