@@ -1,8 +1,10 @@
 """The one place every call to a service goes through: identity, rules, limits, errors, logs and metrics."""
 
 import asyncio
+import collections
+import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final
 
 import grpc
@@ -21,6 +23,8 @@ _Unary = Callable[[Any, _Context], Awaitable[Any]]
 _Stream = Callable[[Any, _Context], AsyncIterator[Any]]
 _MAX_KEY_LENGTH: Final = 255
 _MAX_REQUEST_ID_LENGTH: Final = 128
+_MOST_STREAMS: Final = 20
+"""How many streams one caller may have open at once: each holds one of the calls that the service can serve."""
 _REPLAYED: Final = (("idempotency-replayed", "true"),)
 
 
@@ -39,6 +43,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self._verifier = verifier
         self._limiter = limiter
         self._settings = settings
+        self._streams: collections.Counter[str] = collections.Counter()
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -92,8 +97,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
             with _Record(method) as record:
                 try:
                     calls.enter(await self._admit(method, request, context, record))
-                    async for answer in serve(request, context):
-                        yield answer
+                    with self._one_more_stream(record.subject):
+                        async for answer in serve(request, context):
+                            yield answer
                 except Exception as error:  # As above.
                     status = record.refused(error)
                 else:
@@ -119,6 +125,18 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if not key and method.rules.idempotency == options_pb2.IDEMPOTENCY_REQUIRED:
             raise errors.IdempotencyKeyMissing
         return calls.Call(caller, unrestricted, record.request_id, key)
+
+    @contextlib.contextmanager
+    def _one_more_stream(self, subject: str) -> Iterator[None]:
+        if self._streams[subject] >= _MOST_STREAMS:
+            raise errors.RateLimited(retry_after_seconds=5)
+        self._streams[subject] += 1
+        try:
+            yield
+        finally:
+            self._streams[subject] -= 1
+            if not self._streams[subject]:
+                del self._streams[subject]
 
     def _caller(self, metadata: Mapping[str, str]) -> auth.Caller | None:
         scheme, _, token = metadata.get("authorization", "").partition(" ")

@@ -17,7 +17,7 @@ from google.protobuf import message
 from kobklein import calls, database, idempotency, ids
 from kobklein import errors as common_errors
 from kobklein.payments.v1 import payments_pb2
-from payments_service import errors, messages, payments, providers, repository, states
+from payments_service import decisions, errors, messages, payments, providers, repository, states
 from payments_service.changes import Changes
 from payments_service.models import Payment
 from payments_service.money_path import MoneyPath
@@ -28,6 +28,7 @@ from payments_service.states import Method, Status, Step
 from payments_service.workers import Background
 
 PROCESSABLE: Final = frozenset({Method.STRIPE})
+_SOON: Final = datetime.timedelta(seconds=5)
 _ENDED: Final = frozenset({Status.FAILED, Status.CANCELLED})
 
 
@@ -203,9 +204,11 @@ class Charges:
 
 
 def _at_rest(payment: Payment) -> bool:
-    """Return whether nobody works on a payment, and it is not on its way to the wallet."""
-    held = payment.leased_until is not None and payment.leased_until > datetime.datetime.now(datetime.UTC)
-    return payment.step is not Step.SETTLE and not held
+    """Return whether nothing is going to happen to a payment soon: nobody holds it, and its next step is not due."""
+    now = datetime.datetime.now(datetime.UTC)
+    held = payment.leased_until is not None and payment.leased_until > now
+    soon = payment.due_time is not None and payment.due_time < now + _SOON
+    return not held and not (soon and payment.step is Step.SETTLE)
 
 
 def _check_taken(payment: Payment) -> None:
@@ -215,7 +218,8 @@ def _check_taken(payment: Payment) -> None:
 
 
 def _check_cancelled(payment: Payment) -> None:
-    if payment.step is Step.SETTLE or payment.status in states.VOLUME:
+    collected = payment.failure_code == decisions.AMOUNT_MISMATCH
+    if collected or payment.step is Step.SETTLE or payment.status in states.VOLUME:
         raise errors.PaymentPaid
     if payment.status is Status.FAILED:
         raise errors.IllegalMove(before=payment.status, after=Status.CANCELLED)

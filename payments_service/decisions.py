@@ -23,6 +23,10 @@ class Decision:
     go_on: bool = False
     """Whether whoever holds the payment takes the next step at once."""
 
+    def news(self, payment: Payment) -> bool:
+        """Return whether it changes anything that is more than the way there."""
+        return any(getattr(payment, name) != value for name, value in self.values.items() if name != "step")
+
 
 def decide(payment: Payment, outcome: providers.Outcome, *, settings: MoneyPathSettings, expired: bool) -> Decision:
     """Return what becomes of a payment; `expired` says that its payer has had long enough.
@@ -93,13 +97,14 @@ def _ended(payment: Payment, intent: providers.Intent) -> Decision:
 
 def _waiting(payment: Payment, intent: providers.Intent, schedule: Schedule) -> Decision:
     action = intent.next_action
+    step = Step.CANCEL if payment.step is Step.CANCEL else Step.FETCH
     values = {
         **_cleared(intent),
-        "step": Step.FETCH,
+        "step": step,
         "capturable_amount": intent.capturable_amount,
         "next_action": dataclasses.asdict(action) if action else None,
     }
-    attempts = payment.attempts if payment.step is Step.FETCH else 1
+    attempts = payment.attempts if payment.step is step else 1
     return Decision(values, f"waits: {intent.status}", due_seconds=pause(schedule, attempts))
 
 

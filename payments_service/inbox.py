@@ -63,7 +63,7 @@ async def due(session: database.Session, *, limit: int) -> list[StoredEvent]:
     columns = [inbox_events.c[field.name] for field in dataclasses.fields(StoredEvent)]
     result = await session.execute(
         sa.select(*columns)
-        .where(inbox_events.c.applied_time.is_(None), inbox_events.c.due_time <= _NOW, ~waits)
+        .where(inbox_events.c.applied_time.is_(None), inbox_events.c.due_time <= sa.func.statement_timestamp(), ~waits)
         .order_by(inbox_events.c.sequence)
         .limit(limit)
         .with_for_update(skip_locked=True, of=inbox_events)

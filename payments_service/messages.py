@@ -8,9 +8,9 @@ from google.protobuf import json_format, struct_pb2, timestamp_pb2
 
 from kobklein import errors as common_errors
 from kobklein.payments.v1 import payments_pb2
+from payments_service.listings import Filters, Sort
 from payments_service.models import Payment
 from payments_service.payments import Change, NewPayment
-from payments_service.repository import Filters, Sort
 from payments_service.states import Method, Status
 
 _STATUS_PREFIX: Final = "PAYMENT_STATUS_"

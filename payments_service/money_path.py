@@ -73,12 +73,15 @@ class MoneyPath:
         step is taken again; the provider then gives the first outcome again. Died after the result: the next step is
         due. A holder that slept longer than its lease finds its fence outdated and changes nothing.
         """
-        current: Payment | None = payment
+        held = payment
         try:
-            while current is not None:
-                current = await self._step(current)
+            while (moved := await self._step(held)) is not None:
+                held = moved
         except repository.Superseded:
             _log.info("superseded", payment=str(payment.id), fence=payment.fence)
+        except Exception as error:  # Whatever it is, the step is not repeated without a pause.
+            _log.error("step failed", payment=str(payment.id), step=held.step, exc_info=error)
+            await self._later(held, providers.Unknown(repr(error)))
 
     async def _step(self, payment: Payment) -> Payment | None:
         """Take one step; return the payment if the next one is to be taken at once."""
@@ -110,13 +113,15 @@ class MoneyPath:
         )
 
     async def _record(self, payment: Payment, decision: decisions.Decision) -> Payment:
-        leased = repository.seconds_from_now(self._settings.lease_seconds) if decision.go_on else None
-        step = decision.values["step"]
+        """Record a decision under the fence; one that says nothing new only sets when to look again."""
+        step: Step | None = decision.values["step"]
+        if not decision.go_on and not decision.news(payment):
+            return await self._reschedule(payment, seconds=decision.due_seconds, step=step)
         values: dict[str, Any] = {
             **decision.values,
             "attempts": payment.attempts if step is payment.step else int(decision.go_on),
             "due_time": repository.seconds_from_now(decision.due_seconds) if step else None,
-            "leased_until": leased,
+            "leased_until": repository.seconds_from_now(self._settings.lease_seconds) if decision.go_on else None,
         }
         changed = await database.transaction(
             self._sessions,
@@ -132,10 +137,14 @@ class MoneyPath:
             "unknown outcome", payment=str(payment.id), step=payment.step, again_seconds=seconds, error=str(error)
         )
         metrics.STEPS.labels(str(payment.step), "unknown").inc()
+        await self._reschedule(payment, seconds=seconds, step=payment.step)
+
+    async def _reschedule(self, payment: Payment, *, seconds: float, step: Step | None) -> Payment:
         left = await database.transaction(
-            self._sessions, lambda session: repository.reschedule(session, payment, seconds=seconds)
+            self._sessions, lambda session: repository.reschedule(session, payment, seconds=seconds, step=step)
         )
         self._changes.tell(left)
+        return left
 
     def _expired(self, payment: Payment) -> bool:
         return _age(payment.authorised_time or payment.created_time) > self._settings.payer_seconds

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,11 +12,13 @@ from sqlalchemy import exc
 from kobklein import database
 from payments_service import errors, models, states
 from payments_service.models import Payment, payment_changes, payments
-from payments_service.states import Method, Status, Step
+from payments_service.states import Status, Step
 
 PROVIDER_STEPS = (Step.AUTHORISE, Step.CONFIRM, Step.FETCH, Step.CANCEL)
 """The steps that ask the provider."""
 _NOW = sa.func.clock_timestamp()
+_STATEMENT_TIME = sa.func.statement_timestamp()
+"""For conditions: unlike the clock it stands still during a statement, so that an index can serve it."""
 
 
 class Superseded(Exception):
@@ -34,29 +36,6 @@ class Mark:
 def seconds_from_now(seconds: float) -> sa.ColumnElement[datetime.datetime]:
     """Return a moment by the database's clock, which all replicas share."""
     return _NOW + datetime.timedelta(seconds=seconds)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Filters:
-    """Conditions of a list; an empty one says nothing."""
-
-    statuses: tuple[Status, ...] = ()
-    methods: tuple[Method, ...] = ()
-    currency: str = ""
-    user_id: str = ""
-    created_from: datetime.datetime | None = None
-    created_before: datetime.datetime | None = None
-    min_amount: int | None = None
-    max_amount: int | None = None
-    reference: str = ""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Sort:
-    """Order of a list: by a column, and by id among equals."""
-
-    column: str
-    descending: bool
 
 
 async def insert(session: database.Session, values: Mapping[str, Any], mark: Mark) -> Payment:
@@ -125,6 +104,7 @@ async def reschedule(
             leased_until=None,
             due_time=seconds_from_now(seconds),
             step=step or payment.step,
+            attempts=payment.attempts if step in (None, payment.step) else 0,
             stripe_payment_intent_id=intent_id or payment.stripe_payment_intent_id,
         )
         .returning(payments)
@@ -135,17 +115,27 @@ async def reschedule(
     return models.payment(row)
 
 
+async def let_go(session: database.Session, claimed: Sequence[Payment], *, seconds: float) -> None:
+    """Let go of claimed payments until their step is due again; those that others have claimed since stay theirs."""
+    await session.execute(
+        sa.update(payments).where(_still_held(claimed)).values(leased_until=None, due_time=seconds_from_now(seconds))
+    )
+
+
 async def claim(
     session: database.Session, payment_id: uuid.UUID, *, lease_seconds: float, step: Step | None = None
 ) -> Payment | None:
     """Claim one payment for its step, or for another `step`, due or not; None while somebody else has it.
 
-    Whoever claims gets a new fence: writes of an earlier holder fail from now on.
+    Whoever claims gets a new fence: writes of an earlier holder fail from now on. It counts as no attempt, so that a
+    caller who asks often does not make the next one by itself later.
     """
     result = await session.execute(
         sa.update(payments)
         .where(payments.c.id == payment_id, payments.c.step.in_(PROVIDER_STEPS), _free())
-        .values(**_claimed(lease_seconds), **({"step": step} if step else {}))
+        .values(
+            **_claimed(lease_seconds), attempts=sa.func.greatest(payments.c.attempts, 1), step=step or payments.c.step
+        )
         .returning(payments)
     )
     row = result.first()
@@ -158,14 +148,17 @@ async def claim_due(
     """Claim payments whose step is due, oldest first; those that others are claiming right now are passed over."""
     due = (
         sa.select(payments.c.id)
-        .where(payments.c.step.in_(steps), payments.c.due_time <= _NOW, _free())
+        .where(payments.c.step.in_(steps), payments.c.due_time <= _STATEMENT_TIME, _free())
         .order_by(payments.c.due_time)
         .limit(limit)
         .with_for_update(skip_locked=True)
         .cte("due")
     )
     result = await session.execute(
-        sa.update(payments).where(payments.c.id == due.c.id).values(**_claimed(lease_seconds)).returning(payments)
+        sa.update(payments)
+        .where(payments.c.id == due.c.id)
+        .values(**_claimed(lease_seconds), attempts=payments.c.attempts + 1)
+        .returning(payments)
     )
     return [models.payment(row) for row in result]
 
@@ -176,7 +169,7 @@ async def complete(session: database.Session, claimed: Sequence[Payment], mark: 
     Rows are locked in the order of their ids, so that two writers of many payments never wait for each other.
     """
     before = {payment.id: payment for payment in claimed}
-    mine = sa.tuple_(payments.c.id, payments.c.fence).in_([(payment.id, payment.fence) for payment in claimed])
+    mine = _still_held(claimed)
     await session.execute(sa.select(payments.c.id).where(mine).order_by(payments.c.id).with_for_update())
     result = await session.execute(
         sa.update(payments)
@@ -196,22 +189,6 @@ async def complete(session: database.Session, claimed: Sequence[Payment], mark: 
     if completed:
         await _record(session, [(before[payment.id], payment) for payment in completed], mark)
     return completed
-
-
-async def page(
-    session: database.Session, filters: Filters, sort: Sort, *, after: tuple[Any, uuid.UUID] | None, limit: int
-) -> list[Payment]:
-    """Return payments in order, from behind the position `after` on; an index serves each order, without OFFSET."""
-    column = payments.c[sort.column]
-    query = sa.select(payments).where(payments.c.deleted_time.is_(None), *_conditions(filters)).limit(limit)
-    if after is not None:
-        position = sa.tuple_(
-            *(sa.literal(value, each.type) for value, each in zip(after, (column, payments.c.id), strict=True))
-        )
-        here = sa.tuple_(column, payments.c.id)
-        query = query.where(here < position if sort.descending else here > position)
-    order = (column.desc(), payments.c.id.desc()) if sort.descending else (column, payments.c.id)
-    return [models.payment(row) for row in await session.execute(query.order_by(*order))]
 
 
 async def by_intents(
@@ -236,7 +213,7 @@ async def counts(session: database.Session) -> dict[Status, int]:
 async def overdue(session: database.Session) -> dict[Step, float]:
     """Return for how many seconds the oldest due payment of each step has been waiting."""
     age = sa.func.extract("epoch", _NOW - sa.func.min(payments.c.due_time))
-    query = sa.select(payments.c.step, age).where(payments.c.step.is_not(None), payments.c.due_time <= _NOW)
+    query = sa.select(payments.c.step, age).where(payments.c.step.is_not(None), payments.c.due_time <= _STATEMENT_TIME)
     return {step: float(seconds) for step, seconds in await session.execute(query.group_by(payments.c.step))}
 
 
@@ -246,32 +223,17 @@ async def leased(session: database.Session, payment: Payment) -> bool:
     return not free
 
 
-def _conditions(filters: Filters) -> Iterator[sa.ColumnElement[bool]]:
-    if filters.statuses:
-        yield payments.c.status.in_(filters.statuses)
-    if filters.methods:
-        yield payments.c.method.in_(filters.methods)
-    for name in ("currency", "user_id", "reference"):
-        if value := getattr(filters, name):
-            yield payments.c[name] == value
-    if filters.created_from is not None:
-        yield payments.c.created_time >= filters.created_from
-    if filters.created_before is not None:
-        yield payments.c.created_time < filters.created_before
-    if filters.min_amount is not None:
-        yield payments.c.amount >= filters.min_amount
-    if filters.max_amount is not None:
-        yield payments.c.amount <= filters.max_amount
-
-
 def _free() -> sa.ColumnElement[bool]:
-    return sa.func.coalesce(payments.c.leased_until <= _NOW, sa.true())
+    return sa.func.coalesce(payments.c.leased_until <= _STATEMENT_TIME, sa.true())
+
+
+def _still_held(claimed: Sequence[Payment]) -> sa.ColumnElement[bool]:
+    return sa.tuple_(payments.c.id, payments.c.fence).in_([(payment.id, payment.fence) for payment in claimed])
 
 
 def _claimed(lease_seconds: float) -> dict[str, Any]:
     return {
         "fence": payments.c.fence + 1,
-        "attempts": payments.c.attempts + 1,
         "leased_until": seconds_from_now(lease_seconds),
     }
 

@@ -11,12 +11,12 @@ from google.protobuf import empty_pb2
 
 from kobklein import calls, database, errors, idempotency, pages
 from kobklein.payments.v1 import payments_pb2, payments_pb2_grpc
-from payments_service import analytics, messages, payments, reports, repository, states
+from payments_service import analytics, listings, messages, payments, reports, repository, states
 from payments_service.changes import Changes
 from payments_service.charges import Charges
+from payments_service.listings import Sort
 from payments_service.models import Payment
 from payments_service.providers import Provider
-from payments_service.repository import Sort
 from payments_service.states import Method, Status
 from payments_service.webhooks import Webhooks
 
@@ -89,7 +89,7 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
         after = self._position(request, sort)
         found = await database.transaction(
             self._sessions,
-            lambda session: repository.page(session, filters, sort, after=after, limit=limit + 1),
+            lambda session: listings.page(session, filters, sort, after=after, limit=limit + 1),
         )
         answer = payments_pb2.ListPaymentsResponse(payments=map(messages.render, found[:limit]))
         if len(found) > limit:

@@ -1,5 +1,6 @@
 """Settlement: money that providers have collected goes into the wallets, in batches."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,7 +11,7 @@ from payments_service import decisions, metrics, repository
 from payments_service.changes import Changes
 from payments_service.models import Payment
 from payments_service.repository import Mark
-from payments_service.settings import MoneyPathSettings
+from payments_service.settings import MoneyPathSettings, Schedule
 from payments_service.states import Step
 from payments_service.wallets import Deposit, Ledger, Refusal
 
@@ -49,18 +50,27 @@ class Settlement:
         return len(claimed)
 
     async def _settle(self, claimed: Sequence[Payment]) -> None:
+        """Post, and complete what was posted.
+
+        A payment whose deposit the ledger refuses stays PROCESSING: the money is the user's, so it is offered again
+        until the ledger takes it, and every refusal is counted and logged.
+        """
         try:
             results = await self._ledger.post([_deposit(payment) for payment in claimed])
         except errors.Unavailable as error:
             _log.warning("ledger out of reach", payments=len(claimed), error=str(error.__cause__))
-            await self._postpone(claimed)
+            await self._postpone(claimed, self._settings.ledger_schedule)
             return
-        posted = [payment for payment, refusal in zip(claimed, results, strict=True) if refusal is None]
+        posted, refused = [], []
+        for payment, refusal in zip(claimed, results, strict=True):
+            if refusal is None:
+                posted.append(payment)
+            else:
+                _report(payment, refusal)
+                refused.append(payment)
         if posted:
             await self._complete(posted)
-        for payment, refusal in zip(claimed, results, strict=True):
-            if refusal is not None:
-                await self._refused(payment, refusal)
+        await self._postpone(refused, self._settings.refusal_schedule)
 
     async def _complete(self, posted: Sequence[Payment]) -> None:
         completed = await database.transaction(
@@ -70,24 +80,21 @@ class Settlement:
         for payment in completed:
             self._changes.tell(payment)
 
-    async def _postpone(self, claimed: Sequence[Payment]) -> None:
+    async def _postpone(self, claimed: Sequence[Payment], schedule: Schedule) -> None:
+        by_pause: defaultdict[float, list[Payment]] = defaultdict(list)
         for payment in claimed:
-            await self._again(payment, decisions.pause(self._settings.ledger_schedule, payment.attempts))
+            by_pause[decisions.pause(schedule, payment.attempts)].append(payment)
 
-    async def _refused(self, payment: Payment, refusal: Refusal) -> None:
-        """Keep the payment PROCESSING: the money is the user's, so it is offered again until the ledger takes it."""
-        metrics.SETTLEMENT_REFUSED.labels(refusal.reason).inc()
-        seconds = decisions.pause(self._settings.refusal_schedule, payment.attempts)
-        _log.error("deposit refused", payment=str(payment.id), reason=refusal.reason, again_seconds=seconds)
-        await self._again(payment, seconds)
+        async def let_go(session: database.Session) -> None:
+            for seconds, payments in by_pause.items():
+                await repository.let_go(session, payments, seconds=seconds)
 
-    async def _again(self, payment: Payment, seconds: float) -> None:
-        try:
-            await database.transaction(
-                self._sessions, lambda session: repository.reschedule(session, payment, seconds=seconds)
-            )
-        except repository.Superseded:
-            _log.info("superseded", payment=str(payment.id), fence=payment.fence)
+        await database.transaction(self._sessions, let_go)
+
+
+def _report(payment: Payment, refusal: Refusal) -> None:
+    metrics.SETTLEMENT_REFUSED.labels(refusal.reason).inc()
+    _log.error("deposit refused", payment=str(payment.id), reason=refusal.reason)
 
 
 def _deposit(payment: Payment) -> Deposit:

@@ -125,10 +125,10 @@ class Webhooks:
         """Return what became of one event, or None if it stays; whatever is wrong with it stays its own trouble."""
         try:
             return await self._apply(session, event, intent, payments)
-        except _Busy:
+        except (_Busy, repository.Superseded):  # Another event of this batch may have moved the payment.
             seconds = self._settings.busy_seconds
             await inbox.postpone(session, event, seconds=seconds, outcome="busy", failed=False)
-        except (Unexpected, ValueError, KeyError, sa.exc.IntegrityError) as error:
+        except (Unexpected, ValueError, KeyError, sa.exc.IntegrityError, sa.exc.DataError) as error:
             _log.error("event not applied", event_id=event.event_id, error=str(error))
             seconds = decisions.pause(self._settings.retry_schedule, event.attempts + 1)
             reason = str(error)[:_OUTCOME_LENGTH]

@@ -65,7 +65,9 @@ class Background:
         def ended(task: asyncio.Task[T]) -> None:
             self._tasks.discard(task)
             error = None if task.cancelled() else task.exception()
-            if error is not None and not isinstance(error, errors.Error):
+            if isinstance(error, errors.Unavailable):
+                _log.warning("background task put off", error=str(error))
+            elif error is not None and not isinstance(error, errors.Error):
                 _log.error("background task failed", exc_info=error)
             done()
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import datetime
+import random
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -57,7 +58,7 @@ class Stripe:
         has ended, so that a look at the list then tells for sure whether it made an intent.
         """
         try:
-            return await self._intent(self._create(charge))
+            return await self._intent(lambda: self._create(charge))
         except sdk.CardError as error:
             return _declined(error)
         except sdk.InvalidRequestError as error:
@@ -88,7 +89,7 @@ class Stripe:
     async def confirm(self, intent_id: str) -> providers.Outcome:
         """See Provider. An intent that has moved on meanwhile is returned as it is."""
         try:
-            return await self._intent(self._client.v1.payment_intents.confirm_async(intent_id))
+            return await self._intent(lambda: self._client.v1.payment_intents.confirm_async(intent_id))
         except sdk.CardError as error:
             return _declined(error)
         except sdk.InvalidRequestError as error:
@@ -97,14 +98,14 @@ class Stripe:
     async def fetch(self, intent_id: str) -> providers.Outcome:
         """See Provider."""
         try:
-            return await self._intent(self._client.v1.payment_intents.retrieve_async(intent_id))
+            return await self._intent(lambda: self._client.v1.payment_intents.retrieve_async(intent_id))
         except sdk.InvalidRequestError as error:
             raise providers.Unknown(repr(error)) from error
 
     async def cancel(self, intent_id: str) -> providers.Outcome:
         """See Provider."""
         try:
-            return await self._intent(self._client.v1.payment_intents.cancel_async(intent_id))
+            return await self._intent(lambda: self._client.v1.payment_intents.cancel_async(intent_id))
         except sdk.InvalidRequestError as error:
             return await self._as_it_is(intent_id, error)
 
@@ -112,7 +113,7 @@ class Stripe:
         """See Provider. The list is newest first and complete, unlike Stripe's search, which lags behind."""
         earliest = int((since - _CLOCK_SKEW).timestamp())
         try:
-            return await self._ask(self._listed(payment_id, earliest))
+            return await self._ask(lambda: self._listed(payment_id, earliest))
         except sdk.InvalidRequestError as error:
             raise providers.Unknown(repr(error)) from error
 
@@ -122,7 +123,7 @@ class Stripe:
         async for listed in page.auto_paging_iter():
             body = listed.to_dict()
             if stripe_intents.payment_id(body) == payment_id:
-                return stripe_intents.intent(body)
+                return _readable(body)
             seen += 1
             if seen >= _MOST_LISTED:
                 raise providers.Unknown(f"not among the newest {_MOST_LISTED} intents")
@@ -142,18 +143,23 @@ class Stripe:
             raise providers.Unknown(repr(error)) from error
         return await self.fetch(intent_id)
 
-    async def _intent(self, request: Awaitable[sdk.PaymentIntent]) -> providers.Intent:
-        body = (await self._ask(request)).to_dict()
-        try:
-            return stripe_intents.intent(body)
-        except (ValueError, KeyError) as error:
-            raise providers.Unknown(f"an intent that we cannot read: {error!r}") from error
+    async def _intent(self, request: Callable[[], Awaitable[sdk.PaymentIntent]]) -> providers.Intent:
+        return _readable((await self._ask(request)).to_dict())
 
-    async def _ask(self, request: Awaitable[T]) -> T:
+    async def _patiently(self, request: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a request that came too soon after others, which the SDK does not; the rest it repeats itself."""
+        for attempt in range(self._settings.retries):
+            try:
+                return await request()
+            except sdk.RateLimitError:
+                await asyncio.sleep(random.uniform(0.25, 0.5) * 2**attempt)  # noqa: S311  # jitter, not a secret
+        return await request()
+
+    async def _ask(self, request: Callable[[], Awaitable[T]]) -> T:
         """Await a request within the limits; only what Stripe says about the card or the request passes as it is."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await request
+                return await self._patiently(request)
         except (sdk.CardError, sdk.InvalidRequestError):
             raise
         except (sdk.AuthenticationError, sdk.PermissionError) as error:
@@ -165,6 +171,13 @@ class Stripe:
             raise providers.Unknown(repr(error)) from error
         except (sdk.StripeError, TimeoutError) as error:
             raise providers.Unknown(repr(error)) from error
+
+
+def _readable(body: dict[str, Any]) -> providers.Intent:
+    try:
+        return stripe_intents.intent(body)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise providers.Unknown(f"an intent that we cannot read: {error!r}") from error
 
 
 class _Replayed(providers.Unknown):

@@ -26,6 +26,8 @@ def verify(payload: bytes, signature: str, secrets: Sequence[str]) -> None:
     The SDK checks the past only, so the future is checked here; and a header with several times is refused, since
     only one of them is signed.
     """
+    if not signature.isascii():
+        raise errors.InvalidSignature
     times = [value for name, _, value in (part.partition("=") for part in signature.split(",")) if name == "t"]
     if len(times) != 1 or not times[0].isdecimal() or int(times[0]) > time.time() + TOLERANCE_SECONDS:
         raise errors.InvalidSignature
@@ -60,7 +62,7 @@ def intent(payload: bytes) -> providers.Intent:
         if content["object"] != _INTENT:
             raise ValueError("no intent of Stripe")
         return stripe_intents.intent(content)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("an intent that lacks something") from error
 
 

@@ -53,6 +53,8 @@ class Servicer(pb_grpc.PaymentsServiceServicer):
 
     async def WatchPayment(self, request: pb.WatchPaymentRequest, context: Any) -> AsyncIterator[pb.Payment]:
         yield pb.Payment(user_id=calls.current().subject)
+        if request.id.endswith("4"):
+            await asyncio.Event().wait()
         raise Broken(id=request.id)
 
 
@@ -177,6 +179,21 @@ async def test_a_stream_sends_what_it_has_and_then_its_error(payments: Any, loca
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await stream.read()
     assert errors.from_rpc_error(raised.value).reason == "BROKEN"
+
+
+async def test_a_caller_has_only_so_many_streams_open(payments: Any, local: identity.Identity) -> None:
+    held = ID[:-1] + "4"
+    metadata = bearer(local, "watcher", "user")
+    streams = [payments.WatchPayment(pb.WatchPaymentRequest(id=held), metadata=metadata) for _ in range(20)]
+    for stream in streams:
+        await stream.read()
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await payments.WatchPayment(pb.WatchPaymentRequest(id=held), metadata=metadata).read()
+    assert errors.from_rpc_error(raised.value).reason == "RATE_LIMITED"
+    other = payments.WatchPayment(pb.WatchPaymentRequest(id=held), metadata=bearer(local, "other", "user"))
+    assert (await other.read()).user_id == "other"
+    for stream in (*streams, other):
+        stream.cancel()
 
 
 async def test_a_budget_is_kept_on_direct_calls_too(payments: Any, local: identity.Identity) -> None:
