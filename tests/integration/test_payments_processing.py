@@ -104,6 +104,13 @@ async def test_the_path_finds_out_by_itself_that_the_payer_has_agreed(client: pa
     assert (await client.ended(payment)).status == COMPLETED
 
 
+async def test_looking_again_is_no_change(client: payments.Client) -> None:
+    payment = await client.process(card="pm_card_threeDSecure2Required")
+    await client.until_row("SELECT 1 FROM payments WHERE attempts >= 3")
+    assert await client.get(payment) == payment
+    assert await client.confirm(payment) == payment
+
+
 async def test_a_payer_who_fails_three_d_secure_has_a_failed_payment(client: payments.Client) -> None:
     payment = await client.process(card="pm_card_threeDSecure2Required")
     await client.control(f"/payment_intents/{payment.stripe_payment_intent_id}/fail")

@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import prometheus_client
 import psycopg
 import pytest
 
 from deploy.local.postgres import Server
+from kobklein import database
 from kobklein.payments.v1 import payments_pb2
+from payments_service import housekeeping
 from tests import databases, payments
 from tests.payments import AS_ADMIN, by, refused
 
@@ -228,6 +231,22 @@ async def test_ranges_that_end_before_they_start_are_refused(client: payments.Cl
 async def _list(client: payments.Client, *, metadata: Any = None, **conditions: Any) -> Any:
     request = payments_pb2.ListPaymentsRequest(**conditions)
     return await client.stub.ListPayments(request, metadata=metadata or by(client.user))
+
+
+async def test_the_gauges_tell_what_waits(client: payments.Client) -> None:
+    payment = await client.process(card="pm_card_threeDSecure2Required")
+    await client.rows(
+        "UPDATE payments SET due_time = now() - interval '1 h', leased_until = now() + interval '1 min', fence = 9"
+    )
+    engine = database.engine(client.database.application_url, pool_size=1)
+    await database.transaction(database.sessions(engine), housekeeping.measure)
+    await engine.dispose()
+    registry = prometheus_client.REGISTRY
+    assert registry.get_sample_value("payments_count", {"status": "PROCESSING"}) == 1
+    assert registry.get_sample_value("payments_count", {"status": "COMPLETED"}) == 0
+    assert (registry.get_sample_value("payments_overdue_seconds", {"step": "FETCH"}) or 0) > 3_000
+    assert registry.get_sample_value("payments_inbox_waiting") == 0
+    assert (await client.get(payment)).status == payments_pb2.PAYMENT_STATUS_PROCESSING
 
 
 async def test_a_watch_shows_every_stage_up_to_the_end(client: payments.Client) -> None:
