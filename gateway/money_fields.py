@@ -9,7 +9,8 @@ from gateway import names
 from gateway.violations import Violations
 from kobklein import money, validation
 
-_CURRENCY: Final = "currency"
+CURRENCY: Final = "currency"
+"""Name of the field that says in which currency the amounts beside it are."""
 
 Fill = Callable[[message.Message, Any, str, Violations], None]
 
@@ -50,7 +51,7 @@ def render(field: descriptor.FieldDescriptor) -> Callable[[message.Message], Any
 
 def _currency_of(field: descriptor.FieldDescriptor) -> descriptor.FieldDescriptor:
     siblings = field.containing_type.fields_by_name if field.containing_type else {}
-    currency = siblings.get(_CURRENCY)
+    currency = siblings.get(CURRENCY)
     if currency is None or currency.type != descriptor.FieldDescriptor.TYPE_STRING:
         raise TypeError(f"{field.full_name} counts minor units, but its message has no currency")
     return currency
@@ -59,8 +60,8 @@ def _currency_of(field: descriptor.FieldDescriptor) -> descriptor.FieldDescripto
 def _parse(target: message.Message, value: Any, path: str, violations: Violations, default: str) -> int | None:
     """Return the minor units of a number or a string, by its text; or None, and a note why not."""
     prefix = path.rpartition(".")[0]
-    currency_path = f"{prefix}.{_CURRENCY}" if prefix else _CURRENCY
-    currency = getattr(target, _CURRENCY) or default
+    currency_path = f"{prefix}.{CURRENCY}" if prefix else CURRENCY
+    currency = getattr(target, CURRENCY) or default
     if violations.names(currency_path):
         violations.unread.add(path)
         return None

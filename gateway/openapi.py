@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from google.protobuf import descriptor
 
-from gateway import bindings, comments, names, openapi_shared, parameters, requests, schemas, webhooks, wellknown
+from gateway import bindings, comments, names, openapi_shared, parameters, schemas, webhooks, wellknown
 from kobklein import contract, validation
 
 VERSION: Final = "1.0.0"
@@ -152,8 +152,9 @@ class _Writer:
         }
 
     def _request_body(self, binding: bindings.Binding) -> Document:
-        field = binding.body_field
-        required = field is None or validation.rules_of(field).required
+        field, elsewhere = binding.body_field, {variable.field for variable in binding.template.variables}
+        parts = [field] if field else [one for one in binding.request_type.fields if one.name not in elsewhere]
+        required = any(validation.rules_of(part).required for part in parts)
         return {"required": required, "content": {_JSON: {"schema": self._body_schema(binding)}}}
 
     def _body_schema(self, binding: bindings.Binding) -> schemas.Schema:
@@ -170,7 +171,7 @@ class _Writer:
         empty = binding.response_type.full_name == "google.protobuf.Empty"
         status = str(rules.success_status or (204 if empty else 200))
         responses: Document = {status: self._success(binding, empty=empty)}
-        if binding.http_method == "GET" and requests.has_text_field(binding.response_type, requests.ETAG):
+        if openapi_shared.answers_304(binding):
             responses["304"] = {"description": "As named by If-None-Match."}
         return {**responses, **openapi_shared.refusals_of(binding)}
 

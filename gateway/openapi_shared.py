@@ -16,9 +16,15 @@ def parameters_of(binding: bindings.Binding) -> list[Document]:
         found.append({**_IDEMPOTENCY_KEY, "required": required})
     if requests.takes_etag(binding.request_type):
         found.append(_IF_MATCH)
-    if binding.http_method == "GET" and requests.has_text_field(binding.response_type, requests.ETAG):
+    if answers_304(binding):
         found.append(_IF_NONE_MATCH)
     return found
+
+
+def answers_304(binding: bindings.Binding) -> bool:
+    """Whether the operation spares a client what it has already."""
+    single = not binding.method.descriptor.server_streaming
+    return single and binding.http_method == "GET" and requests.has_text_field(binding.response_type, requests.ETAG)
 
 
 def refusals_of(binding: bindings.Binding) -> Document:
@@ -54,7 +60,7 @@ def webhook(provider: str, header: str) -> Document:
         "description": "Stores the event once its signature is verified over the raw body, and applies it afterwards. "
         "Needs no token.",
         "parameters": [signature],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {}}}},
         "responses": {
             "200": {"description": "The event is stored.", "content": {"application/json": {"schema": received}}},
             **dict.fromkeys(("400", "413", "500", "503", "504"), PROBLEM_REFERENCE),
@@ -68,18 +74,24 @@ def _answer_header(description: str) -> Document:
     return {"description": description, "schema": {"type": "string"}}
 
 
-def _header(name: str, description: str, *, pattern: str, example: str) -> Document:
-    schema = {"type": "string", "pattern": pattern, "examples": [example]}
+def _header(name: str, description: str, *, example: str, pattern: str = "") -> Document:
+    schema: Document = {"type": "string", "examples": [example]}
+    if pattern:
+        schema["pattern"] = pattern
     return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
 
 
 _REQUEST_ID: Final = _header(
     "X-Request-Id",
     "Id of this call, found again in answers and logs; another one is made where it does not fit.",
-    pattern="^[A-Za-z0-9._:-]{1,128}$",
     example="checkout-4711",
 )
-_TIMEOUT: Final = _header("Grpc-Timeout", "How long the call may take.", pattern="^[0-9]{1,8}[HMSmun]$", example="5S")
+_TIMEOUT: Final = _header(
+    "Grpc-Timeout",
+    "How long the call may take: hours, minutes, seconds, or milliseconds from 100 on.",
+    pattern="^([1-9][0-9]{0,7}[HMS]|[1-9][0-9]{2,7}m)$",
+    example="5S",
+)
 _IDEMPOTENCY_KEY: Final = _header(
     "Idempotency-Key",
     "Makes a repeated call recognisable: it gets the first answer again.",
@@ -87,11 +99,9 @@ _IDEMPOTENCY_KEY: Final = _header(
     example="order-4711",
 )
 _IF_MATCH: Final = _header(
-    "If-Match", "Only if the resource still has this tag.", pattern='^(\\*|(W/)?"[!#-~]{1,64}")$', example='"1"'
+    "If-Match", "Only if the resource still has this tag.", pattern='^"[!#-~]{1,64}"$', example='"1"'
 )
-_IF_NONE_MATCH: Final = _header(
-    "If-None-Match", "Only if the resource has another tag by now.", pattern='^(W/)?"[!#-~]{1,64}"$', example='"1"'
-)
+_IF_NONE_MATCH: Final = _header("If-None-Match", "Only if the resource has another tag by now.", example='"1"')
 
 PROBLEM_REFERENCE: Final[Document] = {"$ref": "#/components/responses/Problem"}
 PROBLEM_SCHEMA: Final[Document] = {

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from google.protobuf import descriptor
 
-from gateway import comments, names, wellknown
+from gateway import comments, money_fields, names, wellknown
 from kobklein import money, validation
 from kobklein.options.v1 import options_pb2
 
@@ -116,11 +116,19 @@ class Schemas:
             return _money(rules, given=given, text=text)
         if field.cpp_type in _INTEGERS:
             return _integer(field, rules, given=given, text=text)
+        if field.name == money_fields.CURRENCY and given:
+            return self._currency(rules)
         if field.type == FieldDescriptor.TYPE_STRING:
             return _text(rules, given=given)
         if field.type == FieldDescriptor.TYPE_BYTES:
             return {"type": "string", "contentEncoding": "base64"}
         return {"type": "boolean"} if field.type == FieldDescriptor.TYPE_BOOL else dict(_FLOAT)
+
+    def _currency(self, rules: options_pb2.FieldRules) -> Schema:
+        name = "Currency" if rules.required else "OptionalCurrency"
+        codes = [*sorted(money.currencies()), *([] if rules.required else [""])]
+        self.components[name] = {"type": "string", "enum": codes, "description": "A currency of ISO 4217."}
+        return {"$ref": f"#/components/schemas/{name}"}
 
     def _enum(self, enum_type: descriptor.EnumDescriptor) -> Schema:
         values = names.enum_values(enum_type)
@@ -211,8 +219,9 @@ def _money(rules: options_pb2.FieldRules, *, given: bool, text: bool) -> Schema:
         return {"type": "string", "pattern": rf"^-?[0-9]{{1,{money.MAX_DIGITS}}}(\.[0-9]{{1,3}})?$"}
     least = rules.min if rules.HasField("min") else -_MOST_UNITS
     most = rules.max if rules.HasField("max") else _MOST_UNITS
-    sign, digits = "" if least >= 0 else "-?", money.MAX_DIGITS - _DECIMALS
-    decimal = {"type": "string", "pattern": rf"^{sign}[0-9]{{1,{digits}}}(\.[0-9]{{1,{_DECIMALS}}})?$"}
+    start = "-?" if least < 0 else "(?=.*[1-9])" if least > 0 else ""
+    digits = money.MAX_DIGITS - _DECIMALS
+    decimal = {"type": "string", "pattern": rf"^{start}[0-9]{{1,{digits}}}(\.[0-9]{{1,{_DECIMALS}}})?$"}
     if text:
         return decimal
     units = 10**_DECIMALS

@@ -53,6 +53,8 @@ class WebhookRoute(BaseRoute):
         if not signature:
             raise errors.InvalidArgument.of(SIGNATURE_HEADERS[self._provider], "is required")
         payload = await bodies.read(exchange.receive, exchange.headers, longest=self._settings.longest_body_bytes)
+        if not payload:
+            raise errors.InvalidArgument.of("body", "is required")
         request = payments_pb2.ReceiveWebhookRequest(
             provider=self._provider, payload=payload, signature=signature.decode("latin-1")
         )

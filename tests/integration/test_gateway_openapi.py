@@ -106,7 +106,7 @@ def test_a_good_amount_fits_its_schema(kobklein: dict[str, Any], amount: object)
     assert schema(kobklein, "CreatePaymentRequest").is_valid({"amount": amount, "method": "STRIPE"})
 
 
-@pytest.mark.parametrize("amount", ["1.234", "-1.00", "1e2", "", None, True, 0, 0.001, -5])
+@pytest.mark.parametrize("amount", ["1.234", "-1.00", "0", "0.00", "1e2", "", None, True, 0, 0.001, -5])
 def test_a_bad_amount_does_not(kobklein: dict[str, Any], amount: object) -> None:
     assert not schema(kobklein, "CreatePaymentRequest").is_valid({"amount": amount, "method": "STRIPE"})
 
