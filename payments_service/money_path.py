@@ -7,7 +7,7 @@ in between leaves a lease that runs out; whoever claims the step then repeats it
 
 import datetime
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
@@ -17,18 +17,11 @@ from payments_service.changes import Changes
 from payments_service.models import Payment
 from payments_service.repository import Mark
 from payments_service.settings import MoneyPathSettings
-from payments_service.states import Method, Step
+from payments_service.states import Step
 
 MARK: Final = "money_path"
 _log = structlog.get_logger()
 Ask = Callable[[Payment], Awaitable[providers.Outcome]]
-
-
-class Providers(Protocol):
-    """Gives the provider of a method."""
-
-    def __call__(self, method: Method) -> providers.Provider:
-        """Return it; raises MethodNotProcessable."""
 
 
 class MoneyPath:

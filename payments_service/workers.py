@@ -54,9 +54,6 @@ class Background:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def __len__(self) -> int:
-        return len(self._tasks)
-
     def start(self, work: Coroutine[Any, Any, T], *, done: Callable[[], None] = lambda: None) -> asyncio.Task[T]:
         """Start a task; what it raises is logged, unless it is an answer to a caller."""
         task = asyncio.create_task(work)
