@@ -40,7 +40,7 @@ def create(
     settings: Settings, services: Sequence[backends.Backend], *, texts: Mapping[str, str] | None = None
 ) -> ASGIApp:
     """Return the application in front of the given services; `texts` are the contract's comments by full name."""
-    gate = callers.Gate(auth.Verifier(settings.auth), ratelimits.RateLimiter(settings.rates))
+    gate = callers.Gate(auth.Verifier(settings.auth), ratelimits.RateLimiter(settings.rates, scope="gateway "))
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, telemetry=_NO_TELEMETRY)
     app.router.redirect_slashes = False
     served = list(_endpoints(settings, services, gate))

@@ -78,6 +78,7 @@ class Gateway:
     port: int
     http: httpx.AsyncClient
     """A client with the token of `user-1`."""
+    stop: Callable[[], None]
 
 
 @contextlib.asynccontextmanager
@@ -115,7 +116,7 @@ async def running(application: Any, configured: Settings) -> AsyncIterator[Gatew
     try:
         base_url = f"http://127.0.0.1:{listening.port}"
         async with httpx.AsyncClient(base_url=base_url, headers=headers) as http:
-            yield Gateway(listening.port, http)
+            yield Gateway(listening.port, http, listening.stop)
     finally:
         listening.stop()
         await task
