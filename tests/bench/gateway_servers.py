@@ -163,7 +163,7 @@ def _model(payment: pb.Payment) -> Payment:
         capturable_amount=money.render(payment.capturable_amount, payment.currency),
         failure_code=payment.failure_code,
         failure_message=payment.failure_message,
-        completed_time=_time(payment, "completed_time"),
+        completed_time=_completed_time(payment),
         created_time=payment.created_time.ToDatetime(datetime.UTC),
         updated_time=payment.updated_time.ToDatetime(datetime.UTC),
         version=payment.version,
@@ -171,8 +171,8 @@ def _model(payment: pb.Payment) -> Payment:
     )
 
 
-def _time(payment: pb.Payment, name: Literal["completed_time"]) -> datetime.datetime | None:
-    return payment.completed_time.ToDatetime(datetime.UTC) if payment.HasField(name) else None
+def _completed_time(payment: pb.Payment) -> datetime.datetime | None:
+    return payment.completed_time.ToDatetime(datetime.UTC) if payment.HasField("completed_time") else None
 
 
 def bare() -> fastapi.FastAPI:

@@ -149,7 +149,18 @@ async def test_trailers_do_not_pose_as_headers(gateway: Gateway, gallery: Galler
     assert problem_of(answer) == "IDEMPOTENCY_KEY_MISSING"
 
 
-@pytest.mark.parametrize("raw", [b"nonsense\r\n\r\n", b"\x16\x03\x01\x00\xa5", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"nonsense\r\n\r\n",
+        b"\x16\x03\x01\x00\xa5",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"CONNECT x:443 HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /v1/paintings/\xff HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /v1 HTTP/1.1\r\nhost: x\r\nx: a\x00b\r\n\r\n",
+        b"GET /v1 HTTP/1.1\r\n folded: x\r\n\r\n",
+    ],
+)
 async def test_what_is_no_http_gets_a_problem_document_too(gateway: Gateway, raw: bytes) -> None:
     answer = await gateways.exchange(gateway.port, raw)
     assert (status_of(answer), problem_of(answer)) == (400, "BAD_REQUEST")
