@@ -12,7 +12,7 @@ from tests import databases, wallets
 from wallets_service.settings import Isolation
 
 CLIENTS: Final = 30
-SECONDS: Final = 12
+SECONDS: Final = 15
 USERS: Final = 24
 OPENING_BALANCE: Final = 1_000
 LEAST_READS: Final = 500
