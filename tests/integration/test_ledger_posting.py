@@ -150,7 +150,9 @@ async def test_leaving_answers_the_calls_that_run(wallets_database: databases.Da
     sent = [wallets.transfer("provider/stripe", "user/ana", 1) for _ in range(50)]
     async with contextlib.AsyncExitStack() as outlives:
         blocker = await outlives.enter_async_context(await psycopg.AsyncConnection.connect(wallets_database.owner_url))
-        async with server.run(wallets.settings(wallets_database, drain_seconds=8.0)) as port:
+        async with server.run(
+            wallets.settings(wallets_database, drain_seconds=60.0, longest_call_seconds=60.0)
+        ) as port:
             client = wallets.Client(port, await outlives.enter_async_context(wallets.channel(port)))
             await client.fund("ana", 1)
             await blocker.execute("SELECT FROM accounts FOR UPDATE")
