@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from kobklein import ids
 from kobklein.database import Session
-from wallets_service import decisions, errors, repository
+from wallets_service import entries, errors, repository
 from wallets_service.models import Account
 
 
@@ -22,7 +22,7 @@ async def create(session: Session, *, address: str, currency: str, overdraft_lim
 
     Opening it again is answered with the account as it is. Raises AccountExists when that has another limit.
     """
-    limit = decisions.default_overdraft_limit(address) if overdraft_limit is None else overdraft_limit
+    limit = entries.default_overdraft_limit(address) if overdraft_limit is None else overdraft_limit
     opened = await repository.insert_account(
         session, ids.new(), address=address, currency=currency, overdraft_limit=limit
     )

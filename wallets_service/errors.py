@@ -3,11 +3,23 @@
 Error
 ├── Refusal                    the ledger does not post a transfer; it has left no trace
 │   ├── InsufficientFunds      the paying account would fall below its floor
-│   ├── AccountFrozen          no money may move for now
+│   ├── LimitExceeded          more than may leave the account at once, in a day or in a month
+│   ├── AccountFrozen          no money may move this way for now
 │   ├── AccountClosed          no money may move again
 │   ├── SameAccount            a transfer needs two accounts
 │   ├── AmountOverflow         a balance would leave the range of 64 bits
-│   └── TransferIdReused       the id belongs to a transfer with other content
+│   ├── TransferIdReused       the id belongs to a transfer with other content
+│   ├── TransferTooLate        it was only to be posted until a time that is over
+│   ├── EffectiveTimeNotPast   it would count from a time that is not past yet
+│   ├── LinkedTransferRefused  another one of its group is refused
+│   ├── HoldNotFound
+│   ├── HoldIdReused           the id belongs to a hold with other content
+│   ├── HoldEnded              nothing is held any more
+│   ├── HoldExceeded           more than is still held
+│   ├── HoldOfOtherAccounts    the hold is between other accounts
+│   ├── OriginalNotFound       there is no transfer to take back
+│   ├── NotReversible          it cannot be taken back like this
+│   └── ReversalExceeded       more than is not taken back yet
 ├── AccountExists              the account is there, with another overdraft limit
 ├── AccountNotFound
 ├── WalletExists
@@ -18,7 +30,7 @@ Error
 
 import grpc
 
-from kobklein import errors
+from kobklein import errors, money
 
 
 class Refusal(errors.Error):
@@ -29,13 +41,38 @@ class Refusal(errors.Error):
 
 
 class InsufficientFunds(Refusal):
-    """The paying account would fall below its floor."""
+    """The paying account would fall below its floor; amounts are minor units, and read as decimals."""
 
-    message = "{account} has too little money in {currency} to pay {amount} minor units"
+    message = "{account} has {available} {currency} available, {held} held, and needs {needed}"
+
+    def __init__(self, *, account: str, currency: str, available: int, held: int, needed: int) -> None:
+        self.currency, self.available_amount, self.held_amount, self.needed_amount = currency, available, held, needed
+        super().__init__(
+            account=account,
+            currency=currency,
+            available=money.render(available, currency),
+            held=money.render(held, currency),
+            needed=money.render(needed, currency),
+        )
+
+
+class LimitExceeded(Refusal):
+    """More than may leave the account at once, in a day or in a month; `limit` and `used` are minor units."""
+
+    message = "{account} may pay {limit} {currency} a {period}, and {used} is used"
+
+    def __init__(self, *, account: str, currency: str, period: str, limit: int, used: int) -> None:
+        super().__init__(
+            account=account,
+            currency=currency,
+            period=period,
+            limit=money.render(limit, currency),
+            used=money.render(used, currency),
+        )
 
 
 class AccountFrozen(Refusal):
-    """No money may move for now."""
+    """No money may move this way for now."""
 
     message = "{account} is frozen in {currency}"
 
@@ -62,6 +99,85 @@ class TransferIdReused(Refusal):
     """The id belongs to a transfer with other content."""
 
     message = "transfer {id} was posted before, with other content"
+
+
+class TransferTooLate(Refusal):
+    """It was only to be posted until a time that is over."""
+
+    message = "transfer {id} comes too late"
+
+
+class EffectiveTimeNotPast(Refusal):
+    """It would count from a time that is not past yet."""
+
+    message = "transfer {id} may only count from a time that is past"
+
+
+class LinkedTransferRefused(Refusal):
+    """Another one of its group is refused."""
+
+    message = "not posted, since {id} of the same group is refused"
+
+
+class HoldNotFound(Refusal):
+    """No such hold, or none that the caller may see."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    message = "there is no hold {id}"
+
+
+class HoldIdReused(Refusal):
+    """The id belongs to a hold with other content."""
+
+    message = "hold {id} was made before, with other content"
+
+
+class HoldEnded(Refusal):
+    """Nothing is held any more."""
+
+    message = "hold {id} has ended: it is {status}"
+
+
+class HoldExceeded(Refusal):
+    """More than is still held; `remaining` is minor units."""
+
+    message = "hold {id} has {remaining} {currency} left"
+
+    def __init__(self, *, id: str | None, currency: str, remaining: int) -> None:  # noqa: A002  # as elsewhere
+        super().__init__(id=id, currency=currency, remaining=money.render(remaining, currency))
+
+
+class HoldOfOtherAccounts(Refusal):
+    """The hold is between other accounts."""
+
+    message = "hold {id} is between other accounts"
+
+
+class OriginalNotFound(Refusal):
+    """There is no transfer to take back."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    message = "there is no transfer {id} to take back"
+
+
+class NotReversible(Refusal):
+    """It cannot be taken back like this."""
+
+    message = "transfer {id} cannot be taken back: {why}"
+
+
+class ReversalExceeded(Refusal):
+    """More than is not taken back yet; amounts are minor units."""
+
+    message = "of transfer {id}, {reversible} {currency} can be taken back, not {amount}"
+
+    def __init__(self, *, id: str, currency: str, reversible: int, amount: int) -> None:  # noqa: A002  # as elsewhere
+        super().__init__(
+            id=id,
+            currency=currency,
+            reversible=money.render(reversible, currency),
+            amount=money.render(amount, currency),
+        )
 
 
 class AccountExists(errors.Error):

@@ -19,9 +19,10 @@ async def insert_account(
         postgresql.insert(Account)
         .values(id=id_, address=address, currency=currency, overdraft_limit=overdraft_limit)
         .on_conflict_do_nothing(constraint="accounts_address_currency_key")
-        .returning(Account)
+        .returning(Account.id)
     )
-    return (await session.scalars(statement)).one_or_none()
+    inserted = (await session.scalars(statement)).one_or_none()
+    return await session.get(Account, inserted) if inserted else None
 
 
 async def get_account(session: Session, *, address: str, currency: str) -> Account | None:
@@ -120,4 +121,8 @@ def _side(direction: str) -> sa.Select[Any]:
         columns.description,
         columns.metadata,
         columns.created_time,
+        sa.func.coalesce(columns.effective_time, columns.created_time).label("effective_time"),
+        columns.hold_id,
+        columns.reverses_id,
+        columns.group_id,
     ).join(counterparty, counterparty.id == columns[f"{other}_account_id"])

@@ -9,12 +9,14 @@ import structlog
 
 from kobklein import database, idempotency, pages, server
 from kobklein.wallets.v1 import ledger_pb2_grpc, wallets_pb2_grpc
-from wallets_service import servicer
 from wallets_service.ledger import Ledger
+from wallets_service.servicers.ledger import LedgerServicer
+from wallets_service.servicers.wallets import WalletsServicer
 from wallets_service.settings import Settings
 
 _log = structlog.get_logger()
 _HOUSEKEEPING_SECONDS: Final = 600
+SERVICES: Final = ("kobklein.wallets.v1.LedgerService", "kobklein.wallets.v1.WalletsService")
 
 
 @contextlib.asynccontextmanager
@@ -26,15 +28,15 @@ async def run(settings: Settings) -> AsyncIterator[int]:
     ledger = Ledger(settings)
 
     def add_servicers(grpc_server: grpc.aio.Server) -> None:
-        ledger_pb2_grpc.add_LedgerServiceServicer_to_server(servicer.LedgerServicer(ledger, engine, pager), grpc_server)
-        wallets_pb2_grpc.add_WalletsServiceServicer_to_server(servicer.WalletsServicer(sessions, pager), grpc_server)
+        ledger_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerServicer(ledger, engine, pager), grpc_server)
+        wallets_pb2_grpc.add_WalletsServiceServicer_to_server(WalletsServicer(sessions, pager), grpc_server)
 
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
         await stack.enter_async_context(ledger.running())
         await stack.enter_async_context(server.repeating(lambda: _forget_keys(sessions), seconds=_HOUSEKEEPING_SECONDS))
         yield await stack.enter_async_context(
-            server.running(servicer.SERVICES, add_servicers, settings, probe=lambda: database.probe(engine))
+            server.running(SERVICES, add_servicers, settings, probe=lambda: database.probe(engine))
         )
 
 

@@ -1,6 +1,7 @@
 """What wallets_service is configured with, by environment variables that start with `WALLETS_`."""
 
 import enum
+import zoneinfo
 
 import pydantic
 import pydantic_settings
@@ -27,3 +28,17 @@ class Settings(ServiceSettings):
     """How many transfers are collected for one transaction; a single larger call still gets one of its own."""
     ledger_waiting_transfers: int = pydantic.Field(default=50_000, ge=10_000)
     """How many transfers may wait; calls beyond that are turned away."""
+    time_zone: str = "America/Port-au-Prince"
+    """Whose days and months the limits of accounts are of."""
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """The platform's time zone."""
+        return zoneinfo.ZoneInfo(self.time_zone)
+
+    @pydantic.field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        if name not in zoneinfo.available_timezones():
+            raise ValueError(f"{name!r} is not a time zone")
+        return name

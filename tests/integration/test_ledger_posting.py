@@ -139,9 +139,9 @@ async def test_a_missing_account_is_not_found(client: wallets.Client) -> None:
     assert (status.code, status.reason) == (grpc.StatusCode.NOT_FOUND, "ACCOUNT_NOT_FOUND")
 
 
-async def test_only_services_post_transfers(client: wallets.Client) -> None:
+async def test_only_services_and_admins_post_transfers(client: wallets.Client) -> None:
     request = ledger_pb2.PostTransfersRequest(transfers=[wallets.transfer("provider/stripe", "user/ana", 1)])
-    for role in contract.ROLES - {"service"}:
+    for role in contract.ROLES - {"service", "admin"}:
         call = client.ledger.PostTransfers(request, metadata=wallets.metadata("ana", role))
         assert (await wallets.refused(call)).code == grpc.StatusCode.PERMISSION_DENIED
 
