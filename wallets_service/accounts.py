@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from kobklein import ids
 from kobklein.database import Session
-from wallets_service import entries, errors, repository
+from wallets_service import entries, errors
 from wallets_service.models import Account
+from wallets_service.repository import accounts as repository
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

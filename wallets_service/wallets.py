@@ -8,8 +8,9 @@ import sqlalchemy as sa
 
 from kobklein import ids
 from kobklein.database import Session
-from wallets_service import errors, repository
+from wallets_service import errors
 from wallets_service.models import Account
+from wallets_service.repository import accounts as repository
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

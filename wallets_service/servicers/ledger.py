@@ -7,8 +7,9 @@ from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
 from kobklein import database, pages
 from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc
-from wallets_service import accounts, messages, verification
+from wallets_service import accounts, verification
 from wallets_service.ledger import Ledger
+from wallets_service.messages import ledger as messages
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 

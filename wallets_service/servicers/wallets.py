@@ -7,7 +7,9 @@ import grpc
 
 from kobklein import calls, database, idempotency, pages
 from kobklein.wallets.v1 import wallets_pb2, wallets_pb2_grpc
-from wallets_service import messages, transactions, wallets
+from wallets_service import transactions, wallets
+from wallets_service.messages import common
+from wallets_service.messages import wallets as messages
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -35,7 +37,7 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
         filter_ = wallets.Filter(
             user_id=request.user_id or None,
             currency=request.currency or None,
-            status=messages.status_name(request.status),
+            status=common.status_name(request.status),
             min_balance=request.min_balance if request.HasField("min_balance") else None,
             max_balance=request.max_balance if request.HasField("max_balance") else None,
         )

@@ -1,0 +1,127 @@
+"""The messages of the ledger."""
+
+from collections.abc import Sequence
+
+from google.protobuf import json_format
+
+from kobklein import errors as kobklein_errors
+from kobklein.wallets.v1 import ledger_pb2
+from wallets_service import decisions, entries, errors, models, verification
+from wallets_service.messages import common
+
+
+def transfers_of(sent: Sequence[ledger_pb2.Transfer]) -> list[entries.Transfer]:
+    """Return the transfers that a request asks for; raises InvalidArgument for what no field's own rules can tell."""
+    if sent and sent[-1].linked:
+        raise kobklein_errors.InvalidArgument.of(f"transfers[{len(sent) - 1}].linked", "the last one has no next one")
+    return [_transfer_of(transfer, index) for index, transfer in enumerate(sent)]
+
+
+def _transfer_of(message: ledger_pb2.Transfer, index: int) -> entries.Transfer:
+    plain = entries.Transfer(
+        message.id,
+        message.debit_account,
+        message.credit_account,
+        message.amount,
+        message.currency,
+        common.TYPE_NAMES[message.type],
+        message.payment_id or None,
+        message.reference,
+        message.description,
+        json_format.MessageToDict(message.metadata) if message.HasField("metadata") else {},
+        message.hold_id or None,
+        message.reverses_id or None,
+        common.time(message.effective_time, f"transfers[{index}].effective_time")
+        if message.HasField("effective_time")
+        else None,
+        message.linked,
+        message.releases_hold,
+    )
+    if plain.releases_hold and plain.hold_id is None:
+        raise kobklein_errors.InvalidArgument.of(f"transfers[{index}].hold_id", "is required with releases_hold")
+    return plain
+
+
+def result(sent: ledger_pb2.Transfer, outcome: decisions.Outcome) -> ledger_pb2.TransferResult:
+    """Return what became of the transfer that was sent; what is posted under its id has the same content."""
+    if isinstance(outcome, errors.Refusal):
+        return ledger_pb2.TransferResult(error=_refusal(outcome))
+    assert isinstance(outcome, entries.Posting)  # noqa: S101  # what becomes of a transfer that is not refused
+    posted = ledger_pb2.TransferResult(transfer=sent)
+    posted.transfer.debit_balance_after = outcome.debit_balance_after
+    posted.transfer.credit_balance_after = outcome.credit_balance_after
+    posted.transfer.created_time.CopyFrom(common.timestamp(outcome.created_time))
+    if outcome.group_id is not None:
+        posted.transfer.group_id = outcome.group_id
+    return posted
+
+
+def _refusal(refusal: errors.Refusal) -> ledger_pb2.TransferError:
+    error = ledger_pb2.TransferError(reason=refusal.reason, message=str(refusal))
+    if isinstance(refusal, errors.InsufficientFunds):
+        error.currency = refusal.currency
+        error.available_amount = refusal.available_amount
+        error.held_amount = refusal.held_amount
+        error.needed_amount = refusal.needed_amount
+    return error
+
+
+def account(row: models.Account) -> ledger_pb2.Account:
+    """Return an account."""
+    return ledger_pb2.Account(
+        id=str(row.id),
+        address=row.address,
+        currency=row.currency,
+        balance=row.balance,
+        held_amount=row.held,
+        overdraft_limit=row.overdraft_limit,
+        available_amount=row.available,
+        status=common.status(row.status),
+        version=row.version,
+        created_time=common.timestamp(row.created_time),
+        updated_time=common.timestamp(row.updated_time),
+        metadata=common.struct(row.metadata_),
+        limits=_limits(row),
+        etag=str(row.revision),
+    )
+
+
+def _limits(row: models.Account) -> ledger_pb2.Limits | None:
+    if row.transfer_limit is None and row.day_limit is None and row.month_limit is None:
+        return None
+    return ledger_pb2.Limits(
+        currency=row.currency,
+        transfer_amount=row.transfer_limit,
+        day_amount=row.day_limit,
+        month_amount=row.month_limit,
+    )
+
+
+def report(found: verification.Report) -> ledger_pb2.LedgerReport:
+    """Return what a verification found."""
+    return ledger_pb2.LedgerReport(
+        balanced=not found.breaks,
+        account_count=found.account_count,
+        transfer_count=found.transfer_count,
+        totals=[
+            ledger_pb2.CurrencyTotal(
+                currency=total.currency,
+                balance=common.int64(total.balance),
+                user_balance=common.int64(total.user_balance),
+            )
+            for total in found.totals
+        ],
+        breaks=map(_break, found.breaks),
+        verified_time=common.timestamp(found.verified_time),
+    )
+
+
+def _break(found: verification.Break) -> ledger_pb2.LedgerBreak:
+    return ledger_pb2.LedgerBreak(
+        check=found.check,
+        address=found.address or "",
+        currency=found.currency,
+        transfer_id=str(found.transfer_id or ""),
+        expected_amount=common.int64(found.expected_amount),
+        actual_amount=common.int64(found.actual_amount),
+    )
