@@ -65,6 +65,9 @@ class Error(Exception):
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
     message: ClassVar[str] = "internal error"
     http_status: ClassVar[int | None] = None
+    repeated_by_channels: ClassVar[bool] = True
+    """Whether a channel may repeat the call by itself where its retry policy says so, as it does for UNAVAILABLE; False
+    for an error that already stands at the end of bounded repetitions."""
     retry_after_seconds: float | None = None
     violations: Sequence[Violation] = ()
 
