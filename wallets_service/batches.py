@@ -11,6 +11,7 @@ import structlog
 
 from kobklein import errors
 from wallets_service import decisions, postings
+from wallets_service.book import Outcome
 from wallets_service.entries import Operation
 from wallets_service.settings import Isolation
 
@@ -48,14 +49,14 @@ class Writer:
         self._zone = zone
         self._connection: postings.Connection | None = None
 
-    async def post(self, operations: Sequence[Operation]) -> list[decisions.Outcome]:
+    async def post(self, operations: Sequence[Operation]) -> list[Outcome]:
         """Decide and record the operations in one transaction, and return what became of each, once it is durable.
 
         Raises Unavailable after MAX_ATTEMPTS runs; what became of the batch is then open, and posting it again tells.
         """
         return await self._repeated(self._run, operations)
 
-    async def preview(self, operations: Sequence[Operation]) -> list[decisions.Outcome]:
+    async def preview(self, operations: Sequence[Operation]) -> list[Outcome]:
         """Return what would become of the operations now. Nothing is locked, and nothing recorded."""
         return await self._repeated(self._try, operations)
 
@@ -66,9 +67,9 @@ class Writer:
 
     async def _repeated(
         self,
-        run: Callable[[postings.Connection, Sequence[Operation]], Awaitable[list[decisions.Outcome]]],
+        run: Callable[[postings.Connection, Sequence[Operation]], Awaitable[list[Outcome]]],
         operations: Sequence[Operation],
-    ) -> list[decisions.Outcome]:
+    ) -> list[Outcome]:
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 return await run(await self._connected(), operations)
@@ -79,7 +80,7 @@ class Writer:
             await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311  # jitter, not a secret
         raise AssertionError  # pragma: no cover  # the last attempt raised
 
-    async def _run(self, connection: postings.Connection, operations: Sequence[Operation]) -> list[decisions.Outcome]:
+    async def _run(self, connection: postings.Connection, operations: Sequence[Operation]) -> list[Outcome]:
         async with connection.pipeline(), connection.transaction():
             state = await postings.read(connection, operations, zone=self._zone)
             decision = decisions.decide(operations, state)
@@ -90,7 +91,7 @@ class Writer:
                 await postings.write(connection, decision, state.time)
         return decision.outcomes
 
-    async def _try(self, connection: postings.Connection, operations: Sequence[Operation]) -> list[decisions.Outcome]:
+    async def _try(self, connection: postings.Connection, operations: Sequence[Operation]) -> list[Outcome]:
         async with connection.pipeline(), connection.transaction():
             state = await postings.read(connection, operations, zone=self._zone, lock=False)
         return decisions.decide(operations, state).outcomes

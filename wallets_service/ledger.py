@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 import structlog
 
 from kobklein import errors as kobklein_errors
-from wallets_service import batches, decisions, errors
+from wallets_service import batches, errors
+from wallets_service.book import Outcome
 from wallets_service.entries import Operation
 from wallets_service.settings import Settings
 
@@ -19,7 +20,7 @@ _log = structlog.get_logger()
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class _Call:
     operations: Sequence[Operation]
-    answer: asyncio.Future[list[decisions.Outcome]]
+    answer: asyncio.Future[list[Outcome]]
 
 
 class Ledger:
@@ -34,7 +35,7 @@ class Ledger:
         self._preview_lock = asyncio.Lock()
         self._previewer = self._writer()
 
-    async def post(self, operations: Sequence[Operation]) -> list[decisions.Outcome]:
+    async def post(self, operations: Sequence[Operation]) -> list[Outcome]:
         """Post the operations of one call in one transaction, and return what became of each, once it is durable.
 
         A caller that stops waiting before its batch has begun has no effect; afterwards the effect stands, and the same
@@ -48,7 +49,7 @@ class Ledger:
         self._arrived.set()
         return await call.answer
 
-    async def preview(self, operations: Sequence[Operation]) -> list[decisions.Outcome]:
+    async def preview(self, operations: Sequence[Operation]) -> list[Outcome]:
         """Return what would become of the operations if they were posted now."""
         async with self._preview_lock:
             return await self._previewer.preview(operations)

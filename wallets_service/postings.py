@@ -13,7 +13,7 @@ import psycopg
 
 from kobklein import ids
 from wallets_service import arrays
-from wallets_service.decisions import Decision, State
+from wallets_service.book import Decision, State
 from wallets_service.entries import (
     Account,
     Hold,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wallets_service import decisions, entries, errors, rules
-from wallets_service.decisions import Decision, State
+from wallets_service.book import Decision, Outcome, State
 from wallets_service.entries import Account, Key, Posting, Transfer
 
 NOW: Final = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
@@ -124,7 +124,7 @@ def test_the_accounts_given_are_left_as_they_are(batch: list[Transfer], accounts
     assert accounts == before
 
 
-def _plain(outcome: decisions.Outcome) -> object:
+def _plain(outcome: Outcome) -> object:
     return (outcome.reason, str(outcome)) if isinstance(outcome, errors.Refusal) else outcome
 
 

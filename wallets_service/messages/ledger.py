@@ -6,7 +6,8 @@ from google.protobuf import json_format
 
 from kobklein import errors as kobklein_errors
 from kobklein.wallets.v1 import ledger_pb2
-from wallets_service import decisions, entries, errors, models, verification
+from wallets_service import entries, errors, models, verification
+from wallets_service.book import Outcome
 from wallets_service.messages import common
 
 
@@ -42,7 +43,7 @@ def _transfer_of(message: ledger_pb2.Transfer, index: int) -> entries.Transfer:
     return plain
 
 
-def result(sent: ledger_pb2.Transfer, outcome: decisions.Outcome) -> ledger_pb2.TransferResult:
+def result(sent: ledger_pb2.Transfer, outcome: Outcome) -> ledger_pb2.TransferResult:
     """Return what became of the transfer that was sent; what is posted under its id has the same content."""
     if isinstance(outcome, errors.Refusal):
         return ledger_pb2.TransferResult(error=_refusal(outcome))
