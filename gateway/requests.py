@@ -115,8 +115,10 @@ class RequestReader:
 
 def _put_cursor(request: Any, header: bytes, violations: Violations) -> None:
     """Let a client that reconnects go on after what it has seen, unless the request says itself where to go on."""
+    if request.cursor or not header:
+        return
     try:
-        request.cursor = request.cursor or header.decode()
+        request.cursor = header.decode()
     except UnicodeDecodeError:
         violations.add("Last-Event-ID", "is not UTF-8")
 
