@@ -106,7 +106,7 @@ class Schemas:
         elif key.type != FieldDescriptor.TYPE_STRING:
             schema["propertyNames"] = {"pattern": "^-?[0-9]+$"}
         elif given:
-            schema["propertyNames"] = _text(options_pb2.FieldRules(max_length=rules.max_key_length), given=True)
+            schema["propertyNames"] = _text(validation.rules_of_keys(rules), given=True)
         return schema | ({"maxProperties": rules.max_items} if rules.max_items and given else {})
 
     def _single(self, field: FieldDescriptor, rules: options_pb2.FieldRules, *, given: bool, text: bool) -> Schema:

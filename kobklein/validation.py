@@ -58,6 +58,11 @@ def map_entry(field: descriptor.FieldDescriptor) -> tuple[descriptor.FieldDescri
     return by_name["key"], by_name["value"]
 
 
+def rules_of_keys(rules: options_pb2.FieldRules) -> options_pb2.FieldRules:
+    """Return what the rules of a map say of each key."""
+    return options_pb2.FieldRules(max_length=rules.max_key_length or rules.max_length)
+
+
 def holds_ours(field: FieldDescriptor) -> bool:
     """Whether the field holds messages of a contract of ours, whose fields have rules of their own."""
     return field.message_type is not None and not field.message_type.full_name.startswith("google.")
@@ -180,8 +185,7 @@ def _each(name: str, wrong: Callable[[Any], str]) -> Check:
 def _entries(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Check:
     """Return the check of each key and each value of a map; a wrong key is not repeated, since it may be endless."""
     name, (key_field, value_field) = field.name, map_entry(field)
-    key_rules = options_pb2.FieldRules(max_length=rules.max_key_length)
-    wrong_key, wrong_value = _kind_check(key_field, key_rules), _kind_check(value_field, rules)
+    wrong_key, wrong_value = _kind_check(key_field, rules_of_keys(rules)), _kind_check(value_field, rules)
     nested = value_field.message_type if holds_ours(value_field) else None
 
     def entries(value: Any, path: str, found: list[errors.Violation]) -> None:

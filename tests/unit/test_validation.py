@@ -112,6 +112,13 @@ def test_a_map_is_checked_by_its_size_its_keys_and_its_values() -> None:
     }
 
 
+def test_the_length_of_values_is_that_of_keys_where_these_have_none_of_their_own() -> None:
+    validation.check(gallery_pb2.Frame(small_marks={"abcd": "1234"}))
+    assert violations(gallery_pb2.Frame(small_marks={"abcde": "1"})) == {
+        "small_marks": "has a key that is longer than 4 characters"
+    }
+
+
 def test_a_map_of_any_other_kind_is_checked_too() -> None:
     request = gallery_pb2.Everything(styles_by_name={"a": 1, "b": 77}, counts={"a": 1})
     request.artists[1].full_name = "René"
