@@ -114,8 +114,8 @@ class RequestReader:
 
 
 def _put_cursor(request: Any, header: bytes, violations: Violations) -> None:
-    """Let a client that reconnects go on after what it has seen, unless the request says itself where to go on."""
-    if request.cursor or not header:
+    """Let a client that reconnects go on after what it has seen; its address still says where it once began."""
+    if not header:
         return
     try:
         request.cursor = header.decode()

@@ -67,10 +67,11 @@ class Model:
     def _group(self, group: Sequence[entries.Operation]) -> list[str]:
         before = self._copy()
         ids = tuple(each.id for each in group if isinstance(each, entries.Transfer))
-        repeated = [each_id in self.moved for each_id in ids]
+        repeated: list[bool] = []
         for number, each in enumerate(group):
+            repeated.append(isinstance(each, entries.Transfer) and each.id in self.moved)
             reason = self._one(each, ids)
-            if reason == POSTED and len(group) > 1 and any(repeated[: number + 1]) != all(repeated[: number + 1]):
+            if reason == POSTED and any(repeated) != all(repeated):
                 reason = "TRANSFER_ID_REUSED"
             if reason != POSTED:
                 self.wallets, self.moved, self.holds = before

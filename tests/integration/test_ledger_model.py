@@ -40,7 +40,7 @@ operations = st.one_of(
 class Ledger(stateful.RuleBasedStateMachine):
     """Asks the service's writer and the model the same, and compares answers and every balance."""
 
-    database: ClassVar[databases.Database]
+    connection: ClassVar[psycopg.Connection]
     runner: ClassVar[asyncio.Runner]
     writer: ClassVar[batches.Writer]
 
@@ -70,15 +70,14 @@ class Ledger(stateful.RuleBasedStateMachine):
 
     @stateful.invariant()
     def accounts_are_the_same(self) -> None:
-        with psycopg.connect(self.database.superuser_url) as connection:
-            rows = connection.execute(
-                "SELECT address, balance, held_amount, version, day_spent FROM accounts WHERE address = ANY (%s)",
-                (self.addresses,),
-            ).fetchall()
-            holds = connection.execute(
-                "SELECT id::text, status, amount - posted_amount FROM holds WHERE id = ANY (%s::uuid[])",
-                ([each.id for each in self.held],),
-            ).fetchall()
+        rows = self.connection.execute(
+            "SELECT address, balance, held_amount, version, day_spent FROM accounts WHERE address = ANY (%s)",
+            (self.addresses,),
+        ).fetchall()
+        holds = self.connection.execute(
+            "SELECT id::text, status, amount - posted_amount FROM holds WHERE id = ANY (%s::uuid[])",
+            ([each.id for each in self.held],),
+        ).fetchall()
         for address, balance, held, version, spent in rows:
             wallet = self.model.wallet(address)
             assert (balance, held, version, spent) == (wallet.balance, wallet.held, wallet.transfers, wallet.spent)
@@ -158,15 +157,14 @@ class Ledger(stateful.RuleBasedStateMachine):
 
     def _set(self, account: int, column: str, value: object) -> None:
         """Change a rule of an account as the service does, and open the account first if need be."""
-        with psycopg.connect(self.database.application_url) as connection:
-            address = self.addresses[account]
-            floor = self.model.wallet(address).floor
-            connection.execute(
-                "INSERT INTO accounts (id, address, currency, overdraft_limit) VALUES (%s, %s, 'HTG', %s)"
-                " ON CONFLICT DO NOTHING",
-                (uuid.uuid4(), address, floor),
-            )
-            connection.execute(f"UPDATE accounts SET {column} = %s WHERE address = %s", (value, address))
+        address = self.addresses[account]
+        floor = self.model.wallet(address).floor
+        self.connection.execute(
+            "INSERT INTO accounts (id, address, currency, overdraft_limit) VALUES (%s, %s, 'HTG', %s)"
+            " ON CONFLICT DO NOTHING",
+            (uuid.uuid4(), address, floor),
+        )
+        self.connection.execute(f"UPDATE accounts SET {column} = %s WHERE address = %s", (value, address))
 
 
 def _new_id() -> str:
@@ -179,9 +177,10 @@ def _reason(outcome: object) -> str:
 
 @pytest.fixture
 def machine(wallets_database: databases.Database) -> Iterator[type[Ledger]]:
-    with asyncio.Runner() as runner:
-        Ledger.database, Ledger.runner = wallets_database, runner
-        Ledger.writer = batches.Writer(wallets_database.application_url, Isolation.READ_COMMITTED)
+    url = wallets_database.application_url
+    with asyncio.Runner() as runner, psycopg.connect(url, autocommit=True) as connection:
+        Ledger.connection, Ledger.runner = connection, runner
+        Ledger.writer = batches.Writer(url, Isolation.READ_COMMITTED)
         yield Ledger
         runner.run(Ledger.writer.aclose())
 
