@@ -202,12 +202,14 @@ def to_status(error: Error) -> status_pb2.Status:
 
 
 def from_status(status: status_pb2.Status) -> Status:
-    """Return the parts of a rich status; parts that are absent stay at their defaults."""
+    """Return the parts of a rich status; parts that are absent, or an ErrorInfo of others, leave their defaults."""
     code = _CODE_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
     info, bad_request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), None
     for detail in status.details:
         if detail.Is(info.DESCRIPTOR):
             detail.Unpack(info)
+            if info.domain != DOMAIN:  # Its names mean something else, and nobody here meant them for clients.
+                info.Clear()
         elif detail.Is(bad_request.DESCRIPTOR):
             detail.Unpack(bad_request)
         elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):

@@ -45,13 +45,36 @@ def rules_of(field: descriptor.FieldDescriptor) -> options_pb2.FieldRules:
     return field.GetOptions().Extensions[options_pb2.field]
 
 
+def is_map(field: descriptor.FieldDescriptor) -> bool:
+    """Whether the field is a map."""
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def map_entry(field: descriptor.FieldDescriptor) -> tuple[descriptor.FieldDescriptor, descriptor.FieldDescriptor]:
+    """Return the fields for the key and the value of a map; raises TypeError for any other field."""
+    if field.message_type is None:
+        raise TypeError(f"{field.full_name} is no map")
+    by_name = field.message_type.fields_by_name
+    return by_name["key"], by_name["value"]
+
+
+def rules_of_keys(rules: options_pb2.FieldRules) -> options_pb2.FieldRules:
+    """Return what the rules of a map say of each key."""
+    return options_pb2.FieldRules(max_length=rules.max_key_length or rules.max_length)
+
+
+def holds_ours(field: FieldDescriptor) -> bool:
+    """Whether the field holds messages of a contract of ours, whose fields have rules of their own."""
+    return field.message_type is not None and not field.message_type.full_name.startswith("google.")
+
+
 @functools.cache
 def _validator(message_type: descriptor.Descriptor) -> Check:
     checks = [_default(field.name, rules_of(field).default_value) for field in _with_default(message_type)]
     nested: list[tuple[FieldDescriptor, bool]] = []
     for field in message_type.fields:
         checks.extend(_field_checks(field, rules_of(field)))
-        if field.message_type is not None and _is_ours(field.message_type):
+        if holds_ours(field) and not is_map(field):
             nested.append((field, field.is_repeated))
 
     def validate(value: Any, path: str, found: list[errors.Violation]) -> None:
@@ -73,10 +96,6 @@ def _with_default(message_type: descriptor.Descriptor) -> list[FieldDescriptor]:
     return [field for field in message_type.fields if rules_of(field).default_value]
 
 
-def _is_ours(message_type: descriptor.Descriptor) -> bool:
-    return not message_type.full_name.startswith("google.")
-
-
 def _field_checks(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Iterator[Check]:
     name = field.name
     if rules.output_only:
@@ -88,6 +107,9 @@ def _field_checks(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Iter
         yield _currency(name, _presence(field))
     if rules.max_items and field.is_repeated:
         yield _simple(name, field, _most_items(rules.max_items))
+    if is_map(field):
+        yield _entries(field, rules)
+        return
     kind = _kind_check(field, rules)
     if kind is not None:
         yield _each(name, kind) if field.is_repeated else _simple(name, field, kind)
@@ -158,6 +180,24 @@ def _each(name: str, wrong: Callable[[Any], str]) -> Check:
                 found.append(errors.Violation(f"{path}{name}[{index}]", description))
 
     return each
+
+
+def _entries(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Check:
+    """Return the check of each key and each value of a map; a wrong key is not repeated, since it may be endless."""
+    name, (key_field, value_field) = field.name, map_entry(field)
+    wrong_key, wrong_value = _kind_check(key_field, rules_of_keys(rules)), _kind_check(value_field, rules)
+    nested = value_field.message_type if holds_ours(value_field) else None
+
+    def entries(value: Any, path: str, found: list[errors.Violation]) -> None:
+        for key, item in getattr(value, name).items():
+            if wrong_key is not None and (description := wrong_key(key)):
+                found.append(errors.Violation(path + name, f"has a key that {description}"))
+            elif wrong_value is not None and (description := wrong_value(item)):
+                found.append(errors.Violation(f"{path}{name}.{key}", description))
+            elif nested is not None:
+                _validator(nested)(item, f"{path}{name}.{key}.", found)
+
+    return entries
 
 
 def _most_items(most: int) -> Callable[[Any], str]:

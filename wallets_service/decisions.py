@@ -22,7 +22,8 @@ def decide(operations: Iterable[Operation], state: State) -> Decision:
     """Decide each operation in order, on what the ones before it left; linked ones together or not at all."""
     book = Book(state)
     for hold in state.holds.values():
-        if hold.status == PENDING and rules.expired(hold, state.time):
+        locked = hold.made.debit_key in state.accounts  # An operation may name a hold of quite other accounts.
+        if locked and hold.status == PENDING and rules.expired(hold, state.time):
             book.release(hold, EXPIRED)
     for group in _groups(operations):
         if len(group) == 1:
@@ -133,9 +134,12 @@ def _new_hold(book: Book, made: NewHold) -> Outcome:
 def _release(book: Book, release: Release) -> Outcome:
     """Give a hold back; one that was given back before is answered again, as is one whose time is not over yet."""
     hold = book.hold(release.hold_id)
-    if hold is not None and (release.expiry or hold.status == VOIDED):
+    if hold is None:
+        return errors.HoldNotFound(id=release.hold_id)
+    if hold.made.debit_key != release.debit_key:
+        return errors.HoldOfOtherAccounts(id=release.hold_id)
+    if release.expiry or hold.status == VOIDED:
         return hold
-    refusal = rules.release(hold, release.hold_id)
-    if refusal is not None or hold is None:
-        return refusal or errors.HoldNotFound(id=release.hold_id)
+    if hold.status != PENDING:
+        return errors.HoldEnded(id=release.hold_id, status=hold.status)
     return book.release(hold, VOIDED)

@@ -115,20 +115,13 @@ def posting_of(transfer: Transfer, hold: Hold | None) -> errors.Refusal | None:
     """Return why a transfer may not take the money of the hold that it names."""
     if hold is None:
         return errors.HoldNotFound(id=transfer.hold_id)
-    if hold.status != PENDING:
-        return errors.HoldEnded(id=transfer.hold_id, status=hold.status)
     if (hold.made.debit_key, hold.made.credit_key) != (transfer.debit_key, transfer.credit_key):
         return errors.HoldOfOtherAccounts(id=transfer.hold_id)
+    if hold.status != PENDING:
+        return errors.HoldEnded(id=transfer.hold_id, status=hold.status)
     if transfer.amount > hold.remaining_amount:
         return errors.HoldExceeded(id=transfer.hold_id, currency=transfer.currency, remaining=hold.remaining_amount)
     return None
-
-
-def release(hold: Hold | None, hold_id: str) -> errors.Refusal | None:
-    """Return why a hold cannot be given back."""
-    if hold is None:
-        return errors.HoldNotFound(id=hold_id)
-    return errors.HoldEnded(id=hold_id, status=hold.status) if hold.status != PENDING else None
 
 
 def expired(hold: Hold, time: datetime.datetime) -> bool:

@@ -109,10 +109,21 @@ def fill(request: Any, method: contract.Method, owned: Owned) -> None:
             request.payment.description = "changed"
         elif not rules.required or rules.output_only:
             continue
+        elif validation.is_map(field):
+            fill_map(request, field, method, owned)
         elif field.message_type is not None:
             fill(request.transfers.add(), method, owned)
         else:
             setattr(request, field.name, value_of(field, method, owned))
+
+
+def fill_map(request: Any, field: descriptor.FieldDescriptor, method: contract.Method, owned: Owned) -> None:
+    _, value = validation.map_entry(field)
+    entries = getattr(request, field.name)
+    if value.message_type is not None:
+        fill(entries["key"], method, owned)
+    else:
+        entries["key"] = value_of(value, method, owned)
 
 
 def value_of(field: descriptor.FieldDescriptor, method: contract.Method, owned: Owned) -> Any:
@@ -174,7 +185,7 @@ def rest_answer(
     elif "{user_id}" not in route[1] and method.subject_path:
         path += f"?userId={OWNER}"
     with client.http.stream(verb, path, headers=headers(bearer, arguments.pop("key", "")), **arguments) as answer:
-        if not answer.headers.get("content-type", "").startswith("application/x-ndjson"):
+        if not (method.descriptor.server_streaming and answer.is_success):  # A stream may go on for ever.
             answer.read()
         return answer
 
@@ -237,7 +248,7 @@ def test_a_strangers_object_cannot_be_told_from_one_that_does_not_exist(client: 
                         answer.status_code,
                         {
                             key: str(problem[key]).replace(target, "?")
-                            for key in ("type", "title", "detail", "reason")
+                            for key in ("type", "title", "detail", "reason", "metadata")
                             if key in problem
                         },
                     )
