@@ -109,7 +109,8 @@ _IF_MATCH: Final = _header(
 )
 _IF_NONE_MATCH: Final = _header("If-None-Match", "Only if the resource has another tag by now.", example='"1"')
 _LAST_EVENT_ID: Final = _header(
-    "Last-Event-ID", "Goes on after this event, whatever the query's `cursor` says; browsers send it when they reconnect."
+    "Last-Event-ID",
+    "Goes on after this event, whatever the query's `cursor` says; browsers send it when they reconnect.",
 )
 
 PROBLEM_REFERENCE: Final[Document] = {"$ref": "#/components/responses/Problem"}

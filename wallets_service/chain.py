@@ -41,6 +41,8 @@ COLUMNS: Final = (
 )
 """The columns of a transfer in the order in which they are hashed: all that the table has."""
 DIGEST_BYTES: Final = 32
+KEY_BYTES: Final = 32
+"""The length of both halves of an Ed25519 key."""
 _TRANSFER: Final = b"kobklein ledger transfer\x00" + bytes([FORMAT])
 _SEAL: Final = b"kobklein ledger seal\x00" + bytes([FORMAT])
 _HEAD: Final = b"kobklein ledger head\x00" + bytes([FORMAT])
@@ -93,6 +95,7 @@ class Seal:
     head: Head
     """The end of the chain with this link."""
 
+
 class Key:
     """An Ed25519 key that signs heads."""
 
@@ -114,10 +117,8 @@ def encoded(values: Sequence[bytes | None]) -> bytes:
     The number of values, then each behind its length; a missing one has the length -1. It is a row as PostgreSQL's
     binary COPY sends it, so that nothing has to be taken apart to be hashed.
     """
-    parts = [struct.pack(">h", len(values))]
-    for value in values:
-        parts.append(struct.pack(">i", -1) if value is None else struct.pack(">i", len(value)) + value)
-    return b"".join(parts)
+    fields = (struct.pack(">i", -1) if value is None else struct.pack(">i", len(value)) + value for value in values)
+    return b"".join((struct.pack(">h", len(values)), *fields))
 
 
 def row(raw: bytes) -> Row:
@@ -130,19 +131,16 @@ def sealed(previous: Seal | None, rows: Sequence[Row], key: Key, *, sealed_micro
     """Return the seal of these transfers, which come right after those of the seal before it."""
     number = previous.number + 1 if previous else 1
     sequence = (previous.head.sequence if previous else 0) + len(rows)
-    digests = joined(rows)
-    hash_ = _hash(previous, number, sequence, len(rows), rows[-1].at, sealed_microseconds, digests)
-    return Seal(number, FORMAT, len(rows), rows[-1].at, digests, key.head(sequence, hash_, sealed_microseconds))
+    unsigned = Head(sequence, b"", sealed_microseconds, b"", b"")
+    seal = Seal(number, FORMAT, len(rows), rows[-1].at, joined(rows), unsigned)
+    return dataclasses.replace(seal, head=key.head(sequence, _hash(seal, previous), sealed_microseconds))
 
 
 def follows(seal: Seal, previous: Seal | None) -> bool:
     """Return whether a seal has the hash that its contents and the seal before it give."""
     head = seal.head
-    expected = _hash(
-        previous, seal.number, head.sequence, seal.transfer_count, seal.last, head.sealed_microseconds, seal.digests
-    )
     return (
-        head.hash == expected
+        head.hash == _hash(seal, previous)
         and seal.format == FORMAT
         and len(seal.digests) == DIGEST_BYTES * seal.transfer_count
         and head.sequence == (previous.head.sequence if previous else 0) + seal.transfer_count
@@ -169,18 +167,13 @@ def joined(rows: Iterable[Row]) -> bytes:
     return b"".join(each.digest for each in rows)
 
 
-def _hash(
-    previous: Seal | None,
-    number: int,
-    sequence: int,
-    count: int,
-    last: Place,
-    sealed_microseconds: int,
-    digests: bytes,
-) -> bytes:
+def _hash(seal: Seal, previous: Seal | None) -> bytes:
     before = previous.head.hash if previous else bytes(DIGEST_BYTES)
-    fields = _SEAL_FIELDS.pack(number, sequence, count, last.xid, last.place, sealed_microseconds)
-    return hashlib.sha256(b"".join((_SEAL, before, fields, digests))).digest()
+    head, last = seal.head, seal.last
+    fields = _SEAL_FIELDS.pack(
+        seal.number, head.sequence, seal.transfer_count, last.xid, last.place, head.sealed_microseconds
+    )
+    return hashlib.sha256(b"".join((_SEAL, before, fields, seal.digests))).digest()
 
 
 def _signed_bytes(sequence: int, hash_: bytes, sealed_microseconds: int) -> bytes:

@@ -114,7 +114,14 @@ async def test_the_id_of_an_event_is_its_cursor(gateway: Gateway, gallery: Galle
 
 @pytest.mark.parametrize(
     ("query", "header", "cursor"),
-    [("", "a1", "a1"), ("", "é", "é"), ("", "", ""), ("?cursor=b2", "a1", "a1"), ("?cursor=b2", "", "b2"), ("?cursor=b2", None, "b2")],
+    [
+        ("", "a1", "a1"),
+        ("", "é", "é"),
+        ("", "", ""),
+        ("?cursor=b2", "a1", "a1"),
+        ("?cursor=b2", "", "b2"),
+        ("?cursor=b2", None, "b2"),
+    ],
 )
 async def test_a_client_that_reconnects_goes_on_after_the_last_event_it_saw(
     gateway: Gateway, gallery: Gallery, query: str, header: str | None, cursor: str

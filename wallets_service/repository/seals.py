@@ -1,4 +1,4 @@
-"""The seals, and the transfers in the order of their commits, over a plain connection: both in a thread of their own."""
+"""The seals, and the transfers in the order of their commits, over plain connections that threads use."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -12,7 +12,9 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 _COPY_HEADER_BYTES: Final = 19
 _COPY_END: Final = b"\xff\xff"
-_ROWS: Final = sql.SQL("COPY (SELECT {columns} FROM transfers WHERE {which} ORDER BY xid, place{limit}) TO STDOUT BINARY")
+_ROWS: Final = sql.SQL(
+    "COPY (SELECT {columns} FROM transfers WHERE {which} ORDER BY xid, place{limit}) TO STDOUT BINARY"
+)
 _COLUMNS: Final = sql.SQL(", ").join(map(sql.Identifier, chain.COLUMNS))
 _ENDED: Final = sql.SQL("xid < pg_snapshot_xmin(pg_current_snapshot())")
 """Every transaction below has ended, so nothing will ever be committed in between."""
@@ -27,7 +29,8 @@ _PAGE: Final = f"{_SEALS} WHERE number > %s ORDER BY number LIMIT %s"
 _FOUND: Final = f"{_SEALS} WHERE sequence = %s ORDER BY number LIMIT 1"
 _INSERT: Final = """
     INSERT INTO seals (
-        number, format, transfer_count, last_xid, last_place, digests, sequence, hash, sealed_time, signature, public_key
+        number, format, transfer_count, last_xid, last_place, digests, sequence, hash, sealed_time, signature,
+        public_key
     ) VALUES (
         %s, %s, %s, %s::text::xid8, %s, %s, %s, %s, '1970-01-01T00:00:00Z'::timestamptz + %s * interval '1 microsecond',
         %s, %s

@@ -15,7 +15,7 @@ _SEAL_SECONDS: Final = 60
 
 
 def breaks(snapshot: Snapshot, trusted: Collection[bytes], progress: Progress) -> Iterator[Break]:
-    """Yield the first thing that is wrong with each seal, in the order of the chain, and what should be sealed and is not.
+    """Yield the first thing that is wrong with each seal, in the order of the chain, then what should be sealed too.
 
     Memory stays flat: some seals and their transfers at a time. `trusted` are the public keys that may sign; when it is
     empty, a signature only has to fit the key beside it.
@@ -62,7 +62,7 @@ class _Rows:
 
     def until(self, last: chain.Place, *, at_most: int) -> list[chain.Row]:
         """Return the transfers up to this place; of more than `at_most`, only so many are kept."""
-        found = []
+        found: list[chain.Row] = []
         while self._next is not None and self._next.at <= last:
             if len(found) < at_most:
                 found.append(self._next)

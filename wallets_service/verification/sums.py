@@ -90,7 +90,7 @@ _HELD: Final = """
 _HOLDS: Final = """
     SELECT a.address, h.currency, h.id AS hold_id, coalesce(t.amount, 0) AS expected_amount,
            h.posted_amount AS actual_amount,
-           CASE WHEN h.posted_amount <> coalesce(t.amount, 0) THEN 'what is posted of it is not the sum of its transfers'
+           CASE WHEN h.posted_amount <> coalesce(t.amount, 0) THEN 'what is posted is not the sum of its transfers'
                 WHEN a.currency IS DISTINCT FROM h.currency THEN 'its account is missing or has another currency'
                 ELSE 'so much cannot be posted of a hold that is ' || h.status END AS detail
     FROM holds h
@@ -176,5 +176,5 @@ def breaks(snapshot: Snapshot, found: Sequence[Total], progress: Progress) -> It
     for done, (name, check, statement) in enumerate(_CHECKS):
         progress(name, done, len(_CHECKS))
         for row in snapshot.rows(statement, {"limit": MAX_BREAKS}):
-            amounts = {each: int(row.pop(each)) for each in ("expected_amount", "actual_amount")}
-            yield Break(check=check, **row, **amounts)
+            row.update({each: int(row[each]) for each in ("expected_amount", "actual_amount")})
+            yield Break(check=check, **row)
