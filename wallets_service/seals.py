@@ -48,8 +48,7 @@ class Sealer:
                 yield
         finally:
             await self._round()
-            if self._connection is not None:
-                self._connection.close()
+            self.close()
 
     async def _round(self) -> None:
         try:
@@ -66,6 +65,11 @@ class Sealer:
                 count = self._append(connection) if repository.lock(connection) else 0
             if count < RUN_TRANSFERS:
                 break
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
 
     def _append(self, connection: repository.Connection) -> int:
         """Append one seal to the chain if there is something to seal, and return of how many transfers."""

@@ -8,7 +8,7 @@ from wallets_service import chain, snapshots
 from wallets_service.verification import chains, sums
 from wallets_service.verification.values import MAX_BREAKS, Break, Progress, Report, Total
 
-__all__ = ["MAX_BREAKS", "Break", "Report", "Total", "examine", "verify"]
+__all__ = ["MAX_BREAKS", "Break", "Progress", "Report", "Total", "examine", "verify"]
 
 _COUNTS: Final = """
     SELECT (SELECT count(*) FROM accounts) AS account_count,
