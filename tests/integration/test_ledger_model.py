@@ -185,7 +185,7 @@ def machine(wallets_database: databases.Database) -> Iterator[type[Ledger]]:
         runner.run(Ledger.writer.aclose())
 
 
-@pytest.mark.timeout(size(180, 7200))
+@pytest.mark.chaos
 def test_the_ledger_answers_as_its_model_does(machine: type[Ledger]) -> None:
     settings = hypothesis.settings(
         max_examples=size(100, 2_000),
