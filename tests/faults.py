@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: plants one fault after the other in a copy of the code, and sees whether its test turns red.
+"""`python -m tests.faults`: plants one fault after the other in a copy of the code, and sees if its test turns red.
 
 Each fault is one that hurt somebody's ledger. A test that stays green with the fault in place proves nothing. Names on
 the command line choose some of them; exit 1 if one goes uncaught.
@@ -198,7 +198,7 @@ def _copy(target: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        check=True,  # noqa: S607  # git is on the path
+        check=True,  # git is on the path
     )
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file():
