@@ -1,5 +1,6 @@
 """wallets_service as tests use it: in this process, on a database of their own, called over gRPC."""
 
+import asyncio
 import contextlib
 import dataclasses
 import uuid
@@ -87,9 +88,19 @@ class Client:
         account: ledger_pb2.Account = await self.ledger.GetAccount(request, metadata=AS_SERVICE)
         return account
 
-    async def verify(self) -> ledger_pb2.LedgerReport:
+    async def sealed(self, count: int) -> ledger_pb2.LedgerHead:
+        """Return the head of the ledger once so many transfers are sealed."""
+        while True:
+            head: ledger_pb2.LedgerHead = await self.ledger.GetLedgerHead(
+                ledger_pb2.GetLedgerHeadRequest(), metadata=AS_SERVICE
+            )
+            if head.sequence >= count:
+                return head
+            await asyncio.sleep(0.05)
+
+    async def verify(self, head: ledger_pb2.LedgerHead | None = None) -> ledger_pb2.LedgerReport:
         """Return what a verification of the whole ledger finds."""
-        request = ledger_pb2.VerifyLedgerRequest()
+        request = ledger_pb2.VerifyLedgerRequest(head=head)
         report: ledger_pb2.LedgerReport = await self.ledger.VerifyLedger(request, metadata=AS_SERVICE)
         return report
 

@@ -25,6 +25,7 @@ Error
 ├── WalletExists
 ├── WalletNotFound             missing, or somebody else's: a caller cannot tell which
 ├── TransactionNotFound        likewise
+├── LedgerTooLarge             a report on it takes longer than the call may last
 └── LedgerBusy                 too many transfers wait; nothing was done
 """
 
@@ -213,6 +214,16 @@ class TransactionNotFound(errors.Error):
 
     code = grpc.StatusCode.NOT_FOUND
     message = "there is no transaction {id}"
+
+
+class LedgerTooLarge(errors.Error):
+    """A report on the whole ledger takes longer than the call may last; the command line has all the time."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = (
+        "the ledger is too large for the time of this call: give it more, or run `python -m wallets_service verify`"
+        " or `trial-balance` beside the database"
+    )
 
 
 class LedgerBusy(errors.Error):

@@ -55,7 +55,10 @@ _NOW: Final = """
         SELECT jsonb_object_agg(currency, jsonb_build_array(transfer_limit, day_limit, month_limit))
         FROM currency_limits
     )
+    WHERE pg_current_xact_id() IS NOT NULL
 """
+"""Comes after the transaction has its id: once every id that was given out by an instant has ended, no transfer can be
+recorded with a time before it any more, which is what makes a report of an instant final."""
 _LATEST: Final = "SELECT max(updated_time) + interval '1 microsecond' FROM accounts WHERE id = ANY (%s::uuid[])"
 _REVERSED: Final = """
     SELECT reverses_id::text, sum(amount)::bigint FROM transfers WHERE reverses_id = ANY (%s::uuid[]) GROUP BY 1

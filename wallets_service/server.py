@@ -10,6 +10,8 @@ import structlog
 from kobklein import database, idempotency, pages, server
 from kobklein.wallets.v1 import ledger_pb2_grpc, wallets_pb2_grpc
 from wallets_service.ledger import Ledger
+from wallets_service.reports import Reports
+from wallets_service.seals import Sealer
 from wallets_service.servicers.ledger import LedgerServicer
 from wallets_service.servicers.wallets import WalletsServicer
 from wallets_service.settings import Settings
@@ -26,13 +28,16 @@ async def run(settings: Settings) -> AsyncIterator[int]:
     sessions = database.sessions(engine)
     pager = pages.Pager(settings.page_token_key.get_secret_value())
     ledger = Ledger(settings)
+    reports = Reports(settings)
+    sealer = Sealer(settings.database_url.get_secret_value(), settings.signing_key)
 
     def add_servicers(grpc_server: grpc.aio.Server) -> None:
-        ledger_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerServicer(ledger, engine, pager), grpc_server)
+        ledger_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerServicer(ledger, engine, pager, reports), grpc_server)
         wallets_pb2_grpc.add_WalletsServiceServicer_to_server(WalletsServicer(sessions, pager), grpc_server)
 
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
+        await stack.enter_async_context(sealer.running())
         await stack.enter_async_context(ledger.running())
         await stack.enter_async_context(server.repeating(lambda: _forget_keys(sessions), seconds=_HOUSEKEEPING_SECONDS))
         yield await stack.enter_async_context(
