@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from kobklein import database
 from kobklein import errors as common_errors
 from kobklein.database import Session
-from wallets_service import errors, models, rules, wallets
-from wallets_service.decisions import Outcome
-from wallets_service.entries import Hold, Id, NewHold, Release, Transfer
+from wallets_service import errors, models, wallets
+from wallets_service.book import Outcome
+from wallets_service.entries import PENDING, Hold, Id, NewHold, Release, Transfer
 from wallets_service.ledger import Ledger
 from wallets_service.repository import holds as repository
 
@@ -118,9 +118,8 @@ async def _transfer(session: Session, id_: uuid.UUID, part: Part, *, owner: str 
     if amount is None:
         amount = await repository.get_transfer_amount(session, uuid.UUID(part.transfer_id))
     if amount is None:
-        refusal = rules.release(hold, hold.made.id)
-        if refusal is not None:
-            raise refusal
+        if hold.status != PENDING:
+            raise errors.HoldEnded(id=hold.made.id, status=hold.status)
         amount = hold.remaining_amount
     made = hold.made
     return Transfer(
