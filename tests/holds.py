@@ -1,4 +1,4 @@
-"""Holds as tests use them: made, waited for, and compared with the accounts they are of."""
+"""Holds as tests use them: made, taken, given back and waited for."""
 
 import asyncio
 import uuid
@@ -66,25 +66,6 @@ def rows(database: databases.Database, query: str, *values: Any) -> list[tuple[A
     """Return what a query finds."""
     with psycopg.connect(database.superuser_url, autocommit=True) as connection:
         return connection.execute(query.encode(), values).fetchall()
-
-
-def assert_held_is_what_is_open(database: databases.Database) -> None:
-    """Check that every account holds exactly what its open holds have left."""
-    wrong = """
-        SELECT a.address, a.held_amount, coalesce(open.amount, 0)
-        FROM accounts a
-        LEFT JOIN (
-            SELECT debit_account_id, sum(amount - posted_amount) AS amount
-            FROM holds WHERE status = 'PENDING' GROUP BY 1
-        ) open ON open.debit_account_id = a.id
-        WHERE a.held_amount <> coalesce(open.amount, 0)
-    """
-    assert rows(database, wrong) == []
-    taken = """
-        SELECT h.id FROM holds h LEFT JOIN transfers t ON t.hold_id = h.id
-        GROUP BY h.id HAVING h.posted_amount <> coalesce(sum(t.amount), 0)
-    """
-    assert rows(database, taken) == []
 
 
 def user(subject: str, key: str = "") -> Any:
