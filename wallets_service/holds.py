@@ -102,7 +102,7 @@ async def post(sessions: database.Sessions, ledger: Ledger, id_: uuid.UUID, part
     """
     for attempt in range(1, _MOST_ATTEMPTS + 1):
         transfer = await database.transaction(sessions, lambda session: _transfer(session, id_, part, owner=owner))
-        posted, hold = await ledger.post([transfer, release_of(transfer, expiry=True)])
+        posted, hold = await ledger.post([transfer, release_of(transfer)])
         overtaken = isinstance(posted, errors.HoldExceeded | errors.TransferIdReused)
         if part.amount is not None or not overtaken or attempt == _MOST_ATTEMPTS:
             return _hold(posted if isinstance(posted, errors.Refusal) else hold)
@@ -147,14 +147,14 @@ async def void(sessions: database.Sessions, ledger: Ledger, id_: uuid.UUID, *, o
     return _hold(*await ledger.post([Release(hold.made.id, hold.made.debit_key, hold.made.credit_key)]))
 
 
-def release_of(transfer: Transfer, *, expiry: bool) -> Release:
-    """Return the release of the hold that a transfer takes from.
+def release_of(transfer: Transfer) -> Release:
+    """Return the release that a sweeper would ask for of the hold that a transfer takes from.
 
-    With `expiry`, it leaves a hold that has not expired as it is: posted right after the transfer, it answers with the
-    hold as the transfer left it.
+    It leaves a hold that has not expired as it is: posted right after the transfer, it is answered with the hold as the
+    transfer left it.
     """
     assert transfer.hold_id is not None  # noqa: S101  # only transfers of holds come here
-    return Release(transfer.hold_id, transfer.debit_key, transfer.credit_key, expiry=expiry)
+    return Release(transfer.hold_id, transfer.debit_key, transfer.credit_key, expiry=True)
 
 
 def _hold(outcome: Outcome) -> Hold:
