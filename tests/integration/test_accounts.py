@@ -31,9 +31,8 @@ async def test_an_account_is_found_by_its_id_or_by_its_address_and_currency(clie
     request = ledger_pb2.GetAccountRequest(id=account.id)
     assert await client.ledger.GetAccount(request, metadata=wallets.metadata("fin", "finance")) == account
     missing = ledger_pb2.GetAccountRequest(id=str(uuid.uuid4()))
-    assert (
-        await wallets.refused(client.ledger.GetAccount(missing, metadata=accounts.ADMIN))
-    ).reason == "ACCOUNT_NOT_FOUND"
+    status = await wallets.refused(client.ledger.GetAccount(missing, metadata=accounts.ADMIN))
+    assert status.reason == "ACCOUNT_NOT_FOUND"
 
 
 @pytest.mark.parametrize(
@@ -212,8 +211,11 @@ async def opened(client: wallets.Client) -> str:
 async def test_missing_accounts_are_not_found(client: wallets.Client) -> None:
     missing = str(uuid.uuid4())
     for change in (
-        accounts.update(client, missing, "metadata"), accounts.freeze(client, missing), accounts.unfreeze(client, missing), accounts.close(client, missing),
-    ):  # fmt: skip
+        accounts.update(client, missing, "metadata"),
+        accounts.freeze(client, missing),
+        accounts.unfreeze(client, missing),
+        accounts.close(client, missing),
+    ):
         status = await wallets.refused(change)
         assert (status.code, status.reason) == (grpc.StatusCode.NOT_FOUND, "ACCOUNT_NOT_FOUND")
 
