@@ -7,6 +7,7 @@ whether or not any process ran since. Giving it back only writes that down.
 import asyncio
 import collections
 import contextlib
+import functools
 import uuid
 from collections.abc import Sequence
 from typing import Final
@@ -38,36 +39,23 @@ def sweeping(
     return server.repeating(round_, seconds=seconds)
 
 
-async def sweep(sessions: database.Sessions, ledger: Ledger, *, page: int = _PAGE) -> None:
-    """Give back every hold whose time is over, a page of them at a time.
+async def sweep(
+    sessions: database.Sessions, ledger: Ledger, *, account_id: uuid.UUID | None = None, page: int = _PAGE
+) -> None:
+    """Give back every hold whose time is over, or those that one account pays, a page of them at a time.
 
     Any number of replicas may do so at once: the ledger finds a hold that has ended and leaves it as it is. The walk
     goes past what cannot be given back, so that one bad row keeps nobody's money.
     """
-    after = None
+    after: repository.Position | None = None
     for _ in range(_MOST_PAGES):
-        due = await _due(sessions, after=after, limit=page)
+        due = await database.transaction(
+            sessions, functools.partial(repository.list_due, account_id=account_id, after=after, limit=page)
+        )
         await _release(ledger, due)
         if len(due) < page:
             return
         after = due[-1].expires_time, due[-1].id
-
-
-async def give_back(sessions: database.Sessions, ledger: Ledger, account_id: uuid.UUID) -> None:
-    """Give back what an account's expired holds still hold, before a rule that counts what is held is changed."""
-    await _release(ledger, await _due(sessions, account_id=account_id, limit=_PAGE))
-
-
-async def _due(
-    sessions: database.Sessions,
-    *,
-    account_id: uuid.UUID | None = None,
-    after: repository.Position | None = None,
-    limit: int,
-) -> list[repository.Due]:
-    return await database.transaction(
-        sessions, lambda session: repository.list_due(session, account_id=account_id, after=after, limit=limit)
-    )
 
 
 async def _release(ledger: Ledger, due: Sequence[repository.Due]) -> None:

@@ -49,9 +49,7 @@ class Part:
 
     transfer_id: Id
     amount: int | None
-    """Minor units; None takes all that is left."""
-    currency: str
-    """The currency of the amount; empty without one."""
+    """Minor units of the hold's currency; None takes all that is left."""
     release_rest: bool
 
 
@@ -92,36 +90,40 @@ async def list_(session: Session, filter_: Filter, *, before: repository.Positio
     return await repository.list_holds(session, list(filter_.conditions()), address=address, before=before, limit=limit)
 
 
-async def post(sessions: database.Sessions, ledger: Ledger, id_: uuid.UUID, part: Part, *, owner: str | None) -> Hold:
+async def post(sessions: database.Sessions, ledger: Ledger, hold: Hold, part: Part) -> Hold:
     """Move a part of what is held to the payee, at most once under the part's transfer id; return the hold then.
 
     A part that is all that is left is read first, and read again when another part was quicker. When the process dies
-    after the ledger has posted, a repetition finds the transfer by its id. Raises HoldNotFound, PermissionDenied,
-    InvalidArgument for an amount in another currency, and the Refusal of the ledger: HoldEnded, HoldExceeded, a frozen
-    or closed account.
+    after the ledger has posted, a repetition finds the transfer by its id. Raises the Refusal of the ledger: HoldEnded,
+    HoldExceeded, a frozen or closed account.
     """
     for attempt in range(1, _MOST_ATTEMPTS + 1):
-        transfer = await database.transaction(sessions, lambda session: _transfer(session, id_, part, owner=owner))
-        posted, hold = await ledger.post([transfer, release_of(transfer)])
+        amount = part.amount
+        if amount is None:
+            amount = await database.transaction(sessions, lambda session: _rest(session, hold, part))
+        transfer = _transfer(hold.made, part, amount)
+        posted, after = await ledger.post([transfer, release_of(transfer)])
         overtaken = isinstance(posted, errors.HoldExceeded | errors.TransferIdReused)
         if part.amount is not None or not overtaken or attempt == _MOST_ATTEMPTS:
-            return _hold(posted if isinstance(posted, errors.Refusal) else hold)
+            return _hold(posted if isinstance(posted, errors.Refusal) else after)
     raise AssertionError  # pragma: no cover  # the last attempt returned or raised
 
 
-async def _transfer(session: Session, id_: uuid.UUID, part: Part, *, owner: str | None) -> Transfer:
-    """Return the transfer of a part: the one that is posted already, or the one to post."""
-    hold = await get_for_payee(session, id_, owner=owner)
-    if part.currency and part.currency != hold.made.currency:
-        raise common_errors.InvalidArgument.of("currency", f"is not {hold.made.currency}, the currency of the hold")
-    amount = part.amount
-    if amount is None:
-        amount = await repository.get_transfer_amount(session, uuid.UUID(part.transfer_id))
-    if amount is None:
-        if hold.status != PENDING:
-            raise errors.HoldEnded(id=hold.made.id, status=hold.status)
-        amount = hold.remaining_amount
-    made = hold.made
+async def _rest(session: Session, hold: Hold, part: Part) -> int:
+    """Return what is left of a hold, or what the part has taken of it if it is posted already; raises HoldEnded.
+
+    The hold is read first: if it reads as ended by this very part, the look after it finds the part.
+    """
+    now = await get(session, uuid.UUID(hold.made.id), owner=None)
+    taken = await repository.get_transfer_amount(session, uuid.UUID(part.transfer_id))
+    if taken is not None:
+        return taken
+    if now.status != PENDING:
+        raise errors.HoldEnded(id=now.made.id, status=now.status)
+    return now.remaining_amount
+
+
+def _transfer(made: NewHold, part: Part, amount: int) -> Transfer:
     return Transfer(
         part.transfer_id,
         made.debit_account,
@@ -138,12 +140,11 @@ async def _transfer(session: Session, id_: uuid.UUID, part: Part, *, owner: str 
     )
 
 
-async def void(sessions: database.Sessions, ledger: Ledger, id_: uuid.UUID, *, owner: str | None) -> Hold:
+async def void(ledger: Ledger, hold: Hold) -> Hold:
     """Give back what is still held; a hold that was voided before is answered again.
 
-    Raises HoldNotFound, PermissionDenied, and HoldEnded when it was posted or has expired.
+    Raises HoldEnded when it was posted or has expired.
     """
-    hold = await database.transaction(sessions, lambda session: get_for_payee(session, id_, owner=owner))
     return _hold(*await ledger.post([Release(hold.made.id, hold.made.debit_key, hold.made.credit_key)]))
 
 

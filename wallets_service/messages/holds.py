@@ -55,12 +55,17 @@ def reserved(request: holds_pb2.CreateHoldRequest) -> bool:
     return bool(request.debit_account or request.credit_account or request.payment_id or request.type not in own_types)
 
 
+def check_currency(request: holds_pb2.PostHoldRequest, of: entries.Hold) -> None:
+    """Raise InvalidArgument for an amount in another currency than the hold's."""
+    if request.currency not in ("", of.made.currency):
+        raise errors.InvalidArgument.of("currency", f"is not {of.made.currency}, the currency of the hold")
+
+
 def part(request: holds_pb2.PostHoldRequest, *, transfer_id: uuid.UUID) -> holds.Part:
     """Return how much of a hold a request takes."""
     return holds.Part(
         transfer_id=str(transfer_id),
         amount=request.amount if request.HasField("amount") else None,
-        currency=request.currency,
         release_rest=request.release_rest,
     )
 

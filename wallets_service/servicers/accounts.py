@@ -29,7 +29,7 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
     async def UpdateAccount(self, request: accounts_pb2.UpdateAccountRequest, _context: _Context) -> ledger_pb2.Account:
         """Update an account."""
         id_, change = uuid.UUID(request.id), messages.change(request)
-        await expiry.give_back(self._sessions, self._ledger, id_)
+        await expiry.sweep(self._sessions, self._ledger, account_id=id_)  # What has expired must not count.
         return await self._once(request, lambda session: controls.update(session, id_, change, reason=request.reason))
 
     async def FreezeAccount(self, request: accounts_pb2.FreezeAccountRequest, _context: _Context) -> ledger_pb2.Account:
@@ -51,7 +51,7 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
     async def CloseAccount(self, request: accounts_pb2.CloseAccountRequest, _context: _Context) -> ledger_pb2.Account:
         """Close an account."""
         id_ = uuid.UUID(request.id)
-        await expiry.give_back(self._sessions, self._ledger, id_)
+        await expiry.sweep(self._sessions, self._ledger, account_id=id_)  # What has expired must not count.
         return await self._once(request, lambda session: controls.close(session, id_, reason=request.reason))
 
     async def _once(self, request: message.Message, work: _Work) -> ledger_pb2.Account:

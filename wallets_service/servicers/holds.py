@@ -7,7 +7,7 @@ import grpc
 
 from kobklein import calls, database, errors, idempotency, pages
 from kobklein.wallets.v1 import holds_pb2, holds_pb2_grpc
-from wallets_service import holds
+from wallets_service import entries, holds
 from wallets_service.ledger import Ledger
 from wallets_service.messages import holds as messages
 
@@ -60,19 +60,27 @@ class HoldsServicer(holds_pb2_grpc.HoldsServiceServicer):
 
     async def PostHold(self, request: holds_pb2.PostHoldRequest, _context: _Context) -> holds_pb2.Hold:
         """Post a hold."""
-        owner, id_ = calls.current().owner, uuid.UUID(request.id)
+        hold = await self._for_payee(request.id)
+        messages.check_currency(request, hold)
 
         async def work(transfer_id: uuid.UUID) -> holds_pb2.Hold:
             part = messages.part(request, transfer_id=transfer_id)
-            return messages.hold(await holds.post(self._sessions, self._ledger, id_, part, owner=owner))
+            return messages.hold(await holds.post(self._sessions, self._ledger, hold, part))
 
         return await idempotency.repeatable(self._sessions, request, work, holds_pb2.Hold)
 
     async def VoidHold(self, request: holds_pb2.VoidHoldRequest, _context: _Context) -> holds_pb2.Hold:
         """Void a hold."""
-        owner = calls.current().owner
+        hold = await self._for_payee(request.id)
 
         async def work(_: uuid.UUID) -> holds_pb2.Hold:
-            return messages.hold(await holds.void(self._sessions, self._ledger, uuid.UUID(request.id), owner=owner))
+            return messages.hold(await holds.void(self._ledger, hold))
 
         return await idempotency.repeatable(self._sessions, request, work, holds_pb2.Hold)
+
+    async def _for_payee(self, id_: str) -> entries.Hold:
+        """Return the hold if the caller may end it; asked before a key is claimed, so that a wrong call claims none."""
+        owner = calls.current().owner
+        return await database.transaction(
+            self._sessions, lambda session: holds.get_for_payee(session, uuid.UUID(id_), owner=owner)
+        )
