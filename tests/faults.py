@@ -83,7 +83,8 @@ FAULTS: Final = (
     Fault(
         "a lost race shown as an answer",
         "wallets_service/batches.py",
-        '                if attempt == MAX_ATTEMPTS:\n                    raise errors.Unavailable(part="the ledger\'s database") from error\n',
+        "                if attempt == MAX_ATTEMPTS:\n"
+        '                    raise errors.Unavailable(part="the ledger\'s database") from error\n',
         '                raise errors.InvalidArgument.of("amount", "is more than there is") from error\n',
         f"{_RACES}::test_lost_races_are_run_again_and_never_shown",
     ),

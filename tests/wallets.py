@@ -15,7 +15,7 @@ import pytest
 
 from kobklein import auth, errors
 from kobklein.settings import AuthSettings, RateSettings
-from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc, wallets_pb2_grpc
+from kobklein.wallets.v1 import accounts_pb2_grpc, holds_pb2_grpc, ledger_pb2, ledger_pb2_grpc, wallets_pb2_grpc
 from tests import databases
 from wallets_service import server
 from wallets_service.settings import Settings
@@ -68,6 +68,16 @@ class Client:
     def wallets(self) -> Any:
         """The wallets' stub."""
         return wallets_pb2_grpc.WalletsServiceStub(self.channel)
+
+    @property
+    def holds(self) -> Any:
+        """The holds' stub."""
+        return holds_pb2_grpc.HoldsServiceStub(self.channel)
+
+    @property
+    def accounts(self) -> Any:
+        """The stub of what is set on accounts."""
+        return accounts_pb2_grpc.AccountsServiceStub(self.channel)
 
     async def post(self, *transfers: ledger_pb2.Transfer) -> list[ledger_pb2.TransferResult]:
         """Post transfers in one call."""

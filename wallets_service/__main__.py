@@ -6,11 +6,11 @@ import typer
 
 from kobklein import logs
 from kobklein import server as kobklein_server
-from wallets_service import audit, server
+from wallets_service import commands, server
 from wallets_service.settings import Settings
 
 app = typer.Typer(help="Wallets and the ledger, over gRPC.", no_args_is_help=True)
-app.add_typer(audit.app)
+app.add_typer(commands.app)
 
 
 @app.command()

@@ -22,6 +22,8 @@ Error
 │   └── ReversalExceeded       more than is not taken back yet
 ├── AccountExists              the account is there, with another overdraft limit
 ├── AccountNotFound
+├── AccountNotEmpty            only an account without money can be closed
+├── OverdraftInUse             more of the overdraft is used than the new limit allows
 ├── WalletExists
 ├── WalletNotFound             missing, or somebody else's: a caller cannot tell which
 ├── TransactionNotFound        likewise
@@ -189,10 +191,35 @@ class AccountExists(errors.Error):
 
 
 class AccountNotFound(errors.Error):
-    """No such account."""
+    """No such account: neither by its id, nor by its address and currency."""
 
     code = grpc.StatusCode.NOT_FOUND
-    message = "{account} has no account in {currency}"
+    message = "there is no account {account}"
+
+
+class AccountNotEmpty(errors.Error):
+    """Only an account without money can be closed; amounts are minor units."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "{account} cannot be closed: its balance is {balance} {currency}, and {held} of it are held"
+
+    def __init__(self, *, account: str, currency: str, balance: int, held: int) -> None:
+        super().__init__(
+            account=account,
+            currency=currency,
+            balance=money.render(balance, currency),
+            held=money.render(held, currency),
+        )
+
+
+class OverdraftInUse(errors.Error):
+    """More of the overdraft is used than the new limit allows; `used` is minor units."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "{account} uses {used} {currency} of its overdraft: its limit cannot be lower"
+
+    def __init__(self, *, account: str, currency: str, used: int) -> None:
+        super().__init__(account=account, currency=currency, used=money.render(used, currency))
 
 
 class WalletExists(errors.Error):

@@ -38,6 +38,11 @@ class Settings(ServiceSettings):
     seal_trusted_keys: tuple[str, ...] = ()
     """Public keys, in hexadecimal, of earlier seal keys: what they signed is still proved by them."""
 
+    hold_seconds: int = pydantic.Field(default=604_800, ge=1, le=31_536_000)
+    """How long a hold lasts whose maker does not say."""
+    hold_sweep_seconds: float = pydantic.Field(default=1.0, gt=0, le=3_600)
+    """How long after a round of giving expired holds back the next one begins; their money is free before."""
+
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
         """The platform's time zone."""

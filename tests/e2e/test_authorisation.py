@@ -16,13 +16,15 @@ from google.protobuf import descriptor, field_mask_pb2, message, message_factory
 from deploy.local import stack as local
 from kobklein import contract, validation
 from kobklein.payments.v1 import payments_pb2
-from kobklein.wallets.v1 import ledger_pb2, wallets_pb2
+from kobklein.wallets.v1 import accounts_pb2, holds_pb2, ledger_pb2, wallets_pb2
 from tests.e2e import conftest, system
 
 SERVICES = {
     payments_pb2: "kobklein.payments.v1.PaymentsService",
     wallets_pb2: "kobklein.wallets.v1.WalletsService",
     ledger_pb2: "kobklein.wallets.v1.LedgerService",
+    holds_pb2: "kobklein.wallets.v1.HoldsService",
+    accounts_pb2: "kobklein.wallets.v1.AccountsService",
 }
 METHODS = contract.methods(SERVICES.values())
 ROUTED = {
@@ -70,13 +72,36 @@ class Owned:
         path = f"/wallets/{wallet['id']}/transactions?paymentId={payment['id']}"
         transaction = client.call("GET", path, token=self._token).json()["transactions"][0]
         self._ids = {"wallet": wallet["id"], "transaction": transaction["id"]}
+        self._hold(100_000, creditAccount=f"user/{OWNER}", then=":post")
+
+    def _hold(self, amount: int, *, then: str = "", **sides: str) -> str:
+        """Make a hold of the platform's money, which opens the account that it is for; return its id."""
+        admin, body = self._client.token("admin-1", "admin"), {"debitAccount": "provider/test", "currency": "HTG"}
+        made = self._client.call(
+            "POST", "/holds", token=admin, key=str(uuid.uuid4()), json={**body, **sides, "amount": amount}
+        ).json()
+        if then:
+            self._client.call("POST", f"/holds/{made['id']}{then}", token=admin, key=str(uuid.uuid4()), json={})
+        return str(made["id"])
+
+    def _account(self) -> str:
+        """Open an empty account and return its id."""
+        address = f"sample/{uuid.uuid4()}"
+        self._hold(1, creditAccount=address)
+        admin = self._client.token("admin-1", "admin")
+        (account,) = self._client.call("GET", f"/accounts?addressPrefix={address}", token=admin).json()["accounts"]
+        return str(account["id"])
 
     def id_for(self, method: descriptor.MethodDescriptor) -> str:
-        """Return the id of an object of the owner's that a method is about; a payment is new each time."""
+        """Return the id of an object of the owner's that a method is about; what it may end is new each time."""
         if method.containing_service.name == "PaymentsService":
             body = {"amount": 1000, "method": "STRIPE"}
             made = self._client.call("POST", "/payments", token=self._token, key=str(uuid.uuid4()), json=body)
             return str(made.json()["id"])
+        if method.containing_service.name == "HoldsService":
+            return self._hold(1, creditAccount=f"user/{OWNER}")
+        if "Account" in method.name:
+            return self._account()
         return str(
             self._ids[
                 "transaction"
@@ -111,6 +136,10 @@ def fill(request: Any, method: contract.Method, owned: Owned) -> None:
             continue
         elif validation.is_map(field):
             fill_map(request, field, method, owned)
+        elif field.name == "account":
+            request.account.metadata.update({"sample": "changed"})
+        elif field.name == "limits":
+            request.limits.currency = "BIF"
         elif field.message_type is not None:
             fill(request.transfers.add(), method, owned)
         else:
@@ -175,11 +204,13 @@ def rest_answer(
     client: system.Client, method: contract.Method, owned: Owned, route: tuple[str, str, str], bearer: str
 ) -> httpx.Response:
     verb, path, body_field = route
-    path = path.replace("{user_id}", OWNER)
+    path = path.replace("{user_id}", OWNER).replace("{limits.currency}", "BIF")
     path = path.replace("{id}", owned.id_for(method.descriptor)) if "{id}" in path else path
     arguments: dict[str, Any] = {"key": str(uuid.uuid4())} if verb != "GET" else {}
     if body_field == "payment":
         arguments["json"] = {"description": "changed"}
+    elif body_field == "account":
+        arguments["json"] = {"metadata": {"sample": "changed"}}
     elif body_field:
         arguments["json"] = body_of(method)
     elif "{user_id}" not in route[1] and method.subject_path:
@@ -260,8 +291,5 @@ def test_a_strangers_object_cannot_be_told_from_one_that_does_not_exist(client: 
 def test_only_internal_methods_have_no_route() -> None:
     assert {path.rpartition("/")[2] for path in METHODS.keys() - ROUTED.keys()} == {
         "ReceiveWebhook",
-        "PostTransfers",
         "CreateAccount",
-        "GetAccount",
-        "ListAccounts",
     }

@@ -67,6 +67,25 @@ def _refusal(refusal: errors.Refusal) -> ledger_pb2.TransferError:
     return error
 
 
+def check_names_account(request: ledger_pb2.GetAccountRequest) -> None:
+    """Raise InvalidArgument unless a request names an account either by its id or by its address and currency."""
+    missing = ("address", "currency") if not request.id else ()
+    violations = [
+        *(
+            kobklein_errors.Violation(name, "is required without an id")
+            for name in missing
+            if not getattr(request, name)
+        ),
+        *(
+            kobklein_errors.Violation(name, "cannot stand beside an id")
+            for name in ("address", "currency")
+            if request.id and getattr(request, name)
+        ),
+    ]
+    if violations:
+        raise kobklein_errors.InvalidArgument(*violations)
+
+
 def account(row: models.Account) -> ledger_pb2.Account:
     """Return an account."""
     return ledger_pb2.Account(

@@ -1,5 +1,6 @@
 """The ledger's RPCs."""
 
+import uuid
 from typing import Any
 
 import grpc
@@ -7,7 +8,7 @@ from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
 from kobklein import database, pages
 from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc
-from wallets_service import accounts, heads
+from wallets_service import accounts, heads, models
 from wallets_service.ledger import Ledger
 from wallets_service.messages import common, proofs
 from wallets_service.messages import ledger as messages
@@ -48,11 +49,14 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
 
     async def GetAccount(self, request: ledger_pb2.GetAccountRequest, _context: _Context) -> ledger_pb2.Account:
         """Get an account."""
-        row = await database.transaction(
-            self._sessions,
-            lambda session: accounts.get(session, address=request.address, currency=request.currency),
-        )
-        return messages.account(row)
+        messages.check_names_account(request)
+
+        async def found(session: database.Session) -> models.Account:
+            if request.id:
+                return await accounts.get_by_id(session, uuid.UUID(request.id))
+            return await accounts.get(session, address=request.address, currency=request.currency)
+
+        return messages.account(await database.transaction(self._sessions, found))
 
     async def ListAccounts(
         self, request: ledger_pb2.ListAccountsRequest, _context: _Context
