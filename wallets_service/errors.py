@@ -25,6 +25,8 @@ Error
 ├── WalletExists
 ├── WalletNotFound             missing, or somebody else's: a caller cannot tell which
 ├── TransactionNotFound        likewise
+├── TransferNotFound           likewise
+├── FeeNotFound                this kind of transfer costs nothing in this currency
 └── LedgerBusy                 too many transfers wait; nothing was done
 """
 
@@ -41,11 +43,14 @@ class Refusal(errors.Error):
 
 
 class InsufficientFunds(Refusal):
-    """The paying account would fall below its floor; amounts are minor units, and read as decimals."""
+    """The paying account would fall below its floor; amounts are minor units, and read as decimals.
+
+    What is needed has the fee in it, if there is one.
+    """
 
     message = "{account} has {available} {currency} available, {held} held, and needs {needed}"
 
-    def __init__(self, *, account: str, currency: str, available: int, held: int, needed: int) -> None:
+    def __init__(self, *, account: str, currency: str, available: int, held: int, needed: int, fee: int = 0) -> None:
         self.currency, self.available_amount, self.held_amount, self.needed_amount = currency, available, held, needed
         super().__init__(
             account=account,
@@ -54,6 +59,9 @@ class InsufficientFunds(Refusal):
             held=money.render(held, currency),
             needed=money.render(needed, currency),
         )
+        if fee:
+            self.metadata["fee"] = money.render(fee, currency)
+            self.args = (f"{self}, of which {self.metadata['fee']} are its fee",)
 
 
 class LimitExceeded(Refusal):
@@ -62,6 +70,7 @@ class LimitExceeded(Refusal):
     message = "{account} may pay {limit} {currency} a {period}, and {used} is used"
 
     def __init__(self, *, account: str, currency: str, period: str, limit: int, used: int) -> None:
+        self.period, self.limit_amount, self.used_amount = period, limit, used
         super().__init__(
             account=account,
             currency=currency,
@@ -213,6 +222,20 @@ class TransactionNotFound(errors.Error):
 
     code = grpc.StatusCode.NOT_FOUND
     message = "there is no transaction {id}"
+
+
+class TransferNotFound(errors.Error):
+    """No such transfer from user to user, or none that the caller may see."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    message = "there is no transfer {id}"
+
+
+class FeeNotFound(errors.Error):
+    """This kind of transfer costs nothing in this currency."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    message = "there is no fee for {type} in {currency}"
 
 
 class LedgerBusy(errors.Error):

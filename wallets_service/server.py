@@ -8,15 +8,20 @@ import grpc
 import structlog
 
 from kobklein import database, idempotency, pages, server
-from kobklein.wallets.v1 import ledger_pb2_grpc, wallets_pb2_grpc
+from kobklein.wallets.v1 import ledger_pb2_grpc, transfers_pb2_grpc, wallets_pb2_grpc
 from wallets_service.ledger import Ledger
 from wallets_service.servicers.ledger import LedgerServicer
+from wallets_service.servicers.transfers import TransfersServicer
 from wallets_service.servicers.wallets import WalletsServicer
 from wallets_service.settings import Settings
 
 _log = structlog.get_logger()
 _HOUSEKEEPING_SECONDS: Final = 600
-SERVICES: Final = ("kobklein.wallets.v1.LedgerService", "kobklein.wallets.v1.WalletsService")
+SERVICES: Final = (
+    "kobklein.wallets.v1.LedgerService",
+    "kobklein.wallets.v1.TransfersService",
+    "kobklein.wallets.v1.WalletsService",
+)
 
 
 @contextlib.asynccontextmanager
@@ -29,6 +34,7 @@ async def run(settings: Settings) -> AsyncIterator[int]:
 
     def add_servicers(grpc_server: grpc.aio.Server) -> None:
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerServicer(ledger, engine, pager), grpc_server)
+        transfers_pb2_grpc.add_TransfersServiceServicer_to_server(TransfersServicer(ledger, sessions), grpc_server)
         wallets_pb2_grpc.add_WalletsServiceServicer_to_server(WalletsServicer(sessions, pager), grpc_server)
 
     async with contextlib.AsyncExitStack() as stack:
