@@ -11,9 +11,14 @@ from wallets_service.repository import fees as repository
 
 
 async def set_(session: Session, *, currency: str, type_: str, terms: fees.Terms, reason: str) -> Fee:
-    """Set what a kind of transfer costs in a currency, and record who did; changes of the schedule take turns."""
+    """Set what a kind of transfer costs in a currency, and record who did, unless it costs that already.
+
+    Changes of the schedule take turns, so that every entry's `before` is the `after` of the one before it.
+    """
     await repository.lock_fees(session)
     earlier = await repository.get_fee(session, currency=currency, type_=type_)
+    if earlier is not None and _terms(earlier) == terms:
+        return earlier
     before = None if earlier is None else _shown(earlier)
     fee = await repository.upsert_fee(
         session,
@@ -25,7 +30,7 @@ async def set_(session: Session, *, currency: str, type_: str, terms: fees.Terms
         cap_amount=terms.cap_amount,
     )
     await audit.record(
-        session, subject=_subject(currency, type_), action="SET_FEE", before=before, after=_shown(fee), reason=reason
+        session, subject=_subject(currency, type_), action="SET", before=before, after=_shown(fee), reason=reason
     )
     return fee
 
@@ -39,7 +44,7 @@ async def delete(session: Session, *, currency: str, type_: str, reason: str) ->
     before = _shown(fee)
     await repository.delete_fee(session, fee)
     await audit.record(
-        session, subject=_subject(currency, type_), action="DELETE_FEE", before=before, after=None, reason=reason
+        session, subject=_subject(currency, type_), action="DELETE", before=before, after=None, reason=reason
     )
 
 
@@ -51,8 +56,10 @@ async def list_(session: Session) -> Sequence[Fee]:
 async def terms(session: Session, *, currency: str, type_: str) -> fees.Terms:
     """Return what a kind of transfer costs in a currency now."""
     fee = await repository.get_fee(session, currency=currency, type_=type_)
-    if fee is None:
-        return fees.FREE
+    return fees.FREE if fee is None else _terms(fee)
+
+
+def _terms(fee: Fee) -> fees.Terms:
     return fees.Terms(
         fixed_amount=fee.fixed_amount,
         parts_per_million=fee.parts_per_million,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from kobklein import calls, database, ids
 from kobklein import errors as kobklein_errors
-from wallets_service import decisions, entries, errors, fee_schedule, fees, wallets
+from wallets_service import book, entries, errors, fee_schedule, fees, wallets
 from wallets_service.ledger import Ledger
 from wallets_service.repository import transfers as repository
 
@@ -140,7 +140,7 @@ def _legs(transfer: entries.Transfer, fee: int) -> list[entries.Transfer]:
     return [dataclasses.replace(transfer, linked=True), charge]
 
 
-def _refusal(outcomes: Sequence[decisions.Outcome], legs: Sequence[entries.Transfer]) -> errors.Refusal | None:
+def _refusal(outcomes: Sequence[book.Outcome], legs: Sequence[entries.Transfer]) -> errors.Refusal | None:
     """Return why the group is refused, in the terms of what was asked for; None if it is not."""
     for paid, outcome in zip((0, legs[0].amount), outcomes, strict=False):
         if isinstance(outcome, errors.Refusal) and not isinstance(outcome, errors.LinkedTransferRefused):
@@ -174,5 +174,5 @@ def _of_both(refusal: errors.Refusal, legs: Sequence[entries.Transfer], paid: in
     return refusal
 
 
-def _postings(outcomes: Sequence[decisions.Outcome]) -> list[entries.Posting]:
+def _postings(outcomes: Sequence[book.Outcome]) -> list[entries.Posting]:
     return [outcome for outcome in outcomes if isinstance(outcome, entries.Posting)]
