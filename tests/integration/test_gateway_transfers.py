@@ -176,9 +176,9 @@ async def test_a_transaction_is_reversed(rest: Rest) -> None:
 
 async def test_the_description_leaves_out_of_a_body_what_its_path_gives(rest: Rest) -> None:
     document = (await rest("GET", "/openapi.json", *ANA)).json()
-    operation = document["paths"]["/fees/{fee.currency}/{fee.type}"]["put"]
+    operation = document["paths"]["/fees/{feeCurrency}/{feeType}"]["put"]
     schemas = {parameter["name"]: parameter["schema"] for parameter in operation["parameters"]}
-    assert schemas["fee.type"]["$ref"] == "#/components/schemas/TransferType"
+    assert schemas["feeType"]["$ref"] == "#/components/schemas/TransferType"
     assert {"TRANSFER", "WITHDRAWAL"} <= set(document["components"]["schemas"]["TransferType"]["enum"])
     body = operation["requestBody"]["content"]["application/json"]["schema"]
     assert set(body["properties"]) == {"fixedAmount", "partsPerMillion", "floorAmount", "capAmount"}
