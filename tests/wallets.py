@@ -15,7 +15,14 @@ import pytest
 
 from kobklein import auth, errors
 from kobklein.settings import AuthSettings, RateSettings
-from kobklein.wallets.v1 import accounts_pb2_grpc, holds_pb2_grpc, ledger_pb2, ledger_pb2_grpc, wallets_pb2_grpc
+from kobklein.wallets.v1 import (
+    accounts_pb2_grpc,
+    holds_pb2_grpc,
+    ledger_pb2,
+    ledger_pb2_grpc,
+    transfers_pb2_grpc,
+    wallets_pb2_grpc,
+)
 from tests import databases
 from wallets_service import server
 from wallets_service.settings import Settings
@@ -54,7 +61,7 @@ def metadata(subject: str, *roles: str, key: str = "") -> tuple[tuple[str, str],
 
 @dataclasses.dataclass(frozen=True)
 class Client:
-    """Both services of a running wallets_service, called as another service."""
+    """The services of a running wallets_service, called as another service."""
 
     port: int
     channel: grpc.aio.Channel
@@ -78,6 +85,11 @@ class Client:
     def accounts(self) -> Any:
         """The stub of what is set on accounts."""
         return accounts_pb2_grpc.AccountsServiceStub(self.channel)
+
+    @property
+    def transfers(self) -> Any:
+        """The stub of transfers."""
+        return transfers_pb2_grpc.TransfersServiceStub(self.channel)
 
     async def post(self, *transfers: ledger_pb2.Transfer) -> list[ledger_pb2.TransferResult]:
         """Post transfers in one call."""

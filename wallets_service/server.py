@@ -8,7 +8,7 @@ import grpc
 import structlog
 
 from kobklein import database, idempotency, pages, server
-from kobklein.wallets.v1 import accounts_pb2_grpc, holds_pb2_grpc, ledger_pb2_grpc, wallets_pb2_grpc
+from kobklein.wallets.v1 import accounts_pb2_grpc, holds_pb2_grpc, ledger_pb2_grpc, transfers_pb2_grpc, wallets_pb2_grpc
 from wallets_service import expiry
 from wallets_service.ledger import Ledger
 from wallets_service.reports import Reports
@@ -16,6 +16,7 @@ from wallets_service.seals import Sealer
 from wallets_service.servicers.accounts import AccountsServicer
 from wallets_service.servicers.holds import HoldsServicer
 from wallets_service.servicers.ledger import LedgerServicer
+from wallets_service.servicers.transfers import TransfersServicer
 from wallets_service.servicers.wallets import WalletsServicer
 from wallets_service.settings import Settings
 
@@ -26,6 +27,7 @@ SERVICES: Final = (
     "kobklein.wallets.v1.WalletsService",
     "kobklein.wallets.v1.HoldsService",
     "kobklein.wallets.v1.AccountsService",
+    "kobklein.wallets.v1.TransfersService",
 )
 
 
@@ -41,6 +43,7 @@ async def run(settings: Settings) -> AsyncIterator[int]:
 
     def add_servicers(grpc_server: grpc.aio.Server) -> None:
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerServicer(ledger, engine, pager, reports), grpc_server)
+        transfers_pb2_grpc.add_TransfersServiceServicer_to_server(TransfersServicer(ledger, sessions), grpc_server)
         wallets_pb2_grpc.add_WalletsServiceServicer_to_server(WalletsServicer(sessions, pager), grpc_server)
         holds_pb2_grpc.add_HoldsServiceServicer_to_server(
             HoldsServicer(ledger, sessions, pager, default_seconds=settings.hold_seconds), grpc_server

@@ -16,7 +16,7 @@ from google.protobuf import descriptor, field_mask_pb2, message, message_factory
 from deploy.local import stack as local
 from kobklein import contract, validation
 from kobklein.payments.v1 import payments_pb2
-from kobklein.wallets.v1 import accounts_pb2, holds_pb2, ledger_pb2, wallets_pb2
+from kobklein.wallets.v1 import accounts_pb2, holds_pb2, ledger_pb2, transfers_pb2, wallets_pb2
 from tests.e2e import conftest, system
 
 SERVICES = {
@@ -25,6 +25,7 @@ SERVICES = {
     ledger_pb2: "kobklein.wallets.v1.LedgerService",
     holds_pb2: "kobklein.wallets.v1.HoldsService",
     accounts_pb2: "kobklein.wallets.v1.AccountsService",
+    transfers_pb2: "kobklein.wallets.v1.TransfersService",
 }
 METHODS = contract.methods(SERVICES.values())
 ROUTED = {
@@ -67,7 +68,8 @@ class Owned:
     def __init__(self, client: system.Client) -> None:
         self._client = client
         self._token = client.token(OWNER, "user")
-        payment = client.settled(self._token, client.pay(self._token).json()["id"])
+        paid = client.pay(self._token, amount="10000.00", currency="HTG")
+        payment = client.settled(self._token, paid.json()["id"])
         wallet = client.call("GET", f"/wallets/user/{OWNER}", token=self._token).json()["wallets"][0]
         path = f"/wallets/{wallet['id']}/transactions?paymentId={payment['id']}"
         transaction = client.call("GET", path, token=self._token).json()["transactions"][0]
@@ -102,6 +104,10 @@ class Owned:
             return self._hold(1, creditAccount=f"user/{OWNER}")
         if "Account" in method.name:
             return self._account()
+        if method.name in ("GetTransfer", "ReverseTransaction"):
+            body = {"toUserId": "user-2", "amount": "0.01"}
+            made = self._client.call("POST", "/transfers", token=self._token, key=str(uuid.uuid4()), json=body)
+            return str(made.json()["id"])
         return str(
             self._ids[
                 "transaction"
@@ -109,6 +115,12 @@ class Owned:
                 else "wallet"
             ]
         )
+
+    def prepare(self, method: descriptor.MethodDescriptor) -> None:
+        """Make what a method needs to find, and is not the owner's."""
+        if method.name == "DeleteFee":
+            admin = self._client.token("admin-1", "admin")
+            self._client.call("PUT", "/fees/HTG/DEPOSIT", token=admin, json={"fixedAmount": "1.00"})
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +153,8 @@ def fill(request: Any, method: contract.Method, owned: Owned) -> None:
         elif field.name == "limits":
             request.limits.currency = "BIF"
         elif field.message_type is not None:
-            fill(request.transfers.add(), method, owned)
+            value = getattr(request, field.name)
+            fill(value.add() if field.is_repeated else value, method, owned)
         else:
             setattr(request, field.name, value_of(field, method, owned))
 
@@ -205,6 +218,9 @@ def rest_answer(
 ) -> httpx.Response:
     verb, path, body_field = route
     path = path.replace("{user_id}", OWNER).replace("{limits.currency}", "BIF")
+    owned.prepare(method.descriptor)
+    path = path.replace("{user_id}", OWNER)
+    path = path.replace("{fee.currency}/{fee.type}", "HTG/DEPOSIT").replace("{currency}/{type}", "HTG/DEPOSIT")
     path = path.replace("{id}", owned.id_for(method.descriptor)) if "{id}" in path else path
     arguments: dict[str, Any] = {"key": str(uuid.uuid4())} if verb != "GET" else {}
     if body_field == "payment":
