@@ -14,7 +14,7 @@ import pytest
 
 from kobklein import auth, errors
 from kobklein.settings import AuthSettings, RateSettings
-from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc, wallets_pb2_grpc
+from kobklein.wallets.v1 import conversions_pb2_grpc, ledger_pb2, ledger_pb2_grpc, wallets_pb2_grpc
 from tests import databases
 from wallets_service import server
 from wallets_service.settings import Settings
@@ -67,6 +67,11 @@ class Client:
     def wallets(self) -> Any:
         """The wallets' stub."""
         return wallets_pb2_grpc.WalletsServiceStub(self.channel)
+
+    @property
+    def conversions(self) -> Any:
+        """The stub of conversions."""
+        return conversions_pb2_grpc.ConversionsServiceStub(self.channel)
 
     async def post(self, *transfers: ledger_pb2.Transfer) -> list[ledger_pb2.TransferResult]:
         """Post transfers in one call."""

@@ -1,6 +1,7 @@
 """How wallets_service is put together."""
 
 import contextlib
+import datetime
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -8,15 +9,21 @@ import grpc
 import structlog
 
 from kobklein import database, idempotency, pages, server
-from kobklein.wallets.v1 import ledger_pb2_grpc, wallets_pb2_grpc
+from kobklein.wallets.v1 import conversions_pb2_grpc, ledger_pb2_grpc, wallets_pb2_grpc
 from wallets_service.ledger import Ledger
+from wallets_service.rates import http, sources
+from wallets_service.servicers.conversions import ConversionsServicer
 from wallets_service.servicers.ledger import LedgerServicer
 from wallets_service.servicers.wallets import WalletsServicer
 from wallets_service.settings import Settings
 
 _log = structlog.get_logger()
 _HOUSEKEEPING_SECONDS: Final = 600
-SERVICES: Final = ("kobklein.wallets.v1.LedgerService", "kobklein.wallets.v1.WalletsService")
+SERVICES: Final = (
+    "kobklein.wallets.v1.ConversionsService",
+    "kobklein.wallets.v1.LedgerService",
+    "kobklein.wallets.v1.WalletsService",
+)
 
 
 @contextlib.asynccontextmanager
@@ -26,15 +33,24 @@ async def run(settings: Settings) -> AsyncIterator[int]:
     sessions = database.sessions(engine)
     pager = pages.Pager(settings.page_token_key.get_secret_value())
     ledger = Ledger(settings)
+    rate_sources: list[sources.RateSource] = []
 
     def add_servicers(grpc_server: grpc.aio.Server) -> None:
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerServicer(ledger, engine, pager), grpc_server)
+        conversions_pb2_grpc.add_ConversionsServiceServicer_to_server(
+            ConversionsServicer(
+                sessions, ledger, rate_sources, quote_lifetime=datetime.timedelta(seconds=settings.quote_seconds)
+            ),
+            grpc_server,
+        )
         wallets_pb2_grpc.add_WalletsServiceServicer_to_server(WalletsServicer(sessions, pager), grpc_server)
 
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
         await stack.enter_async_context(ledger.running())
         await stack.enter_async_context(server.repeating(lambda: _forget_keys(sessions), seconds=_HOUSEKEEPING_SECONDS))
+        if settings.rate_source is not None:
+            rate_sources.append(await stack.enter_async_context(http.running(settings.rate_source)))
         yield await stack.enter_async_context(
             server.running(SERVICES, add_servicers, settings, probe=lambda: database.probe(engine))
         )
