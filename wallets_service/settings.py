@@ -24,7 +24,7 @@ class RateSourceSettings(pydantic.BaseModel, frozen=True):
     """Without secrets: those belong into `authorization`."""
     authorization: pydantic.SecretStr | None = None
     """Value of the header of that name."""
-    name: str = pydantic.Field(default="http", pattern="[a-z][a-z0-9_-]{0,31}")
+    name: str = pydantic.Field(default="http", pattern="^[a-z][a-z0-9_-]{0,31}$")
     """What quotes call it; `table` is taken."""
     spread_parts_per_million: int = pydantic.Field(ge=0, le=500_000)
     """What the platform keeps of what is bought: 10000 is one per cent."""
