@@ -231,7 +231,7 @@ def _openapi_path(binding: bindings.Binding) -> tuple[str, list[str]]:
     shown: list[str] = []
     for variable in binding.template.variables:
         shown += segments[at : variable.start]
-        variables.append(names.camel(variable.field))
+        variables.append(names.camel(variable.field.replace(".", "_")))  # Many tools cannot format a name with a dot.
         shown.append(f"{{{variables[-1]}}}")
         at = len(segments) if variable.end is None else variable.end
     shown += segments[at:]

@@ -31,7 +31,8 @@ class RateSourceSettings(pydantic.BaseModel, frozen=True):
     refresh_seconds: pydantic.PositiveFloat = 60.0
     stale_seconds: pydantic.PositiveFloat = 900.0
     """How old rates may be, by the time in their document; then nothing is quoted by them."""
-    timeout_seconds: pydantic.PositiveFloat = pydantic.Field(default=5.0, le=60.0)
+    timeout_seconds: pydantic.PositiveFloat = pydantic.Field(default=5.0, le=10.0)
+    """Longest wait for a whole document; a process that leaves may wait for as long."""
     max_bytes: int = pydantic.Field(default=262_144, ge=1_024)
     """Longest document that is read."""
 

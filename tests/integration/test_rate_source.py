@@ -16,7 +16,7 @@ from tests.rate_servers import RateServer
 from wallets_service import errors
 from wallets_service.rates import http
 from wallets_service.rates.sources import Rate
-from wallets_service.settings import RateSourceSettings
+from wallets_service.settings import RateSourceSettings, Settings
 
 NOW: Final = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 
@@ -153,7 +153,7 @@ async def test_what_is_not_believed_leaves_the_last_good_rates(
     served: RateServer, web: httpx.AsyncClient, name: str
 ) -> None:
     source = source_of(
-        served, web, max_bytes=1_024, timeout_seconds=0.5 if WRONG[name].get("body", b"") is None else 30
+        served, web, max_bytes=1_024, timeout_seconds=0.5 if WRONG[name].get("body", b"") is None else 10
     )
     await source.refresh()
     assert value(source) == Fraction("131.25")
@@ -213,3 +213,18 @@ async def test_a_source_reads_again_and_again_by_itself(served: RateServer) -> N
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(pydantic.ValidationError):
         RateSourceSettings(**{"url": "https://rates.test/", "spread_parts_per_million": 0, **wrong})
+
+
+def test_in_production_rates_are_not_read_over_a_connection_that_anybody_can_change() -> None:
+    strict: dict[str, Any] = {
+        "environment": "production",
+        "auth": {"hs256_secret": "0" * 32},
+        "tls": {"certificate_file": "c", "key_file": "k", "authority_file": "a"},
+        "reflection": False,
+        "database_url": "postgresql://127.0.0.1/x",
+        "page_token_key": "00" * 32,
+    }
+    source = {"url": "https://rates.test/", "spread_parts_per_million": 0}
+    assert Settings(**strict, rate_source=source).rate_source is not None
+    with pytest.raises(pydantic.ValidationError, match="rate_source needs https"):
+        Settings(**strict, rate_source=source | {"url": "http://rates.test/"})
