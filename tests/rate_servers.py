@@ -23,6 +23,8 @@ class RateServer:
         """What is served; None to answer nothing at all, and keep the connection open."""
         self.endless = False
         """Whether the body is sent again and again."""
+        self.pause_seconds = 0.0
+        """How long to wait before each repetition."""
         self.status = 200
         self.headers: dict[str, str] = {}
         self.requests: list[str] = []
@@ -74,5 +76,6 @@ class RateServer:
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + self.body)
         while self.endless:
             await writer.drain()
+            await asyncio.sleep(self.pause_seconds)
             writer.write(self.body)
         await writer.drain()

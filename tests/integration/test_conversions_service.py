@@ -194,10 +194,14 @@ async def test_a_key_accepts_one_quote_only(client: wallets.Client) -> None:
     assert (await get(client, other.id)).status == pb.QUOTE_STATUS_OPEN
 
 
-async def test_of_a_hundred_acceptances_with_keys_of_their_own_exactly_one_converts(client: wallets.Client) -> None:
+async def test_of_a_hundred_acceptances_at_two_replicas_with_keys_of_their_own_exactly_one_converts(
+    client: wallets.Client, wallets_database: databases.Database
+) -> None:
     await client.fund("ana", 100 * 10_000, "USD")
     made = await quote(client, sell=(10_000, "USD"))
-    answers = await asyncio.gather(*(accept(client, made.id) for _ in range(100)), return_exceptions=True)
+    async with wallets.running(wallets_database) as replica:
+        calls = [accept(replica if number % 2 else client, made.id) for number in range(100)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
     accepted = [answer for answer in answers if isinstance(answer, pb.Quote)]
     refusals = [errors.from_rpc_error(each) for each in answers if isinstance(each, grpc.aio.AioRpcError)]
     assert (len(accepted), [each.reason for each in refusals]) == (1, ["QUOTE_ALREADY_ACCEPTED"] * 99)

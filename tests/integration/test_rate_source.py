@@ -168,6 +168,24 @@ async def test_what_is_not_believed_leaves_the_last_good_rates(
     assert value(source) == Fraction("131.25")
 
 
+async def test_a_document_that_trickles_in_is_not_waited_for(served: RateServer, web: httpx.AsyncClient) -> None:
+    served.body, served.endless, served.pause_seconds = b" ", True, 0.01
+    with testing.capture_logs() as logs:
+        await source_of(served, web, timeout_seconds=0.5, max_bytes=1_024).refresh()
+    assert [each["error"] for each in logs] == ["TimeoutError()"]
+
+
+async def test_what_is_out_of_date_when_it_is_read_is_said_to_be(served: RateServer, web: httpx.AsyncClient) -> None:
+    clock = Clock()
+    clock.advance(61)
+    source = source_of(served, web, clock)
+    with testing.capture_logs() as logs:
+        await source.refresh()
+    assert [each["error"] for each in logs] == ["Refused('it is out of date')"]
+    with pytest.raises(errors.RateStale):
+        source.rate("USD", "HTG")
+
+
 async def test_another_good_document_takes_the_place_of_the_last(served: RateServer, web: httpx.AsyncClient) -> None:
     source = source_of(served, web, max_bytes=1_024)
     await source.refresh()

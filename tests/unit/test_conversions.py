@@ -152,11 +152,17 @@ def test_who_buys_less_than_the_smallest_unit_to_sell_is_worth_pays_that_unit() 
 
 
 @pytest.mark.parametrize(
-    ("amount", "value", "wrong"), [(1, "0.99", "too small"), (10**13 - 1, "1.000000000001", "too large")]
+    ("amount", "value", "spread", "wrong"),
+    [
+        (1, "0.99", 0, "too small"),
+        (1, "1", 1, "too small"),
+        (MAX, "1.000000000001", 0, "too large"),
+        (MAX, "1.9", 500_000, "too large"),  # What the user gets would fit; what moves does not.
+    ],
 )
-def test_what_selling_cannot_give_names_the_amount_to_sell(amount: int, value: str, wrong: str) -> None:
+def test_what_selling_cannot_give_names_the_amount_to_sell(amount: int, value: str, spread: int, wrong: str) -> None:
     with pytest.raises(errors.InvalidArgument, match=wrong) as caught:
-        conversions.selling(amount, rate(value))
+        conversions.selling(amount, rate(value, spread=spread))
     assert [each.field for each in caught.value.violations] == ["sell.amount"]
 
 
