@@ -37,7 +37,7 @@ ROUTED = {
 CALLERS = ["nobody", "suspended", "stranger", *sorted(contract.ROLES)]
 OWNER = "user-owner"
 BODIES = {
-    "CreateQuote": {"sell": {"amount": "0.01", "currency": "USD"}, "buy": {"currency": "HTG"}},
+    "CreateQuote": {"sell": {"amount": "10.00", "currency": "HTG"}, "buy": {"currency": "USD"}},
     "SetRate": {"rate": "131.25"},
 }
 """What a request needs that is more than single fields with examples."""
@@ -87,7 +87,7 @@ class Owned:
         wallet = client.call("GET", f"/wallets/user/{OWNER}", token=self._token).json()["wallets"][0]
         path = f"/wallets/{wallet['id']}/transactions?paymentId={payment['id']}"
         transaction = client.call("GET", path, token=self._token).json()["transactions"][0]
-        client.call("PUT", "/rates/USD/HTG", token=client.token("admin-1", "admin"), json=BODIES["SetRate"])
+        client.call("PUT", "/rates/HTG/USD", token=client.token("admin-1", "admin"), json={"rate": "0.0076"})
         self._ids = {"wallet": wallet["id"], "transaction": transaction["id"]}
         self._hold(100_000, creditAccount=f"user/{OWNER}", then=":post")
 

@@ -241,6 +241,7 @@ def test_in_production_rates_are_not_read_over_a_connection_that_anybody_can_cha
         "reflection": False,
         "database_url": "postgresql://127.0.0.1/x",
         "page_token_key": "00" * 32,
+        "seal_key": "00" * 32,
     }
     source = {"url": "https://rates.test/", "spread_parts_per_million": 0}
     assert Settings(**strict, rate_source=source).rate_source is not None
