@@ -14,7 +14,7 @@ import pytest
 
 from kobklein import auth, errors
 from kobklein.settings import AuthSettings, RateSettings
-from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc, wallets_pb2_grpc
+from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc, statements_pb2_grpc, wallets_pb2_grpc
 from tests import databases
 from wallets_service import server
 from wallets_service.settings import Settings
@@ -53,7 +53,7 @@ def metadata(subject: str, *roles: str, key: str = "") -> tuple[tuple[str, str],
 
 @dataclasses.dataclass(frozen=True)
 class Client:
-    """Both services of a running wallets_service, called as another service."""
+    """The services of a running wallets_service, called as another service."""
 
     port: int
     channel: grpc.aio.Channel
@@ -67,6 +67,11 @@ class Client:
     def wallets(self) -> Any:
         """The wallets' stub."""
         return wallets_pb2_grpc.WalletsServiceStub(self.channel)
+
+    @property
+    def statements(self) -> Any:
+        """The statements' stub."""
+        return statements_pb2_grpc.StatementsServiceStub(self.channel)
 
     async def post(self, *transfers: ledger_pb2.Transfer) -> list[ledger_pb2.TransferResult]:
         """Post transfers in one call."""

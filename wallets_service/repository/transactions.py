@@ -1,13 +1,41 @@
 """Transfers, as seen from one of their accounts."""
 
+import dataclasses
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 
 from kobklein.database import Session
 from wallets_service.models import Account, Transaction, Transfer
+
+_FIELDS: Final = tuple(field.name for field in dataclasses.fields(Transaction))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two sides that a transfer is seen from."""
+
+    direction: str
+    account_id: orm.InstrumentedAttribute[uuid.UUID]
+    version: orm.InstrumentedAttribute[int]
+
+    def select(self) -> sa.Select[Any]:
+        """Select transfers as seen from this side; `transaction` makes transactions of the rows."""
+        return _side(self.direction)
+
+
+SIDES: Final = (
+    Side("DEBIT", Transfer.debit_account_id, Transfer.debit_version),
+    Side("CREDIT", Transfer.credit_account_id, Transfer.credit_version),
+)
+
+
+def transaction(row: sa.RowMapping) -> Transaction:
+    """Return the transaction in a row, which may have other columns too."""
+    return Transaction(**{name: row[name] for name in _FIELDS})
 
 
 async def list_transactions(
@@ -15,38 +43,36 @@ async def list_transactions(
     wallet_id: uuid.UUID,
     conditions: Sequence[sa.ColumnElement[bool]],
     *,
-    before: int | None,
+    after: int,
+    before: int,
     limit: int,
 ) -> list[Transaction]:
-    """Return the transfers of a wallet that meet every condition, newest first.
+    """Return the transfers of a wallet that meet every condition, newest first, of the versions between two others.
 
     Each side is a walk down its own index, so a page costs the same wherever it lies in the history.
     """
     sides = [
-        _side(direction)
-        .where(own == wallet_id, *conditions, *([version < before] if before is not None else ()))
-        .order_by(version.desc())
+        side.select()
+        .where(side.account_id == wallet_id, side.version > after, side.version < before, *conditions)
+        .order_by(side.version.desc())
         .limit(limit)
-        for direction, own, version in (
-            ("DEBIT", Transfer.debit_account_id, Transfer.debit_version),
-            ("CREDIT", Transfer.credit_account_id, Transfer.credit_version),
-        )
+        for side in SIDES
     ]
     both = sa.union_all(*[sa.select(side.subquery()) for side in sides]).subquery()
     rows = await session.execute(sa.select(both).order_by(both.c.version.desc()).limit(limit))
-    return [Transaction(**row) for row in rows.mappings()]
+    return [transaction(row) for row in rows.mappings()]
 
 
 async def get_transaction(session: Session, id_: uuid.UUID, *, user_id: str | None) -> Transaction | None:
     """Return a transfer as seen from the wallet of `user_id`; when that is None, from the paying wallet if there is."""
-    for direction, own in (("DEBIT", Transfer.debit_account_id), ("CREDIT", Transfer.credit_account_id)):
+    for side in SIDES:
         wallet = sa.select(Account.id).where(
             Account.user_id.is_not(None) if user_id is None else Account.user_id == user_id
         )
-        found = await session.execute(_side(direction).where(Transfer.id == id_, own.in_(wallet)))
+        found = await session.execute(side.select().where(Transfer.id == id_, side.account_id.in_(wallet)))
         row = found.mappings().one_or_none()
         if row is not None:
-            return Transaction(**row)
+            return transaction(row)
     return None
 
 

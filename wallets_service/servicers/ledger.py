@@ -1,5 +1,8 @@
 """The ledger's RPCs."""
 
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -7,7 +10,7 @@ from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
 from kobklein import database, pages
 from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc
-from wallets_service import accounts, verification
+from wallets_service import accounts, verification, watches
 from wallets_service.ledger import Ledger
 from wallets_service.messages import ledger as messages
 
@@ -17,11 +20,14 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
     """Moves money between accounts and proves that none was made or lost."""
 
-    def __init__(self, ledger: Ledger, engine: sqlalchemy_asyncio.AsyncEngine, pager: pages.Pager) -> None:
+    def __init__(
+        self, ledger: Ledger, engine: sqlalchemy_asyncio.AsyncEngine, pager: pages.Pager, watches_: watches.Watches
+    ) -> None:
         self._ledger = ledger
         self._engine = engine
         self._sessions = database.sessions(engine)
         self._pager = pager
+        self._watches = watches_
 
     async def PostTransfers(
         self, request: ledger_pb2.PostTransfersRequest, _context: _Context
@@ -73,3 +79,14 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> ledger_pb2.LedgerReport:
         """Verify the ledger."""
         return messages.report(await verification.verify(self._engine))
+
+    async def WatchTransfers(
+        self, request: ledger_pb2.WatchTransfersRequest, context: _Context
+    ) -> AsyncIterator[ledger_pb2.TransferEvent]:
+        """Watch transfers. The initial metadata say that the watch has begun; one that lasts too long just ends."""
+        topic = watches.transfers(uuid.UUID(request.account_id) if request.account_id else None)
+        start = await self._watches.start(topic, request.cursor, only_new=request.only_new)
+        await context.send_initial_metadata(())
+        async with contextlib.aclosing(self._watches.events(topic, start)) as events:
+            async for cursor, posting in events:
+                yield ledger_pb2.TransferEvent(cursor=cursor, transfer=messages.transfer(posting))
