@@ -8,7 +8,7 @@ such a beginning, at the start of a text and after everything that may separate.
 import re
 from typing import Final
 
-_SEPARATORS: Final = r",;|:\t\r\n\v\f\0"
+_SEPARATORS: Final = r",;|\t\r\n\v\f\0"
 _BEGINS: Final = rf"(?:\A|(?<=[{_SEPARATORS}]))"
 _FORMULA: Final = r"""(?=[\s\ufeff"'`]*[=+\-@\t\r\n\0＝＋－＠])"""  # noqa: RUF001  # some programs read the wide ones
 _UNSAFE: Final = re.compile(_BEGINS + _FORMULA)
