@@ -134,21 +134,19 @@ class Watches:
             self._bells[None].ring()
 
     async def start(self, topic: Topic[Any], cursor: str, *, only_new: bool) -> Position:
-        """Return where a watch starts: after a cursor, after all that there is now, or before everything.
+        """Return where a watch starts: after its cursor, else after all that there is now, or before everything.
 
         Raises WalletNotFound when there is no such account, and InvalidArgument for a cursor that is none of this
         topic, or is ahead of all that there is: the database has then been put back to an earlier time, and what comes
         next would be skipped.
         """
-        if cursor and only_new:
-            raise errors.InvalidArgument.of("only_new", "does not go together with a cursor")
         position = self._cursors.read(topic.account_id, cursor) if cursor else START
         head = await database.transaction(self._sessions, functools.partial(_head, account_id=topic.account_id))
         if head is None:
             raise wallets_errors.WalletNotFound(id=topic.account_id)
         if position > head:
             raise errors.InvalidArgument.of("cursor", "is ahead of all that there is")
-        return head if only_new else position
+        return head if only_new and not cursor else position
 
     async def events(self, topic: Topic[T], after: Position) -> AsyncGenerator[tuple[str, T]]:
         """Yield everything after a position, each with its cursor, and wait for more until it has lasted enough."""

@@ -167,12 +167,18 @@ async def test_a_wrong_cursor_is_refused(client: wallets.Client) -> None:
             grpc.StatusCode.INVALID_ARGUMENT,
             ["cursor"],
         )
-    for watch in (
-        watch_wallet(client, ana, cursor=of_ana, only_new=True),
-        watch_transfers(client, cursor=of_ledger, only_new=True),
+
+
+async def test_a_cursor_outdoes_only_new(client: wallets.Client) -> None:
+    """A browser that reconnects says where it was, and its address still says how it began."""
+    made = await posted(client, 2)
+    id_ = (await client.account("user/ana")).id
+    for watch, again in (
+        (watch_wallet(client, id_), lambda cursor: watch_wallet(client, id_, cursor=cursor, only_new=True)),
+        (watch_transfers(client), lambda cursor: watch_transfers(client, cursor=cursor, only_new=True)),
     ):
-        status = await wallets.refused(watch.next())
-        assert [each.field for each in status.violations] == ["only_new"]
+        first = await watch.next()
+        assert made[1].id in str(await again(first.cursor).next())
 
 
 async def test_only_the_owner_and_staff_watch_a_wallet(client: wallets.Client) -> None:
