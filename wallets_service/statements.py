@@ -135,7 +135,9 @@ async def page(
     lines = []
     for line in itertools.islice(found, limit):
         position = _passed(position, line, period.basis)
-        lines.append(dataclasses.replace(line, balance_after=position.balance))
+        # It is another one than was recorded only where something is backdated.
+        same = line.balance_after == position.balance
+        lines.append(line if same else dataclasses.replace(line, balance_after=position.balance))
     return lines, position if next(found, None) is not None else None
 
 

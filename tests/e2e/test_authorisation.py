@@ -16,12 +16,13 @@ from google.protobuf import descriptor, field_mask_pb2, message, message_factory
 from deploy.local import stack as local
 from kobklein import contract, validation
 from kobklein.payments.v1 import payments_pb2
-from kobklein.wallets.v1 import ledger_pb2, wallets_pb2
+from kobklein.wallets.v1 import ledger_pb2, statements_pb2, wallets_pb2
 from tests.e2e import conftest, system
 
 SERVICES = {
     payments_pb2: "kobklein.payments.v1.PaymentsService",
     wallets_pb2: "kobklein.wallets.v1.WalletsService",
+    statements_pb2: "kobklein.wallets.v1.StatementsService",
     ledger_pb2: "kobklein.wallets.v1.LedgerService",
 }
 METHODS = contract.methods(SERVICES.values())
@@ -32,6 +33,7 @@ ROUTED = {
 }
 CALLERS = ["nobody", "suspended", "stranger", *sorted(contract.ROLES)]
 OWNER = "user-owner"
+LONG_AGO = "2020-01-01T00:00:00Z"
 CONFLICT = 409
 """What who may open a wallet is told of one that is open already."""
 REFUSED = {grpc.StatusCode.UNAUTHENTICATED: 401, grpc.StatusCode.PERMISSION_DENIED: 403, grpc.StatusCode.NOT_FOUND: 404}
@@ -111,10 +113,25 @@ def fill(request: Any, method: contract.Method, owned: Owned) -> None:
             continue
         elif validation.is_map(field):
             fill_map(request, field, method, owned)
+        elif is_time(field):
+            getattr(request, field.name).FromJsonString(LONG_AGO)
         elif field.message_type is not None:
             fill(request.transfers.add(), method, owned)
         else:
             setattr(request, field.name, value_of(field, method, owned))
+
+
+def is_time(field: descriptor.FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.full_name == "google.protobuf.Timestamp"
+
+
+def query_of(method: contract.Method) -> str:
+    """Return the query that a GET needs: every time that is required."""
+    fields = method.descriptor.input_type.fields
+    times = [
+        f"{field.json_name}={LONG_AGO}" for field in fields if is_time(field) and validation.rules_of(field).required
+    ]
+    return "?" + "&".join(times) if times else ""
 
 
 def fill_map(request: Any, field: descriptor.FieldDescriptor, method: contract.Method, owned: Owned) -> None:
@@ -184,6 +201,8 @@ def rest_answer(
         arguments["json"] = body_of(method)
     elif "{user_id}" not in route[1] and method.subject_path:
         path += f"?userId={OWNER}"
+    elif verb == "GET":
+        path += query_of(method)
     with client.http.stream(verb, path, headers=headers(bearer, arguments.pop("key", "")), **arguments) as answer:
         if not (method.descriptor.server_streaming and answer.is_success):  # A stream may go on for ever.
             answer.read()
@@ -241,7 +260,8 @@ def test_a_strangers_object_cannot_be_told_from_one_that_does_not_exist(client: 
             problems = []
             for target in (owned.id_for(method.descriptor), str(uuid.uuid4())):
                 arguments: dict[str, Any] = {"json": {"description": "x"} if body == "payment" else {}} if body else {}
-                answer = client.call(verb, template.replace("{id}", target), token=stranger, key="k", **arguments)
+                path_ = template.replace("{id}", target) + query_of(method)
+                answer = client.call(verb, path_, token=stranger, key="k", **arguments)
                 problem = answer.json()
                 problems.append(
                     (

@@ -19,6 +19,8 @@ from wallets_service.repository import transactions
 _Conditions = Callable[[orm.InstrumentedAttribute[int]], Sequence[sa.ColumnElement[bool]]]
 """What a transfer must meet, given the column of its version in the account that it is seen from."""
 
+BEGINNING: Final = datetime.datetime.min.replace(tzinfo=datetime.UTC)
+_TIME: Final = sa.DateTime(timezone=True)
 _FIND_VERSION: Final = sa.text("""
     WITH RECURSIVE search (low, high) AS (
         SELECT 0::bigint, CAST(:until AS bigint)
@@ -40,7 +42,7 @@ _FIND_VERSION: Final = sa.text("""
         0
     )
     FROM search WHERE low = high
-""").bindparams(sa.bindparam("id", type_=sa.Uuid), sa.bindparam("before", type_=sa.DateTime(timezone=True)))
+""").bindparams(sa.bindparam("id", type_=sa.Uuid), sa.bindparam("before", type_=_TIME))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,33 +110,38 @@ async def totals(
     session: Session, account_id: uuid.UUID, *, after: int, until: int, recorded_only: bool = False
 ) -> Totals:
     """Return what moved in the versions above `after` and up to `until`; `recorded_only` leaves backdated ones out."""
-    return await _totals(session, account_id, _versions(after, until, recorded_only=recorded_only))
+    statement = _RECORDED_TOTALS if recorded_only else _TOTALS
+    return await _sum(session, statement, id=account_id, after=after, until=until)
 
 
 async def backdated_totals(
     session: Session,
     account_id: uuid.UUID,
     *,
-    from_time: datetime.datetime | None = None,
+    from_time: datetime.datetime = BEGINNING,
     before_time: datetime.datetime,
     after: int = 0,
     until: int,
 ) -> Totals:
     """Return what was backdated into a range of time, in the versions above `after` and up to `until`."""
-
-    def conditions(version: orm.InstrumentedAttribute[int]) -> list[sa.ColumnElement[bool]]:
-        since = [] if from_time is None else [Transfer.effective_time >= from_time]
-        return [version > after, version <= until, Transfer.effective_time < before_time, *since]
-
-    return await _totals(session, account_id, conditions)
+    return await _sum(
+        session,
+        _BACKDATED_TOTALS,
+        id=account_id,
+        after=after,
+        until=until,
+        from_time=from_time,
+        before_time=before_time,
+    )
 
 
 async def list_versions(
     session: Session, account_id: uuid.UUID, *, after: int, until: int, limit: int, recorded_only: bool = False
 ) -> list[Transaction]:
     """Return the transfers of the versions above `after` and up to `until`, oldest first."""
-    conditions = _versions(after, until, recorded_only=recorded_only)
-    return await _list(session, account_id, conditions, lambda version: [version], limit=limit)
+    statement = _RECORDED_VERSIONS if recorded_only else _VERSIONS
+    rows = await session.execute(statement, {"id": account_id, "after": after, "until": until, "limit": limit})
+    return [transactions.transaction(row) for row in rows]
 
 
 async def list_backdated(
@@ -150,50 +157,70 @@ async def list_backdated(
 
     `after` is the time and the version of the one to go on after; `until` is the last version that is known.
     """
-    time, last = after
-
-    def conditions(version: orm.InstrumentedAttribute[int]) -> list[sa.ColumnElement[bool]]:
-        place = sa.tuple_(Transfer.effective_time, version) > sa.tuple_(sa.literal(time), sa.literal(last))
-        return [Transfer.effective_time >= time, Transfer.effective_time < before_time, place, version <= until]
-
-    return await _list(session, account_id, conditions, lambda version: [Transfer.effective_time, version], limit=limit)
+    from_time, last = after
+    parameters = {"from_time": from_time, "last": last, "before_time": before_time, "after": 0, "until": until}
+    rows = await session.execute(_BACKDATED, {"id": account_id, "limit": limit, **parameters})
+    return [transactions.transaction(row) for row in rows]
 
 
-def _versions(after: int, until: int, *, recorded_only: bool) -> _Conditions:
-    ordinary = [Transfer.effective_time.is_(None)] if recorded_only else []
-    return lambda version: [version > after, version <= until, *ordinary]
-
-
-async def _totals(session: Session, account_id: uuid.UUID, conditions: _Conditions) -> Totals:
-    found = {}
-    for side in transactions.SIDES:
-        sums = sa.select(sa.func.coalesce(sa.func.sum(Transfer.amount), 0), sa.func.count())
-        found[side.direction] = (
-            await session.execute(sums.where(side.account_id == account_id, *conditions(side.version)))
-        ).one()
-    (credit, credits_), (debit, debits) = found["CREDIT"], found["DEBIT"]
+async def _sum(session: Session, statement: sa.Select[Any], **parameters: Any) -> Totals:
+    (credit, credits_), (debit, debits) = await session.execute(statement, parameters)
     return Totals(int(credit), int(debit), credits_ + debits)
 
 
-async def _list(
-    session: Session,
-    account_id: uuid.UUID,
-    conditions: _Conditions,
-    order: Callable[[orm.InstrumentedAttribute[int]], Sequence[sa.SQLColumnExpression[Any]]],
-    *,
-    limit: int,
-) -> list[Transaction]:
-    """Merge a walk along each side's own index, which takes no more than `limit` steps that meet the conditions."""
-    sides = [
-        side.select()
-        .add_columns(*(column.label(f"order_{number}") for number, column in enumerate(order(side.version))))
-        .where(side.account_id == account_id, *conditions(side.version))
-        .order_by(*order(side.version))
-        .limit(limit)
-        .subquery()
-        for side in transactions.SIDES
+def _versions(version: orm.InstrumentedAttribute[int]) -> list[sa.ColumnElement[bool]]:
+    return [version > sa.bindparam("after", type_=sa.BigInteger), version <= sa.bindparam("until", type_=sa.BigInteger)]
+
+
+def _recorded_versions(version: orm.InstrumentedAttribute[int]) -> list[sa.ColumnElement[bool]]:
+    return [*_versions(version), Transfer.effective_time.is_(None)]
+
+
+def _backdated(version: orm.InstrumentedAttribute[int]) -> list[sa.ColumnElement[bool]]:
+    return [
+        *_versions(version),
+        Transfer.effective_time >= sa.bindparam("from_time", type_=_TIME),
+        Transfer.effective_time < sa.bindparam("before_time", type_=_TIME),
     ]
+
+
+def _further_backdated(version: orm.InstrumentedAttribute[int]) -> list[sa.ColumnElement[bool]]:
+    last = sa.tuple_(sa.bindparam("from_time", type_=_TIME), sa.bindparam("last", type_=sa.BigInteger))
+    return [*_backdated(version), sa.tuple_(Transfer.effective_time, version) > last]
+
+
+def _listing(conditions: _Conditions, *order: orm.InstrumentedAttribute[Any]) -> sa.Select[Any]:
+    """Merge a walk along each side's own index, which takes no more than `limit` steps that meet the conditions."""
+    limit = sa.bindparam("limit", type_=sa.Integer)
+    sides = []
+    for side in transactions.SIDES:
+        ordering = [*order, side.version]
+        labelled = [column.label(f"order_{number}") for number, column in enumerate(ordering)]
+        walk = side.rows.add_columns(*labelled).where(side.account_id == _ID, *conditions(side.version))
+        sides.append(walk.order_by(*ordering).limit(limit).subquery())
     both = sa.union_all(*map(sa.select, sides)).subquery()
-    ordering = [column for column in both.c if column.name.startswith("order_")]
-    rows = await session.execute(sa.select(both).order_by(*ordering).limit(limit))
-    return [transactions.transaction(row) for row in rows.mappings()]
+    return sa.select(both).order_by(*[each for each in both.c if each.name.startswith("order_")]).limit(limit)
+
+
+def _totals(conditions: _Conditions) -> sa.Select[Any]:
+    """Sum up credits in the first row, and debits in the second."""
+    sides = {
+        side.direction: sa.select(
+            sa.literal(side.direction).label("direction"),
+            sa.func.coalesce(sa.func.sum(Transfer.amount), 0).label("amount"),
+            sa.func.count().label("count"),
+        ).where(side.account_id == _ID, *conditions(side.version))
+        for side in transactions.SIDES
+    }
+    both = sa.union_all(sides["CREDIT"], sides["DEBIT"]).subquery()
+    return sa.select(both.c.amount, both.c["count"]).order_by(both.c.direction)
+
+
+# These are built once: to build one takes much longer than PostgreSQL needs to answer it.
+_ID: Final = sa.bindparam("id", type_=sa.Uuid)
+_VERSIONS: Final = _listing(_versions)
+_RECORDED_VERSIONS: Final = _listing(_recorded_versions)
+_BACKDATED: Final = _listing(_further_backdated, Transfer.effective_time)
+_TOTALS: Final = _totals(_versions)
+_RECORDED_TOTALS: Final = _totals(_recorded_versions)
+_BACKDATED_TOTALS: Final = _totals(_backdated)
