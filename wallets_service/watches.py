@@ -22,7 +22,6 @@ from typing import Any, Final, Generic, TypeVar
 import structlog
 
 from kobklein import database, errors, server
-from wallets_service import errors as wallets_errors
 from wallets_service.book import Outcome
 from wallets_service.cursors import START, Cursors, Position
 from wallets_service.entries import Id, Posting
@@ -136,14 +135,14 @@ class Watches:
     async def start(self, topic: Topic[Any], cursor: str, *, only_new: bool) -> Position:
         """Return where a watch starts: after its cursor, else after all that there is now, or before everything.
 
-        Raises WalletNotFound when there is no such account, and InvalidArgument for a cursor that is none of this
-        topic, or is ahead of all that there is: the database has then been put back to an earlier time, and what comes
-        next would be skipped.
+        Raises InvalidArgument when there is no such account, for a cursor that is none of this topic, and for one that
+        is ahead of all that there is: the database has then been put back to an earlier time, and what comes next would
+        be skipped.
         """
         position = self._cursors.read(topic.account_id, cursor) if cursor else START
         head = await database.transaction(self._sessions, functools.partial(_head, account_id=topic.account_id))
         if head is None:
-            raise wallets_errors.WalletNotFound(id=topic.account_id)
+            raise errors.InvalidArgument.of("account_id", "is not an account")
         if position > head:
             raise errors.InvalidArgument.of("cursor", "is ahead of all that there is")
         return head if only_new and not cursor else position

@@ -153,10 +153,17 @@ async def test_only_the_owner_and_staff_watch_a_wallet(client: wallets.Client) -
         watch_wallet(client, id_, BEN),
         watch_wallet(client, provider, FINANCE),
         watch_wallet(client, str(uuid.uuid4())),
-        watch_transfers(client, account_id=str(uuid.uuid4())),
     ):
         status = await wallets.refused(watch.next())
         assert (status.code, status.reason) == (grpc.StatusCode.NOT_FOUND, "WALLET_NOT_FOUND")
+
+
+async def test_only_an_account_that_exists_is_watched(client: wallets.Client) -> None:
+    status = await wallets.refused(watch_transfers(client, account_id=str(uuid.uuid4())).next())
+    assert (status.code, [each.field for each in status.violations]) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        ["account_id"],
+    )
 
 
 async def test_a_watch_sees_what_another_replica_commits(
