@@ -167,11 +167,19 @@ class _Writer:
     def _body_schema(self, binding: bindings.Binding) -> schemas.Schema:
         field = binding.body_field
         if field is not None:
-            return self._schemas.field(field, given=True, text=True)
+            return self._body_field_schema(binding, field)
         elsewhere = frozenset(variable.field for variable in binding.template.variables)
         if elsewhere:
             return self._schemas.object(binding.request_type, given=True, without=elsewhere)
         return self._schemas.message(binding.request_type, given=True)
+
+    def _body_field_schema(self, binding: bindings.Binding, field: descriptor.FieldDescriptor) -> schemas.Schema:
+        """Return the schema of a body that is one field, without what of it the path gives."""
+        inside = [variable.field.partition(".") for variable in binding.template.variables]
+        elsewhere = frozenset(rest for name, _, rest in inside if name == field.name and rest)
+        if elsewhere and field.message_type is not None:
+            return self._schemas.object(field.message_type, given=True, without=elsewhere)
+        return self._schemas.field(field, given=True, text=True)
 
     def _responses(self, binding: bindings.Binding) -> Document:
         rules = binding.method.rules
@@ -231,7 +239,7 @@ def _openapi_path(binding: bindings.Binding) -> tuple[str, list[str]]:
     shown: list[str] = []
     for variable in binding.template.variables:
         shown += segments[at : variable.start]
-        variables.append(names.camel(variable.field))
+        variables.append(names.camel(variable.field.replace(".", "_")))  # Many tools cannot format a name with a dot.
         shown.append(f"{{{variables[-1]}}}")
         at = len(segments) if variable.end is None else variable.end
     shown += segments[at:]

@@ -161,7 +161,8 @@ def _write_mask(value: field_mask_pb2.FieldMask) -> str:
 
 
 def _write_struct(value: struct_pb2.Struct) -> dict[str, Any]:
-    return {key: _write_value(item) for key, item in value.fields.items()}
+    # Protobuf keeps no order of keys, not even the same one in two processes; a repeated answer must be the same bytes.
+    return {key: _write_value(item) for key, item in sorted(value.fields.items())}
 
 
 def _write_list(value: struct_pb2.ListValue) -> list[Any]:

@@ -162,7 +162,7 @@ def _map(field: FieldDescriptor) -> Put:
     show_key = _boolean_key if key_field.type == FieldDescriptor.TYPE_BOOL else str
 
     def put(source: message.Message, shown: dict[str, Any]) -> None:
-        entries = getattr(source, name).items()
+        entries = sorted(getattr(source, name).items())  # As in structures: the same bytes for the same answer.
         shown[key] = {show_key(entry): show(value) if show else value for entry, value in entries}
 
     return put

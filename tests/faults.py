@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: plants one fault after the other in a copy of the code, and sees whether its test turns red.
+"""`python -m tests.faults`: plants one fault after the other in a copy of the code, and sees if its test turns red.
 
 Each fault is one that hurt somebody's ledger. A test that stays green with the fault in place proves nothing. Names on
 the command line choose some of them; exit 1 if one goes uncaught.
@@ -42,6 +42,8 @@ class Fault:
 _DECISIONS: Final = "tests/unit/test_ledger_decisions.py"
 _RACES: Final = "tests/integration/test_ledger_races.py"
 _MODEL: Final = "tests/integration/test_ledger_model.py"
+_SEALS: Final = "tests/integration/test_ledger_seals.py"
+_TAMPERING: Final = "tests/integration/test_ledger_tampering.py"
 FAULTS: Final = (
     Fault(
         "missing lock",
@@ -81,8 +83,9 @@ FAULTS: Final = (
     Fault(
         "a lost race shown as an answer",
         "wallets_service/batches.py",
-        "                if attempt == MAX_ATTEMPTS:\n",
-        "                if attempt:\n",
+        "                if attempt == MAX_ATTEMPTS:\n"
+        '                    raise errors.Unavailable(part="the ledger\'s database") from error\n',
+        '                raise errors.InvalidArgument.of("amount", "is more than there is") from error\n',
         f"{_RACES}::test_lost_races_are_run_again_and_never_shown",
     ),
     Fault(
@@ -134,6 +137,41 @@ FAULTS: Final = (
         "        if limit is not None and asked.amount > limit:",
         f"{_MODEL}::test_the_ledger_answers_as_its_model_does",
     ),
+    Fault(
+        "a late commit left out of the chain",
+        "wallets_service/repository/seals.py",
+        '_ENDED: Final = sql.SQL("xid < pg_snapshot_xmin(pg_current_snapshot())")',
+        '_ENDED: Final = sql.SQL("true")',
+        f"{_SEALS}::test_a_late_commit_is_waited_for_and_not_skipped",
+    ),
+    Fault(
+        "a column that nobody hashes",
+        "wallets_service/chain.py",
+        '    "description",\n',
+        "",
+        f"{_SEALS}::test_every_column_of_a_transfer_is_hashed_in_the_documented_form",
+    ),
+    Fault(
+        "any key may sign",
+        "wallets_service/verification/chains.py",
+        "    if trusted and seal.head.public_key not in trusted:",
+        "    if not seal.head.public_key:",
+        f"{_TAMPERING}::test_a_ledger_that_is_written_anew_without_the_key_is_found_from_there",
+    ),
+    Fault(
+        "two chains at once",
+        "wallets_service/repository/seals.py",
+        "    return bool(_value(connection, \"SELECT pg_try_advisory_xact_lock(hashtext('seal transfers'))\"))",
+        "    return bool(connection)",
+        f"{_SEALS}::test_sealers_at_once_make_one_chain",
+    ),
+    Fault(
+        "an instant told before it is over",
+        "wallets_service/trial_balances.py",
+        """    while not snapshot.row(ended, {"xid": newest})["ended"]:""",
+        """    while not snapshot.row(ended, {"xid": newest}):""",
+        "tests/integration/test_trial_balances.py::test_a_transfer_that_is_being_written_is_waited_for",
+    ),
 )
 
 
@@ -161,7 +199,7 @@ def _copy(target: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        check=True,  # noqa: S607  # git is on the path
+        check=True,  # git is on the path
     )
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file():

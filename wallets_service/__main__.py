@@ -1,4 +1,4 @@
-"""The process: `python -m wallets_service serve` and `python -m wallets_service migrate`."""
+"""The process: `python -m wallets_service serve`, `migrate`, and the commands of an audit."""
 
 import asyncio
 
@@ -6,10 +6,11 @@ import typer
 
 from kobklein import logs
 from kobklein import server as kobklein_server
-from wallets_service import server
+from wallets_service import commands, server
 from wallets_service.settings import Settings
 
 app = typer.Typer(help="Wallets and the ledger, over gRPC.", no_args_is_help=True)
+app.add_typer(commands.app)
 
 
 @app.command()

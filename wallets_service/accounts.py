@@ -1,6 +1,7 @@
 """Accounts: opened, found and listed."""
 
 import dataclasses
+import uuid
 from collections.abc import Sequence
 
 from kobklein import ids
@@ -38,6 +39,14 @@ async def get(session: Session, *, address: str, currency: str) -> Account:
     account = await repository.get_account(session, address=address, currency=currency)
     if account is None:
         raise errors.AccountNotFound(account=address, currency=currency)
+    return account
+
+
+async def get_by_id(session: Session, id_: uuid.UUID) -> Account:
+    """Return an account; raises AccountNotFound."""
+    account = await repository.get_account_by_id(session, id_)
+    if account is None:
+        raise errors.AccountNotFound(account=id_)
     return account
 
 

@@ -22,9 +22,14 @@ Error
 │   └── ReversalExceeded       more than is not taken back yet
 ├── AccountExists              the account is there, with another overdraft limit
 ├── AccountNotFound
+├── AccountNotEmpty            only an account without money can be closed
+├── OverdraftInUse             more of the overdraft is used than the new limit allows
 ├── WalletExists
 ├── WalletNotFound             missing, or somebody else's: a caller cannot tell which
 ├── TransactionNotFound        likewise
+├── LedgerTooLarge             a report on it takes longer than the call may last
+├── TransferNotFound           likewise
+├── FeeNotFound                this kind of transfer costs nothing in this currency
 └── LedgerBusy                 too many transfers wait; nothing was done
 """
 
@@ -41,11 +46,14 @@ class Refusal(errors.Error):
 
 
 class InsufficientFunds(Refusal):
-    """The paying account would fall below its floor; amounts are minor units, and read as decimals."""
+    """The paying account would fall below its floor; amounts are minor units, and read as decimals.
+
+    What is needed has the fee in it, if there is one.
+    """
 
     message = "{account} has {available} {currency} available, {held} held, and needs {needed}"
 
-    def __init__(self, *, account: str, currency: str, available: int, held: int, needed: int) -> None:
+    def __init__(self, *, account: str, currency: str, available: int, held: int, needed: int, fee: int = 0) -> None:
         self.currency, self.available_amount, self.held_amount, self.needed_amount = currency, available, held, needed
         super().__init__(
             account=account,
@@ -54,6 +62,9 @@ class InsufficientFunds(Refusal):
             held=money.render(held, currency),
             needed=money.render(needed, currency),
         )
+        if fee:
+            self.metadata["fee"] = money.render(fee, currency)
+            self.args = (f"{self}, of which {self.metadata['fee']} are its fee",)
 
 
 class LimitExceeded(Refusal):
@@ -62,6 +73,7 @@ class LimitExceeded(Refusal):
     message = "{account} may pay {limit} {currency} a {period}, and {used} is used"
 
     def __init__(self, *, account: str, currency: str, period: str, limit: int, used: int) -> None:
+        self.period, self.limit_amount, self.used_amount = period, limit, used
         super().__init__(
             account=account,
             currency=currency,
@@ -188,10 +200,35 @@ class AccountExists(errors.Error):
 
 
 class AccountNotFound(errors.Error):
-    """No such account."""
+    """No such account: neither by its id, nor by its address and currency."""
 
     code = grpc.StatusCode.NOT_FOUND
-    message = "{account} has no account in {currency}"
+    message = "there is no account {account}"
+
+
+class AccountNotEmpty(errors.Error):
+    """Only an account without money can be closed; amounts are minor units."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "{account} cannot be closed: its balance is {balance} {currency}, and {held} of it are held"
+
+    def __init__(self, *, account: str, currency: str, balance: int, held: int) -> None:
+        super().__init__(
+            account=account,
+            currency=currency,
+            balance=money.render(balance, currency),
+            held=money.render(held, currency),
+        )
+
+
+class OverdraftInUse(errors.Error):
+    """More of the overdraft is used than the new limit allows; `used` is minor units."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "{account} uses {used} {currency} of its overdraft: its limit cannot be lower"
+
+    def __init__(self, *, account: str, currency: str, used: int) -> None:
+        super().__init__(account=account, currency=currency, used=money.render(used, currency))
 
 
 class WalletExists(errors.Error):
@@ -213,6 +250,30 @@ class TransactionNotFound(errors.Error):
 
     code = grpc.StatusCode.NOT_FOUND
     message = "there is no transaction {id}"
+
+
+class LedgerTooLarge(errors.Error):
+    """A report on the whole ledger takes longer than the call may last; the command line has all the time."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = (
+        "the ledger is too large for the time of this call: give it more, or run `python -m wallets_service verify`"
+        " or `trial-balance` beside the database"
+    )
+
+
+class TransferNotFound(errors.Error):
+    """No such transfer from user to user, or none that the caller may see."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    message = "there is no transfer {id}"
+
+
+class FeeNotFound(errors.Error):
+    """This kind of transfer costs nothing in this currency."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    message = "there is no fee for {type} in {currency}"
 
 
 class LedgerBusy(errors.Error):

@@ -284,6 +284,8 @@ class Seal(Base):
     __table_args__ = (sa.UniqueConstraint("sequence", name="seals_sequence_key"),)
 
     number: orm.Mapped[int] = orm.mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
+    format: orm.Mapped[int] = orm.mapped_column(sa.SmallInteger)
+    """The version of what is hashed, and how."""
     sequence: orm.Mapped[int] = orm.mapped_column(sa.BigInteger)
     """How many transfers are sealed up to and with this link."""
     transfer_count: orm.Mapped[int]

@@ -12,7 +12,7 @@ import orjson
 import psycopg
 
 from kobklein import ids
-from wallets_service import arrays
+from wallets_service import arrays, free_data
 from wallets_service.book import Decision, State
 from wallets_service.entries import (
     Account,
@@ -42,7 +42,7 @@ _READ: Final = """
 _LOCK: Final = f"{_READ} FOR NO KEY UPDATE OF a"
 _FIND: Final = """
     SELECT t.id::text, debit.address, credit.address, t.amount, t.currency, t.type, t.payment_id::text, t.reference,
-           t.description, t.metadata, t.hold_id::text, t.reverses_id::text, t.effective_time,
+           t.description, t.metadata::text, t.hold_id::text, t.reverses_id::text, t.effective_time,
            t.debit_account_id::text, t.credit_account_id::text, t.debit_balance_after, t.credit_balance_after,
            t.debit_version, t.credit_version, t.created_time, t.group_id::text
     FROM transfers t
@@ -55,14 +55,17 @@ _NOW: Final = """
         SELECT jsonb_object_agg(currency, jsonb_build_array(transfer_limit, day_limit, month_limit))
         FROM currency_limits
     )
+    WHERE pg_current_xact_id() IS NOT NULL
 """
+"""Comes after the transaction has its id: once every id that was given out by an instant has ended, no transfer can be
+recorded with a time before it any more, which is what makes a report of an instant final."""
 _LATEST: Final = "SELECT max(updated_time) + interval '1 microsecond' FROM accounts WHERE id = ANY (%s::uuid[])"
 _REVERSED: Final = """
     SELECT reverses_id::text, sum(amount)::bigint FROM transfers WHERE reverses_id = ANY (%s::uuid[]) GROUP BY 1
 """
 _HOLDS: Final = """
     SELECT h.id::text, debit.address, credit.address, h.amount, h.currency, h.type, h.expires_time - h.created_time,
-           h.payment_id::text, h.reference, h.description, h.metadata, h.debit_account_id::text,
+           h.payment_id::text, h.reference, h.description, h.metadata::text, h.debit_account_id::text,
            h.credit_account_id::text, h.posted_amount, h.status, h.created_time, h.updated_time
     FROM holds h
     JOIN accounts debit ON debit.id = h.debit_account_id
@@ -204,11 +207,13 @@ async def _one(cursor: _Cursor) -> tuple[Any, ...]:
 
 
 def _posting(row: Sequence[Any]) -> Posting:
-    return Posting(Transfer(*row[:13]), *row[13:])
+    made = (*row[:9], free_data.loads(row[9]), *row[10:13])
+    return Posting(Transfer(*made), *row[13:])
 
 
 def _hold(row: Sequence[Any]) -> Hold:
-    return Hold(NewHold(*row[:11]), *row[11:])
+    made = (*row[:10], free_data.loads(row[10]))
+    return Hold(NewHold(*made), *row[11:])
 
 
 async def open_accounts(connection: Connection, accounts: Iterable[Account]) -> bool:

@@ -1,12 +1,15 @@
 """What wallets_service is configured with, by environment variables that start with `WALLETS_`."""
 
 import enum
+import hashlib
 import zoneinfo
+from typing import Self
 
 import pydantic
 import pydantic_settings
 
 from kobklein.settings import ServiceSettings
+from wallets_service import chain
 
 
 class Isolation(enum.StrEnum):
@@ -33,11 +36,42 @@ class Settings(ServiceSettings):
     longest_watch_seconds: float = pydantic.Field(default=3600.0, gt=0)
     time_zone: str = "America/Port-au-Prince"
     """Whose days and months the limits of accounts are of."""
+    seal_key: pydantic.SecretStr | None = None
+    """32 random bytes in hexadecimal, the same in every replica: the Ed25519 seed that signs the chain of seals."""
+    seal_trusted_keys: tuple[str, ...] = ()
+    """Public keys, in hexadecimal, of earlier seal keys: what they signed is still proved by them."""
+
+    hold_seconds: int = pydantic.Field(default=604_800, ge=1, le=31_536_000)
+    """How long a hold lasts whose maker does not say."""
+    hold_sweep_seconds: float = pydantic.Field(default=1.0, gt=0, le=3_600)
+    """How long after a round of giving expired holds back the next one begins; their money is free before."""
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
         """The platform's time zone."""
         return zoneinfo.ZoneInfo(self.time_zone)
+
+    @property
+    def signing_key(self) -> chain.Key:
+        """The key that signs the chain of seals; in development, one that only depends on `page_token_key`."""
+        if self.seal_key is not None:
+            return chain.Key(bytes.fromhex(self.seal_key.get_secret_value()))
+        return chain.Key(hashlib.sha256(b"seal key" + self.page_token_key.get_secret_value().encode()).digest())
+
+    @property
+    def trusted_seal_keys(self) -> frozenset[bytes]:
+        """The public keys that may have signed the chain."""
+        return frozenset({self.signing_key.public, *map(bytes.fromhex, self.seal_trusted_keys)})
+
+    @pydantic.model_validator(mode="after")
+    def _keys_of_seals(self) -> Self:
+        if self.production and self.seal_key is None:
+            raise ValueError("seal_key is needed in production")
+        if self.seal_key is not None and len(bytes.fromhex(self.seal_key.get_secret_value())) != chain.KEY_BYTES:
+            raise ValueError("seal_key must be 32 bytes in hexadecimal")
+        if any(len(bytes.fromhex(key)) != chain.KEY_BYTES for key in self.seal_trusted_keys):
+            raise ValueError("seal_trusted_keys must be of 32 bytes in hexadecimal each")
+        return self
 
     @pydantic.field_validator("time_zone")
     @classmethod

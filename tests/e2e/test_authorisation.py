@@ -16,7 +16,7 @@ from google.protobuf import descriptor, field_mask_pb2, message, message_factory
 from deploy.local import stack as local
 from kobklein import contract, validation
 from kobklein.payments.v1 import payments_pb2
-from kobklein.wallets.v1 import ledger_pb2, statements_pb2, wallets_pb2
+from kobklein.wallets.v1 import accounts_pb2, holds_pb2, ledger_pb2, statements_pb2, transfers_pb2, wallets_pb2
 from tests.e2e import conftest, system
 
 SERVICES = {
@@ -24,6 +24,9 @@ SERVICES = {
     wallets_pb2: "kobklein.wallets.v1.WalletsService",
     statements_pb2: "kobklein.wallets.v1.StatementsService",
     ledger_pb2: "kobklein.wallets.v1.LedgerService",
+    holds_pb2: "kobklein.wallets.v1.HoldsService",
+    accounts_pb2: "kobklein.wallets.v1.AccountsService",
+    transfers_pb2: "kobklein.wallets.v1.TransfersService",
 }
 METHODS = contract.methods(SERVICES.values())
 ROUTED = {
@@ -67,17 +70,45 @@ class Owned:
     def __init__(self, client: system.Client) -> None:
         self._client = client
         self._token = client.token(OWNER, "user")
-        payment = client.settled(self._token, client.pay(self._token).json()["id"])
+        paid = client.pay(self._token, amount="10000.00", currency="HTG")
+        payment = client.settled(self._token, paid.json()["id"])
         wallet = client.call("GET", f"/wallets/user/{OWNER}", token=self._token).json()["wallets"][0]
         path = f"/wallets/{wallet['id']}/transactions?paymentId={payment['id']}"
         transaction = client.call("GET", path, token=self._token).json()["transactions"][0]
         self._ids = {"wallet": wallet["id"], "transaction": transaction["id"]}
+        self._hold(100_000, creditAccount=f"user/{OWNER}", then=":post")
+
+    def _hold(self, amount: int, *, then: str = "", **sides: str) -> str:
+        """Make a hold of the platform's money, which opens the account that it is for; return its id."""
+        admin, body = self._client.token("admin-1", "admin"), {"debitAccount": "provider/test", "currency": "HTG"}
+        made = self._client.call(
+            "POST", "/holds", token=admin, key=str(uuid.uuid4()), json={**body, **sides, "amount": amount}
+        ).json()
+        if then:
+            self._client.call("POST", f"/holds/{made['id']}{then}", token=admin, key=str(uuid.uuid4()), json={})
+        return str(made["id"])
+
+    def _account(self) -> str:
+        """Open an empty account and return its id."""
+        address = f"sample/{uuid.uuid4()}"
+        self._hold(1, creditAccount=address)
+        admin = self._client.token("admin-1", "admin")
+        (account,) = self._client.call("GET", f"/accounts?addressPrefix={address}", token=admin).json()["accounts"]
+        return str(account["id"])
 
     def id_for(self, method: descriptor.MethodDescriptor) -> str:
-        """Return the id of an object of the owner's that a method is about; a payment is new each time."""
+        """Return the id of an object of the owner's that a method is about; what it may end is new each time."""
         if method.containing_service.name == "PaymentsService":
             body = {"amount": 1000, "method": "STRIPE"}
             made = self._client.call("POST", "/payments", token=self._token, key=str(uuid.uuid4()), json=body)
+            return str(made.json()["id"])
+        if method.containing_service.name == "HoldsService":
+            return self._hold(1, creditAccount=f"user/{OWNER}")
+        if "Account" in method.name:
+            return self._account()
+        if method.name in ("GetTransfer", "ReverseTransaction"):
+            body = {"toUserId": "user-2", "amount": "0.01"}
+            made = self._client.call("POST", "/transfers", token=self._token, key=str(uuid.uuid4()), json=body)
             return str(made.json()["id"])
         return str(
             self._ids[
@@ -86,6 +117,12 @@ class Owned:
                 else "wallet"
             ]
         )
+
+    def prepare(self, method: descriptor.MethodDescriptor) -> None:
+        """Make what a method needs to find, and is not the owner's."""
+        if method.name == "DeleteFee":
+            admin = self._client.token("admin-1", "admin")
+            self._client.call("PUT", "/fees/HTG/DEPOSIT", token=admin, json={"fixedAmount": "1.00"})
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +152,13 @@ def fill(request: Any, method: contract.Method, owned: Owned) -> None:
             fill_map(request, field, method, owned)
         elif is_time(field):
             getattr(request, field.name).FromJsonString(LONG_AGO)
+        elif field.name == "account":
+            request.account.metadata.update({"sample": "changed"})
+        elif field.name == "limits":
+            request.limits.currency = "BIF"
         elif field.message_type is not None:
-            fill(request.transfers.add(), method, owned)
+            value = getattr(request, field.name)
+            fill(value.add() if field.is_repeated else value, method, owned)
         else:
             setattr(request, field.name, value_of(field, method, owned))
 
@@ -192,11 +234,16 @@ def rest_answer(
     client: system.Client, method: contract.Method, owned: Owned, route: tuple[str, str, str], bearer: str
 ) -> httpx.Response:
     verb, path, body_field = route
+    path = path.replace("{user_id}", OWNER).replace("{limits.currency}", "BIF")
+    owned.prepare(method.descriptor)
     path = path.replace("{user_id}", OWNER)
+    path = path.replace("{fee.currency}/{fee.type}", "HTG/DEPOSIT").replace("{currency}/{type}", "HTG/DEPOSIT")
     path = path.replace("{id}", owned.id_for(method.descriptor)) if "{id}" in path else path
     arguments: dict[str, Any] = {"key": str(uuid.uuid4())} if verb != "GET" else {}
     if body_field == "payment":
         arguments["json"] = {"description": "changed"}
+    elif body_field == "account":
+        arguments["json"] = {"metadata": {"sample": "changed"}}
     elif body_field:
         arguments["json"] = body_of(method)
     elif "{user_id}" not in route[1] and method.subject_path:
@@ -280,8 +327,5 @@ def test_a_strangers_object_cannot_be_told_from_one_that_does_not_exist(client: 
 def test_only_internal_methods_have_no_route() -> None:
     assert {path.rpartition("/")[2] for path in METHODS.keys() - ROUTED.keys()} == {
         "ReceiveWebhook",
-        "PostTransfers",
         "CreateAccount",
-        "GetAccount",
-        "ListAccounts",
     }

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from tests import databases, wallets
-from wallets_service import decisions, entries, errors
+from wallets_service import entries, errors
 from wallets_service.ledger import Ledger
 
 
@@ -82,7 +82,7 @@ async def test_a_caller_that_leaves_before_its_batch_has_no_effect_and_others_do
         await asyncio.sleep(0)
         blocker.rollback()
         (posting,) = await staying
-    assert isinstance(posting, decisions.Posting)
+    assert isinstance(posting, entries.Posting)
     assert posting.credit_balance_after == 2
     assert counted(wallets_database) == (2, 2)
 

@@ -94,14 +94,14 @@ async def test_new_accounts_open_once_under_concurrent_first_transfers(
 async def test_transfers_in_every_order_of_accounts_never_deadlock(
     replicas: Replicas, postgres: embedded.Server, wallets_database: databases.Database
 ) -> None:
-    users = [f"user/{number}" for number in range(12)]
+    users = [f"user/{number}" for number in range(200)]  # Many, so that taking the locks takes a while.
     await replicas[0].post(*(wallets.transfer("provider/stripe", user, 1_000) for user in users))
     log = postgres.folder / "postgres.log"
     start = log.stat().st_size
 
     async def client(replica: wallets.Client) -> None:
         for _ in range(size(8, 70)):
-            results = await replica.post(*(wallets.transfer(*random.sample(users, 2), 5) for _ in range(20)))
+            results = await replica.post(*(wallets.transfer(*random.sample(users, 2), 5) for _ in range(60)))
             assert {result.error.reason for result in results} <= {"", "INSUFFICIENT_FUNDS"}
 
     await asyncio.gather(*(client(replica) for replica in replicas * 8))

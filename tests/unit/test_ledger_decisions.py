@@ -165,7 +165,8 @@ def test_an_account_cannot_pay_itself() -> None:
 )
 def test_a_balance_beyond_64_bits_is_refused(debit: int, credit: int) -> None:
     accounts = book(account("provider/stripe", debit), account("user/ana", credit))
-    assert decide([transfer("provider/stripe", "user/ana", 1)], accounts).postings
+    (posting,) = decide([transfer("provider/stripe", "user/ana", 1)], accounts).postings
+    assert (posting.debit_balance_after, posting.credit_balance_after) == (debit - 1, credit + 1)
     assert refusal(transfer("provider/stripe", "user/ana", 2), accounts).reason == "AMOUNT_OVERFLOW"
 
 

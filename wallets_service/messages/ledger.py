@@ -6,7 +6,7 @@ from google.protobuf import json_format
 
 from kobklein import errors as kobklein_errors
 from kobklein.wallets.v1 import ledger_pb2
-from wallets_service import entries, errors, models, verification
+from wallets_service import entries, errors, models
 from wallets_service.book import Outcome
 from wallets_service.messages import common
 
@@ -91,6 +91,25 @@ def _refusal(refusal: errors.Refusal) -> ledger_pb2.TransferError:
     return error
 
 
+def check_names_account(request: ledger_pb2.GetAccountRequest) -> None:
+    """Raise InvalidArgument unless a request names an account either by its id or by its address and currency."""
+    missing = ("address", "currency") if not request.id else ()
+    violations = [
+        *(
+            kobklein_errors.Violation(name, "is required without an id")
+            for name in missing
+            if not getattr(request, name)
+        ),
+        *(
+            kobklein_errors.Violation(name, "cannot stand beside an id")
+            for name in ("address", "currency")
+            if request.id and getattr(request, name)
+        ),
+    ]
+    if violations:
+        raise kobklein_errors.InvalidArgument(*violations)
+
+
 def account(row: models.Account) -> ledger_pb2.Account:
     """Return an account."""
     return ledger_pb2.Account(
@@ -119,34 +138,4 @@ def _limits(row: models.Account) -> ledger_pb2.Limits | None:
         transfer_amount=row.transfer_limit,
         day_amount=row.day_limit,
         month_amount=row.month_limit,
-    )
-
-
-def report(found: verification.Report) -> ledger_pb2.LedgerReport:
-    """Return what a verification found."""
-    return ledger_pb2.LedgerReport(
-        balanced=not found.breaks,
-        account_count=found.account_count,
-        transfer_count=found.transfer_count,
-        totals=[
-            ledger_pb2.CurrencyTotal(
-                currency=total.currency,
-                balance=common.int64(total.balance),
-                user_balance=common.int64(total.user_balance),
-            )
-            for total in found.totals
-        ],
-        breaks=map(_break, found.breaks),
-        verified_time=common.timestamp(found.verified_time),
-    )
-
-
-def _break(found: verification.Break) -> ledger_pb2.LedgerBreak:
-    return ledger_pb2.LedgerBreak(
-        check=found.check,
-        address=found.address or "",
-        currency=found.currency,
-        transfer_id=str(found.transfer_id or ""),
-        expected_amount=common.int64(found.expected_amount),
-        actual_amount=common.int64(found.actual_amount),
     )

@@ -1,7 +1,8 @@
 """Accounts, and wallets, which are accounts of users."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -28,6 +29,37 @@ async def get_account(session: Session, *, address: str, currency: str) -> Accou
     """Return an account by its name."""
     found = sa.select(Account).where(Account.address == address, Account.currency == currency)
     return (await session.scalars(found)).one_or_none()
+
+
+async def get_account_by_id(session: Session, id_: uuid.UUID) -> Account | None:
+    """Return an account by its id."""
+    return (await session.scalars(sa.select(Account).where(Account.id == id_))).one_or_none()
+
+
+async def lock_account(session: Session, id_: uuid.UUID) -> Account | None:
+    """Lock an account as a batch of transfers does, so that none changes it until the transaction ends; return it.
+
+    It is read after the lock is there: read by the same statement, its holds could be older than its held amount.
+    """
+    await session.execute(sa.select(Account.id).where(Account.id == id_).with_for_update(key_share=True))
+    return await get_account_by_id(session, id_)
+
+
+async def update_account(session: Session, account: Account, values: Mapping[str, Any]) -> None:
+    """Set attributes of a locked account, and count the change; its time never goes back, nor behind a transfer's."""
+    await session.execute(
+        sa.update(Account)
+        .where(Account.id == account.id)
+        .values(
+            {
+                **{getattr(Account, name): value for name, value in values.items()},
+                Account.revision: Account.revision + 1,
+                Account.updated_time: sa.func.greatest(Account.updated_time, sa.func.clock_timestamp()),
+            }
+        )
+        .execution_options(synchronize_session=False)
+    )
+    await session.refresh(account)
 
 
 async def list_accounts(

@@ -10,9 +10,11 @@ from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
 from kobklein import database, pages
 from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc
-from wallets_service import accounts, verification, watches
+from wallets_service import accounts, heads, models, watches
 from wallets_service.ledger import Ledger
+from wallets_service.messages import common, proofs
 from wallets_service.messages import ledger as messages
+from wallets_service.reports import Reports
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -21,10 +23,15 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
     """Moves money between accounts and proves that none was made or lost."""
 
     def __init__(
-        self, ledger: Ledger, engine: sqlalchemy_asyncio.AsyncEngine, pager: pages.Pager, watches_: watches.Watches
+        self,
+        ledger: Ledger,
+        engine: sqlalchemy_asyncio.AsyncEngine,
+        pager: pages.Pager,
+        reports: Reports,
+        watches_: watches.Watches,
     ) -> None:
         self._ledger = ledger
-        self._engine = engine
+        self._reports = reports
         self._sessions = database.sessions(engine)
         self._pager = pager
         self._watches = watches_
@@ -50,11 +57,14 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
 
     async def GetAccount(self, request: ledger_pb2.GetAccountRequest, _context: _Context) -> ledger_pb2.Account:
         """Get an account."""
-        row = await database.transaction(
-            self._sessions,
-            lambda session: accounts.get(session, address=request.address, currency=request.currency),
-        )
-        return messages.account(row)
+        messages.check_names_account(request)
+
+        async def found(session: database.Session) -> models.Account:
+            if request.id:
+                return await accounts.get_by_id(session, uuid.UUID(request.id))
+            return await accounts.get(session, address=request.address, currency=request.currency)
+
+        return messages.account(await database.transaction(self._sessions, found))
 
     async def ListAccounts(
         self, request: ledger_pb2.ListAccountsRequest, _context: _Context
@@ -74,11 +84,28 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
             next_page_token=self._pager.seal(request, [page[-1].address, page[-1].currency]) if more else "",
         )
 
-    async def VerifyLedger(
-        self, _request: ledger_pb2.VerifyLedgerRequest, _context: _Context
-    ) -> ledger_pb2.LedgerReport:
+    async def VerifyLedger(self, request: ledger_pb2.VerifyLedgerRequest, context: _Context) -> ledger_pb2.LedgerReport:
         """Verify the ledger."""
-        return messages.report(await verification.verify(self._engine))
+        head = proofs.head_of(request.head, "head") if request.HasField("head") else None
+        return proofs.report(await self._reports.verify(head, seconds=context.time_remaining()))
+
+    async def GetTrialBalance(
+        self, request: ledger_pb2.GetTrialBalanceRequest, context: _Context
+    ) -> ledger_pb2.TrialBalance:
+        """Get the trial balance."""
+        found = await self._reports.trial_balance(
+            at=common.given_time(request, "time"),
+            basis=proofs.BASES[request.basis],
+            currency=request.currency,
+            seconds=context.time_remaining(),
+        )
+        return proofs.trial_balance(found)
+
+    async def GetLedgerHead(
+        self, _request: ledger_pb2.GetLedgerHeadRequest, _context: _Context
+    ) -> ledger_pb2.LedgerHead:
+        """Get the ledger's head."""
+        return proofs.head(await database.transaction(self._sessions, heads.get))
 
     async def WatchTransfers(
         self, request: ledger_pb2.WatchTransfersRequest, context: _Context

@@ -227,6 +227,7 @@ def _create_seals() -> None:
     op.create_table(
         "seals",
         sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("format", sa.SmallInteger, nullable=False),
         sa.Column("sequence", sa.BigInteger, nullable=False),
         sa.Column("transfer_count", sa.Integer, nullable=False),
         sa.Column("last_xid", _Xid, nullable=False),
