@@ -17,6 +17,7 @@ from kobklein import auth, errors
 from kobklein.settings import AuthSettings, RateSettings
 from kobklein.wallets.v1 import (
     accounts_pb2_grpc,
+    conversions_pb2_grpc,
     holds_pb2_grpc,
     ledger_pb2,
     ledger_pb2_grpc,
@@ -96,6 +97,11 @@ class Client:
     def transfers(self) -> Any:
         """The stub of transfers."""
         return transfers_pb2_grpc.TransfersServiceStub(self.channel)
+
+    @property
+    def conversions(self) -> Any:
+        """The stub of conversions."""
+        return conversions_pb2_grpc.ConversionsServiceStub(self.channel)
 
     async def post(self, *transfers: ledger_pb2.Transfer) -> list[ledger_pb2.TransferResult]:
         """Post transfers in one call."""

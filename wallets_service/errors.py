@@ -30,6 +30,11 @@ Error
 ├── LedgerTooLarge             a report on it takes longer than the call may last
 ├── TransferNotFound           likewise
 ├── FeeNotFound                this kind of transfer costs nothing in this currency
+├── ConversionNotOffered       there is no rate for these currencies
+├── RateStale                  the rates are too old to be used
+├── QuoteNotFound              missing, or somebody else's: a caller cannot tell which
+├── QuoteExpired               its time is over
+├── QuoteAlreadyAccepted       by another call than this one
 └── LedgerBusy                 too many transfers wait; nothing was done
 """
 
@@ -274,6 +279,44 @@ class FeeNotFound(errors.Error):
 
     code = grpc.StatusCode.NOT_FOUND
     message = "there is no fee for {type} in {currency}"
+
+
+class ConversionNotOffered(errors.Error):
+    """There is no rate for these currencies, or none at which the platform does not lose."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "{sell_currency} is not changed into {buy_currency}"
+
+
+class RateStale(errors.Error):
+    """The rates of a source are too old to be used, or were not read yet; nothing was done."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    message = "there is no rate of now from {source}"
+    retry_after_seconds = 10.0
+    repeated_by_channels = False  # Rates are read again in a while, not because somebody asks.
+
+
+class QuoteNotFound(errors.Error):
+    """No such quote, or none that the caller may see."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    message = "there is no quote {id}"
+
+
+class QuoteExpired(errors.Error):
+    """The time of the quote is over; nothing moved."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "quote {id} has expired"
+
+
+class QuoteAlreadyAccepted(errors.Error):
+    """Another call has accepted the quote; this one moved nothing."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "quote {id} was accepted before"
+    http_status = 409
 
 
 class LedgerBusy(errors.Error):

@@ -9,6 +9,7 @@ import datetime
 import decimal
 import uuid
 from collections.abc import Callable
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from sqlalchemy import orm
 from sqlalchemy.dialects import postgresql
 
 from kobklein import idempotency
+from wallets_service.rates import decimals
 
 _Time = sa.DateTime(timezone=True)
 _MONEY = sa.BigInteger
@@ -34,6 +36,21 @@ class Xid(sa.types.UserDefinedType[int]):
     def result_processor(self, _dialect: object, _coltype: object) -> Callable[[str], int]:
         """Return how the text that the driver gives becomes a number."""
         return int
+
+
+class ExactRate(sa.TypeDecorator[Fraction]):
+    """A decimal of the database that is a fraction here, so that nothing is ever computed with decimals."""
+
+    impl = sa.Numeric(21, decimals.PLACES)
+    cache_ok = True
+
+    def process_bind_param(self, value: Fraction | None, _dialect: object) -> decimal.Decimal | None:
+        """Return what the driver takes."""
+        return None if value is None else decimal.Decimal(decimals.text(value))
+
+    def process_result_value(self, value: decimal.Decimal | None, _dialect: object) -> Fraction | None:
+        """Return the fraction that a decimal of the driver is."""
+        return None if value is None else Fraction(value)
 
 
 def _where_given(name: str, *columns: str) -> tuple[sa.Index]:
@@ -234,7 +251,7 @@ class Rate(Base):
 
     sell_currency: orm.Mapped[str] = orm.mapped_column(sa.Text(collation="C"), primary_key=True)
     buy_currency: orm.Mapped[str] = orm.mapped_column(sa.Text(collation="C"), primary_key=True)
-    rate: orm.Mapped[decimal.Decimal] = orm.mapped_column(sa.Numeric(21, 12))
+    rate: orm.Mapped[Fraction] = orm.mapped_column(ExactRate)
     spread_parts_per_million: orm.Mapped[int]
     updated_time: orm.Mapped[datetime.datetime] = orm.mapped_column(_Time, server_default=sa.func.clock_timestamp())
 
@@ -251,9 +268,11 @@ class Quote(Base):
     buy_currency: orm.Mapped[str] = orm.mapped_column(sa.Text(collation="C"))
     buy_amount: orm.Mapped[int] = orm.mapped_column(_MONEY)
     spread_amount: orm.Mapped[int] = orm.mapped_column(_MONEY)
-    rate: orm.Mapped[decimal.Decimal] = orm.mapped_column(sa.Numeric(21, 12))
+    rate: orm.Mapped[Fraction] = orm.mapped_column(ExactRate)
     spread_parts_per_million: orm.Mapped[int]
     rounding: orm.Mapped[str] = orm.mapped_column(sa.Text)
+    """What rounding took from the user, in minor units of `rounding_currency`, as a decimal."""
+    rounding_currency: orm.Mapped[str] = orm.mapped_column(sa.Text(collation="C"))
     rate_source: orm.Mapped[str] = orm.mapped_column(sa.Text)
     rate_time: orm.Mapped[datetime.datetime] = orm.mapped_column(_Time)
     transfer_id: orm.Mapped[uuid.UUID]

@@ -1,6 +1,7 @@
 """How wallets_service is put together."""
 
 import contextlib
+import datetime
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -10,6 +11,7 @@ import structlog
 from kobklein import database, idempotency, pages, server
 from kobklein.wallets.v1 import (
     accounts_pb2_grpc,
+    conversions_pb2_grpc,
     holds_pb2_grpc,
     ledger_pb2_grpc,
     statements_pb2_grpc,
@@ -19,9 +21,11 @@ from kobklein.wallets.v1 import (
 from wallets_service import expiry
 from wallets_service.cursors import Cursors
 from wallets_service.ledger import Ledger
+from wallets_service.rates import http, sources
 from wallets_service.reports import Reports
 from wallets_service.seals import Sealer
 from wallets_service.servicers.accounts import AccountsServicer
+from wallets_service.servicers.conversions import ConversionsServicer
 from wallets_service.servicers.holds import HoldsServicer
 from wallets_service.servicers.ledger import LedgerServicer
 from wallets_service.servicers.statements import StatementsServicer
@@ -38,6 +42,7 @@ SERVICES: Final = (
     "kobklein.wallets.v1.HoldsService",
     "kobklein.wallets.v1.AccountsService",
     "kobklein.wallets.v1.TransfersService",
+    "kobklein.wallets.v1.ConversionsService",
     "kobklein.wallets.v1.StatementsService",
 )
 
@@ -51,6 +56,7 @@ async def run(settings: Settings) -> AsyncIterator[int]:
     watches = Watches(sessions, Cursors(settings.page_token_key.get_secret_value()), settings)
     ledger = Ledger(settings, tell=watches.tell)
     reports = Reports(settings)
+    rate_sources: list[sources.RateSource] = []
     sealer = Sealer(settings.database_url.get_secret_value(), settings.signing_key)
 
     def add_servicers(grpc_server: grpc.aio.Server) -> None:
@@ -58,6 +64,12 @@ async def run(settings: Settings) -> AsyncIterator[int]:
             LedgerServicer(ledger, engine, pager, reports, watches), grpc_server
         )
         transfers_pb2_grpc.add_TransfersServiceServicer_to_server(TransfersServicer(ledger, sessions), grpc_server)
+        conversions_pb2_grpc.add_ConversionsServiceServicer_to_server(
+            ConversionsServicer(
+                sessions, ledger, rate_sources, quote_lifetime=datetime.timedelta(seconds=settings.quote_seconds)
+            ),
+            grpc_server,
+        )
         wallets_pb2_grpc.add_WalletsServiceServicer_to_server(WalletsServicer(sessions, pager, watches), grpc_server)
         statements_pb2_grpc.add_StatementsServiceServicer_to_server(StatementsServicer(sessions, pager), grpc_server)
         holds_pb2_grpc.add_HoldsServiceServicer_to_server(
@@ -72,6 +84,8 @@ async def run(settings: Settings) -> AsyncIterator[int]:
         await stack.enter_async_context(ledger.running())
         await stack.enter_async_context(expiry.sweeping(sessions, ledger, seconds=settings.hold_sweep_seconds))
         await stack.enter_async_context(server.repeating(lambda: _forget_keys(sessions), seconds=_HOUSEKEEPING_SECONDS))
+        if settings.rate_source is not None:
+            rate_sources.append(await stack.enter_async_context(http.running(settings.rate_source)))
         yield await stack.enter_async_context(
             server.running(SERVICES, add_servicers, settings, probe=lambda: database.probe(engine))
         )

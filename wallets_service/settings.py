@@ -19,6 +19,33 @@ class Isolation(enum.StrEnum):
     SERIALIZABLE = "serializable"
 
 
+class RateSourceSettings(pydantic.BaseModel, frozen=True):
+    """A provider of exchange rates on the web; docs/decisions/conversions.md has the document that it serves."""
+
+    url: pydantic.HttpUrl
+    """Without secrets: those belong into `authorization`."""
+    authorization: pydantic.SecretStr | None = None
+    """Value of the header of that name."""
+    name: str = pydantic.Field(default="http", pattern="^[a-z][a-z0-9_-]{0,31}$")
+    """What quotes call it; `table` is taken."""
+    spread_parts_per_million: int = pydantic.Field(ge=0, le=500_000)
+    """What the platform keeps of what is bought: 10000 is one per cent."""
+    refresh_seconds: pydantic.PositiveFloat = 60.0
+    stale_seconds: pydantic.PositiveFloat = 900.0
+    """How old rates may be, by the time in their document; then nothing is quoted by them."""
+    timeout_seconds: pydantic.PositiveFloat = pydantic.Field(default=5.0, le=10.0)
+    """Longest wait for a whole document; a process that leaves may wait for as long."""
+    max_bytes: int = pydantic.Field(default=262_144, ge=1_024)
+    """Longest document that is read."""
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _not_the_table(cls, name: str) -> str:
+        if name == "table":
+            raise ValueError("the rates that admins set are called table")
+        return name
+
+
 class Settings(ServiceSettings):
     """Settings of wallets_service."""
 
@@ -45,6 +72,11 @@ class Settings(ServiceSettings):
     """How long a hold lasts whose maker does not say."""
     hold_sweep_seconds: float = pydantic.Field(default=1.0, gt=0, le=3_600)
     """How long after a round of giving expired holds back the next one begins; their money is free before."""
+
+    quote_seconds: float = pydantic.Field(default=30.0, gt=0, le=3_600)
+    """For how long a quoted price can be accepted."""
+    rate_source: RateSourceSettings | None = None
+    """Without one, only the rates that admins set are quoted."""
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
@@ -79,3 +111,9 @@ class Settings(ServiceSettings):
         if name not in zoneinfo.available_timezones():
             raise ValueError(f"{name!r} is not a time zone")
         return name
+
+    @pydantic.model_validator(mode="after")
+    def _rates_cannot_be_forged(self) -> Self:
+        if self.production and self.rate_source is not None and self.rate_source.url.scheme != "https":
+            raise ValueError("rate_source needs https in production")
+        return self

@@ -16,7 +16,15 @@ from google.protobuf import descriptor, field_mask_pb2, message, message_factory
 from deploy.local import stack as local
 from kobklein import contract, validation
 from kobklein.payments.v1 import payments_pb2
-from kobklein.wallets.v1 import accounts_pb2, holds_pb2, ledger_pb2, statements_pb2, transfers_pb2, wallets_pb2
+from kobklein.wallets.v1 import (
+    accounts_pb2,
+    conversions_pb2,
+    holds_pb2,
+    ledger_pb2,
+    statements_pb2,
+    transfers_pb2,
+    wallets_pb2,
+)
 from tests.e2e import conftest, system
 
 SERVICES = {
@@ -27,6 +35,7 @@ SERVICES = {
     holds_pb2: "kobklein.wallets.v1.HoldsService",
     accounts_pb2: "kobklein.wallets.v1.AccountsService",
     transfers_pb2: "kobklein.wallets.v1.TransfersService",
+    conversions_pb2: "kobklein.wallets.v1.ConversionsService",
 }
 METHODS = contract.methods(SERVICES.values())
 ROUTED = {
@@ -37,6 +46,19 @@ ROUTED = {
 CALLERS = ["nobody", "suspended", "stranger", *sorted(contract.ROLES)]
 OWNER = "user-owner"
 LONG_AGO = "2020-01-01T00:00:00Z"
+BODIES = {
+    "CreateQuote": {"sell": {"amount": "0.01", "currency": "USD"}, "buy": {"currency": "HTG"}},
+    "SetRate": {"rate": "131.25"},
+}
+"""What a request needs that is more than single fields with examples."""
+PATHS = {
+    "{user_id}": OWNER,
+    "{rate.sell_currency}": "USD",
+    "{rate.buy_currency}": "HTG",
+    "{limits.currency}": "BIF",
+    "{fee.currency}/{fee.type}": "HTG/DEPOSIT",
+    "{currency}/{type}": "HTG/DEPOSIT",
+}
 CONFLICT = 409
 """What who may open a wallet is told of one that is open already."""
 REFUSED = {grpc.StatusCode.UNAUTHENTICATED: 401, grpc.StatusCode.PERMISSION_DENIED: 403, grpc.StatusCode.NOT_FOUND: 404}
@@ -75,6 +97,7 @@ class Owned:
         wallet = client.call("GET", f"/wallets/user/{OWNER}", token=self._token).json()["wallets"][0]
         path = f"/wallets/{wallet['id']}/transactions?paymentId={payment['id']}"
         transaction = client.call("GET", path, token=self._token).json()["transactions"][0]
+        client.call("PUT", "/rates/USD/HTG", token=client.token("admin-1", "admin"), json=BODIES["SetRate"])
         self._ids = {"wallet": wallet["id"], "transaction": transaction["id"]}
         self._hold(100_000, creditAccount=f"user/{OWNER}", then=":post")
 
@@ -110,6 +133,10 @@ class Owned:
             body = {"toUserId": "user-2", "amount": "0.01"}
             made = self._client.call("POST", "/transfers", token=self._token, key=str(uuid.uuid4()), json=body)
             return str(made.json()["id"])
+        if method.containing_service.name == "ConversionsService":
+            key = str(uuid.uuid4())
+            quote = self._client.call("POST", "/quotes", token=self._token, key=key, json=BODIES["CreateQuote"])
+            return str(quote.json()["id"])
         return str(
             self._ids[
                 "transaction"
@@ -157,8 +184,8 @@ def fill(request: Any, method: contract.Method, owned: Owned) -> None:
         elif field.name == "limits":
             request.limits.currency = "BIF"
         elif field.message_type is not None:
-            value = getattr(request, field.name)
-            fill(value.add() if field.is_repeated else value, method, owned)
+            inner = getattr(request, field.name)
+            fill(inner.add() if field.is_repeated else inner, method, owned)
         else:
             setattr(request, field.name, value_of(field, method, owned))
 
@@ -234,10 +261,9 @@ def rest_answer(
     client: system.Client, method: contract.Method, owned: Owned, route: tuple[str, str, str], bearer: str
 ) -> httpx.Response:
     verb, path, body_field = route
-    path = path.replace("{user_id}", OWNER).replace("{limits.currency}", "BIF")
     owned.prepare(method.descriptor)
-    path = path.replace("{user_id}", OWNER)
-    path = path.replace("{fee.currency}/{fee.type}", "HTG/DEPOSIT").replace("{currency}/{type}", "HTG/DEPOSIT")
+    for variable, value in PATHS.items():
+        path = path.replace(variable, value)
     path = path.replace("{id}", owned.id_for(method.descriptor)) if "{id}" in path else path
     arguments: dict[str, Any] = {"key": str(uuid.uuid4())} if verb != "GET" else {}
     if body_field == "payment":
@@ -262,6 +288,7 @@ def headers(bearer: str, key: str) -> dict[str, str]:
 
 def body_of(method: contract.Method) -> dict[str, Any]:
     body: dict[str, Any] = {"userId": OWNER} if method.subject_path else {}
+    body |= BODIES.get(method.descriptor.name, {})
     for field in method.descriptor.input_type.fields:
         rules = validation.rules_of(field)
         if rules.example and field.name != "id":
@@ -308,7 +335,7 @@ def test_a_strangers_object_cannot_be_told_from_one_that_does_not_exist(client: 
             for target in (owned.id_for(method.descriptor), str(uuid.uuid4())):
                 arguments: dict[str, Any] = {"json": {"description": "x"} if body == "payment" else {}} if body else {}
                 path_ = template.replace("{id}", target) + query_of(method)
-                answer = client.call(verb, path_, token=stranger, key="k", **arguments)
+                answer = client.call(verb, path_, token=stranger, key=str(uuid.uuid4()), **arguments)
                 problem = answer.json()
                 problems.append(
                     (

@@ -197,6 +197,7 @@ def _create_quotes() -> None:
         sa.Column("rate", sa.Numeric(21, 12), nullable=False),
         sa.Column("spread_parts_per_million", sa.Integer, nullable=False),
         sa.Column("rounding", sa.Text, nullable=False),
+        sa.Column("rounding_currency", _BYTEWISE, nullable=False),
         sa.Column("rate_source", sa.Text, nullable=False),
         sa.Column("rate_time", _TIME, nullable=False),
         sa.Column("transfer_id", sa.Uuid, nullable=False),
