@@ -21,6 +21,7 @@ from kobklein.wallets.v1 import (
     holds_pb2_grpc,
     ledger_pb2,
     ledger_pb2_grpc,
+    statements_pb2_grpc,
     transfers_pb2_grpc,
     wallets_pb2_grpc,
 )
@@ -76,6 +77,11 @@ class Client:
     def wallets(self) -> Any:
         """The wallets' stub."""
         return wallets_pb2_grpc.WalletsServiceStub(self.channel)
+
+    @property
+    def statements(self) -> Any:
+        """The statements' stub."""
+        return statements_pb2_grpc.StatementsServiceStub(self.channel)
 
     @property
     def holds(self) -> Any:

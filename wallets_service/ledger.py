@@ -4,7 +4,7 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import structlog
 
@@ -26,8 +26,10 @@ class _Call:
 class Ledger:
     """Posts operations in batches. What is posted is in the database alone, so any number of replicas may do so."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, tell: Callable[[Sequence[Outcome]], None] = lambda _: None) -> None:
+        """Write as `settings` say, and `tell` what became of each batch once it is durable."""
         self._settings = settings
+        self._tell = tell
         self._calls: collections.deque[_Call] = collections.deque()
         self._waiting = 0
         self._arrived = asyncio.Event()
@@ -76,7 +78,7 @@ class Ledger:
                 await self._arrived.wait()
                 batch = self._collect()
                 if batch:
-                    await _settle(writer, batch)
+                    await self._settle(writer, batch)
                 elif self._closing:
                     return
                 else:
@@ -96,25 +98,26 @@ class Ledger:
                 size += len(call.operations)
         return batch
 
-
-async def _settle(writer: batches.Writer, batch: list[_Call]) -> None:
-    """Post a batch and answer its calls; after an unforeseen error, each call by itself, so that one fails alone."""
-    try:
-        outcomes = iter(await writer.post([each for call in batch for each in call.operations]))
-    except kobklein_errors.Error as error:
-        _fail(batch, error)
-    except Exception as error:  # Whatever it is, callers must not wait for ever.
-        if len(batch) == 1:
+    async def _settle(self, writer: batches.Writer, batch: list[_Call]) -> None:
+        """Post a batch and answer its calls; after an unforeseen error, each by itself, so that one fails alone."""
+        try:
+            outcomes = await writer.post([each for call in batch for each in call.operations])
+        except kobklein_errors.Error as error:
             _fail(batch, error)
-            return
-        _log.exception("batch failed", calls=len(batch))
-        for call in batch:
-            await _settle(writer, [call])
-    else:
-        for call in batch:
-            answer = [next(outcomes) for _ in call.operations]
-            if not call.answer.done():
-                call.answer.set_result(answer)
+        except Exception as error:  # Whatever it is, callers must not wait for ever.
+            if len(batch) == 1:
+                _fail(batch, error)
+                return
+            _log.exception("batch failed", calls=len(batch))
+            for call in batch:
+                await self._settle(writer, [call])
+        else:
+            self._tell(outcomes)
+            remaining = iter(outcomes)
+            for call in batch:
+                answer = [next(remaining) for _ in call.operations]
+                if not call.answer.done():
+                    call.answer.set_result(answer)
 
 
 def _fail(batch: list[_Call], error: Exception) -> None:

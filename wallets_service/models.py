@@ -58,6 +58,12 @@ def _where_given(name: str, *columns: str) -> tuple[sa.Index]:
     return (sa.Index(name, *columns, postgresql_where=sa.text(f"{columns[-1]} IS NOT NULL")),)
 
 
+def _backdated(name: str, account_id: str, version: str) -> tuple[sa.Index]:
+    """Return an index of the backdated transfers of an account, by when they count."""
+    given = sa.text("effective_time IS NOT NULL")
+    return (sa.Index(name, account_id, "effective_time", version, postgresql_where=given),)
+
+
 class Base(orm.DeclarativeBase):
     """Root of the mapped tables; the idempotency keys stand in the same metadata."""
 
@@ -139,8 +145,8 @@ class Transfer(Base):
         *_where_given("transfers_hold_id", "hold_id"),
         *_where_given("transfers_reverses_id", "reverses_id"),
         *_where_given("transfers_group_id", "group_id"),
-        *_where_given("transfers_debit_effective", "debit_account_id", "effective_time"),
-        *_where_given("transfers_credit_effective", "credit_account_id", "effective_time"),
+        *_backdated("transfers_debit_effective", "debit_account_id", "debit_version"),
+        *_backdated("transfers_credit_effective", "credit_account_id", "credit_version"),
     )
 
     id: orm.Mapped[uuid.UUID] = orm.mapped_column(primary_key=True)

@@ -14,10 +14,12 @@ from kobklein.wallets.v1 import (
     conversions_pb2_grpc,
     holds_pb2_grpc,
     ledger_pb2_grpc,
+    statements_pb2_grpc,
     transfers_pb2_grpc,
     wallets_pb2_grpc,
 )
 from wallets_service import expiry
+from wallets_service.cursors import Cursors
 from wallets_service.ledger import Ledger
 from wallets_service.rates import http, sources
 from wallets_service.reports import Reports
@@ -26,9 +28,11 @@ from wallets_service.servicers.accounts import AccountsServicer
 from wallets_service.servicers.conversions import ConversionsServicer
 from wallets_service.servicers.holds import HoldsServicer
 from wallets_service.servicers.ledger import LedgerServicer
+from wallets_service.servicers.statements import StatementsServicer
 from wallets_service.servicers.transfers import TransfersServicer
 from wallets_service.servicers.wallets import WalletsServicer
 from wallets_service.settings import Settings
+from wallets_service.watches import Watches
 
 _log = structlog.get_logger()
 _HOUSEKEEPING_SECONDS: Final = 600
@@ -39,6 +43,7 @@ SERVICES: Final = (
     "kobklein.wallets.v1.AccountsService",
     "kobklein.wallets.v1.TransfersService",
     "kobklein.wallets.v1.ConversionsService",
+    "kobklein.wallets.v1.StatementsService",
 )
 
 
@@ -48,13 +53,16 @@ async def run(settings: Settings) -> AsyncIterator[int]:
     engine = database.engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
     sessions = database.sessions(engine)
     pager = pages.Pager(settings.page_token_key.get_secret_value())
-    ledger = Ledger(settings)
+    watches = Watches(sessions, Cursors(settings.page_token_key.get_secret_value()), settings)
+    ledger = Ledger(settings, tell=watches.tell)
     reports = Reports(settings)
     rate_sources: list[sources.RateSource] = []
     sealer = Sealer(settings.database_url.get_secret_value(), settings.signing_key)
 
     def add_servicers(grpc_server: grpc.aio.Server) -> None:
-        ledger_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerServicer(ledger, engine, pager, reports), grpc_server)
+        ledger_pb2_grpc.add_LedgerServiceServicer_to_server(
+            LedgerServicer(ledger, engine, pager, reports, watches), grpc_server
+        )
         transfers_pb2_grpc.add_TransfersServiceServicer_to_server(TransfersServicer(ledger, sessions), grpc_server)
         conversions_pb2_grpc.add_ConversionsServiceServicer_to_server(
             ConversionsServicer(
@@ -62,7 +70,8 @@ async def run(settings: Settings) -> AsyncIterator[int]:
             ),
             grpc_server,
         )
-        wallets_pb2_grpc.add_WalletsServiceServicer_to_server(WalletsServicer(sessions, pager), grpc_server)
+        wallets_pb2_grpc.add_WalletsServiceServicer_to_server(WalletsServicer(sessions, pager, watches), grpc_server)
+        statements_pb2_grpc.add_StatementsServiceServicer_to_server(StatementsServicer(sessions, pager), grpc_server)
         holds_pb2_grpc.add_HoldsServiceServicer_to_server(
             HoldsServicer(ledger, sessions, pager, default_seconds=settings.hold_seconds), grpc_server
         )
@@ -71,6 +80,7 @@ async def run(settings: Settings) -> AsyncIterator[int]:
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
         await stack.enter_async_context(sealer.running())
+        await stack.enter_async_context(watches.running())
         await stack.enter_async_context(ledger.running())
         await stack.enter_async_context(expiry.sweeping(sessions, ledger, seconds=settings.hold_sweep_seconds))
         await stack.enter_async_context(server.repeating(lambda: _forget_keys(sessions), seconds=_HOUSEKEEPING_SECONDS))

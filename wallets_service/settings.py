@@ -58,6 +58,9 @@ class Settings(ServiceSettings):
     """How many transfers are collected for one transaction; a single larger call still gets one of its own."""
     ledger_waiting_transfers: int = pydantic.Field(default=50_000, ge=10_000)
     """How many transfers may wait; calls beyond that are turned away."""
+    watch_poll_seconds: float = pydantic.Field(default=0.5, ge=0.01, le=10)
+    """How soon a watch sees what another replica has committed; what this one commits, it sees at once."""
+    longest_watch_seconds: float = pydantic.Field(default=3600.0, gt=0)
     time_zone: str = "America/Port-au-Prince"
     """Whose days and months the limits of accounts are of."""
     seal_key: pydantic.SecretStr | None = None

@@ -3,14 +3,19 @@
 import dataclasses
 import datetime
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import sqlalchemy as sa
 
 from kobklein.database import Session
 from wallets_service import errors, wallets
-from wallets_service.models import Transaction, Transfer
+from wallets_service.models import Account, Transaction, Transfer
+from wallets_service.repository import accounts, histories
 from wallets_service.repository import transactions as repository
+
+MOST_WALKED: Final = 20_000
+"""How many transactions one page looks at; where few of them meet the conditions, the page is short, or even empty."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,30 +26,75 @@ class Filter:
     created_from: datetime.datetime | None = None
     created_before: datetime.datetime | None = None
     payment_id: uuid.UUID | None = None
+    reference: str = ""
+    counterparty: str = ""
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    effective_from: datetime.datetime | None = None
+    effective_before: datetime.datetime | None = None
 
-    def conditions(self) -> Iterator[sa.ColumnElement[bool]]:
-        """Yield what a transfer must meet."""
+    @property
+    def recorded_from(self) -> datetime.datetime | None:
+        """When the first of them can have been recorded: nothing counts later than that."""
+        times = [time for time in (self.created_from, self.effective_from) if time is not None]
+        return max(times, default=None)
+
+    def conditions(self, counterparty_id: uuid.UUID | None) -> Iterator[sa.ColumnElement[bool]]:
+        """Yield what a transfer must meet, beside when it was recorded."""
+        effective_time = sa.func.coalesce(Transfer.effective_time, Transfer.created_time)
         if self.types:
             yield Transfer.type.in_(self.types)
-        if self.created_from is not None:
-            yield Transfer.created_time >= self.created_from
-        if self.created_before is not None:
-            yield Transfer.created_time < self.created_before
         if self.payment_id is not None:
             yield Transfer.payment_id == self.payment_id
+        if self.reference:
+            yield Transfer.reference == self.reference
+        if counterparty_id is not None:
+            yield sa.or_(Transfer.debit_account_id == counterparty_id, Transfer.credit_account_id == counterparty_id)
+        if self.metadata:
+            yield Transfer.metadata_.contains(dict(self.metadata))
+        if self.effective_from is not None:
+            yield effective_time >= self.effective_from
+        if self.effective_before is not None:
+            yield effective_time < self.effective_before
 
 
 async def list_(
     session: Session, wallet_id: uuid.UUID, filter_: Filter, *, owner: str | None, before: int | None, limit: int
-) -> list[Transaction]:
-    """Return a wallet's transactions, newest first, those of a version below `before`.
+) -> tuple[list[Transaction], int | None]:
+    """Return a wallet's transactions, newest first, those of a version below `before`, and where to go on, if anywhere.
 
+    It walks the wallet's own history between the times of the filter, which needs no index that every transfer would
+    have to keep up, and stops after MOST_WALKED of it. A payment's transfers have an index, and need no such end.
     Raises WalletNotFound, also for another's wallet than `owner`'s.
     """
-    await wallets.get(session, wallet_id, owner=owner)
-    return await repository.list_transactions(
-        session, wallet_id, list(filter_.conditions()), before=before, limit=limit
+    wallet = await wallets.get(session, wallet_id, owner=owner)
+    first, end = await _versions(session, wallet, filter_, before)
+    counterparty_id = None
+    if filter_.counterparty:
+        other = await accounts.get_account(session, address=filter_.counterparty, currency=wallet.currency)
+        if other is None or other.id == wallet_id:
+            return [], None
+        counterparty_id = other.id
+    after = first if filter_.payment_id is not None else max(first, end - 1 - MOST_WALKED)
+    found = await repository.list_transactions(
+        session, wallet_id, list(filter_.conditions(counterparty_id)), after=after, before=end, limit=limit + 1
     )
+    if len(found) > limit:
+        return found[:limit], found[limit - 1].version
+    return found, after + 1 if after > first else None
+
+
+async def _versions(session: Session, wallet: Account, filter_: Filter, before: int | None) -> tuple[int, int]:
+    """Return the versions that all that is asked for lies between: above the first and below the second."""
+    first, end = 0, wallet.version + 1 if before is None else before
+    if before is None and filter_.created_before is not None:
+        end = 1 + (await _before(session, wallet, filter_.created_before))
+    if filter_.recorded_from is not None:
+        first = await _before(session, wallet, filter_.recorded_from)
+    return first, end
+
+
+async def _before(session: Session, wallet: Account, time: datetime.datetime) -> int:
+    return (await histories.point_before(session, wallet.id, time, until=wallet.version)).version
 
 
 async def get(session: Session, id_: uuid.UUID, *, owner: str | None) -> Transaction:

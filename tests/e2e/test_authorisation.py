@@ -16,12 +16,21 @@ from google.protobuf import descriptor, field_mask_pb2, message, message_factory
 from deploy.local import stack as local
 from kobklein import contract, validation
 from kobklein.payments.v1 import payments_pb2
-from kobklein.wallets.v1 import accounts_pb2, conversions_pb2, holds_pb2, ledger_pb2, transfers_pb2, wallets_pb2
+from kobklein.wallets.v1 import (
+    accounts_pb2,
+    conversions_pb2,
+    holds_pb2,
+    ledger_pb2,
+    statements_pb2,
+    transfers_pb2,
+    wallets_pb2,
+)
 from tests.e2e import conftest, system
 
 SERVICES = {
     payments_pb2: "kobklein.payments.v1.PaymentsService",
     wallets_pb2: "kobklein.wallets.v1.WalletsService",
+    statements_pb2: "kobklein.wallets.v1.StatementsService",
     ledger_pb2: "kobklein.wallets.v1.LedgerService",
     holds_pb2: "kobklein.wallets.v1.HoldsService",
     accounts_pb2: "kobklein.wallets.v1.AccountsService",
@@ -36,6 +45,7 @@ ROUTED = {
 }
 CALLERS = ["nobody", "suspended", "stranger", *sorted(contract.ROLES)]
 OWNER = "user-owner"
+LONG_AGO = "2020-01-01T00:00:00Z"
 BODIES = {
     "CreateQuote": {"sell": {"amount": "10.00", "currency": "HTG"}, "buy": {"currency": "USD"}},
     "SetRate": {"rate": "131.25"},
@@ -167,6 +177,8 @@ def fill(request: Any, method: contract.Method, owned: Owned) -> None:
             continue
         elif validation.is_map(field):
             fill_map(request, field, method, owned)
+        elif is_time(field):
+            getattr(request, field.name).FromJsonString(LONG_AGO)
         elif field.name == "account":
             request.account.metadata.update({"sample": "changed"})
         elif field.name == "limits":
@@ -176,6 +188,19 @@ def fill(request: Any, method: contract.Method, owned: Owned) -> None:
             fill(inner.add() if field.is_repeated else inner, method, owned)
         else:
             setattr(request, field.name, value_of(field, method, owned))
+
+
+def is_time(field: descriptor.FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.full_name == "google.protobuf.Timestamp"
+
+
+def query_of(method: contract.Method) -> str:
+    """Return the query that a GET needs: every time that is required."""
+    fields = method.descriptor.input_type.fields
+    times = [
+        f"{field.json_name}={LONG_AGO}" for field in fields if is_time(field) and validation.rules_of(field).required
+    ]
+    return "?" + "&".join(times) if times else ""
 
 
 def fill_map(request: Any, field: descriptor.FieldDescriptor, method: contract.Method, owned: Owned) -> None:
@@ -249,6 +274,8 @@ def rest_answer(
         arguments["json"] = body_of(method)
     elif "{user_id}" not in route[1] and method.subject_path:
         path += f"?userId={OWNER}"
+    elif verb == "GET":
+        path += query_of(method)
     with client.http.stream(verb, path, headers=headers(bearer, arguments.pop("key", "")), **arguments) as answer:
         if not (method.descriptor.server_streaming and answer.is_success):  # A stream may go on for ever.
             answer.read()
@@ -307,9 +334,8 @@ def test_a_strangers_object_cannot_be_told_from_one_that_does_not_exist(client: 
             problems = []
             for target in (owned.id_for(method.descriptor), str(uuid.uuid4())):
                 arguments: dict[str, Any] = {"json": {"description": "x"} if body == "payment" else {}} if body else {}
-                answer = client.call(
-                    verb, template.replace("{id}", target), token=stranger, key=str(uuid.uuid4()), **arguments
-                )
+                path_ = template.replace("{id}", target) + query_of(method)
+                answer = client.call(verb, path_, token=stranger, key=str(uuid.uuid4()), **arguments)
                 problem = answer.json()
                 problems.append(
                     (

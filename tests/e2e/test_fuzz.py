@@ -44,10 +44,12 @@ def test_the_description_has_every_operation_of_the_contract_and_the_webhook(sta
 def test_every_answer_is_one_that_the_description_promises(
     api: schemathesis.BaseSchema, client: system.Client, verb: str, path: str
 ) -> None:
-    headers = {"Authorization": f"Bearer {client.token('fuzzer-1', 'user', 'admin')}", "Grpc-Timeout": "20S"}
+    watch = path.endswith(":watch")
+    seconds = "500m" if watch else "20S"  # A watch goes on for as long as it may; one without an event is then a 504.
+    headers = {"Authorization": f"Bearer {client.token('fuzzer-1', 'user', 'admin')}", "Grpc-Timeout": seconds}
     operation = next(api[described] for described in api if shape(described) == shape(path))[verb]
     load_all_checks()
-    left_out = [CHECKS.get_one(name) for name in LEFT_OUT]
+    left_out = [CHECKS.get_one(name) for name in (*LEFT_OUT, *(["not_a_server_error"] if watch else []))]
 
     @hypothesis.settings(
         max_examples=EXAMPLES,

@@ -18,6 +18,8 @@ TYPE_NAMES: Final = {
 """The kinds of transfers as the tables name them, by their numbers."""
 TYPES: Final = {name: number for number, name in TYPE_NAMES.items()}
 _INT64_MAX: Final = 2**63 - 1
+_MICROSECOND: Final = datetime.timedelta(microseconds=1)
+_END_OF_TIME: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
 
 def status(name: str) -> "ledger_pb2.AccountStatus.ValueType":
@@ -41,6 +43,17 @@ def time(message: timestamp_pb2.Timestamp, field: str) -> datetime.datetime:
 def given_time(request: protobuf_message.Message, field: str) -> datetime.datetime | None:
     """Return the instant in a field of a request; None when it is absent."""
     return time(getattr(request, field), field) if request.HasField(field) else None
+
+
+def boundary(request: protobuf_message.Message, field: str) -> datetime.datetime | None:
+    """Return the end of a range in a field of a request; None when it is absent.
+
+    The tables know microseconds: what is before a finer instant, or since then, is so from the next one.
+    """
+    given = given_time(request, field)
+    if given is None or getattr(request, field).nanos % 1000 == 0:
+        return given
+    return min(given, _END_OF_TIME - _MICROSECOND) + _MICROSECOND
 
 
 def struct(data: dict[str, Any]) -> struct_pb2.Struct | None:

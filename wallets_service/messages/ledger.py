@@ -57,6 +57,30 @@ def result(sent: ledger_pb2.Transfer, outcome: Outcome) -> ledger_pb2.TransferRe
     return posted
 
 
+def transfer(posting: entries.Posting) -> ledger_pb2.Transfer:
+    """Return a transfer as it is recorded."""
+    made = posting.transfer
+    return ledger_pb2.Transfer(
+        id=made.id,
+        debit_account=made.debit_account,
+        credit_account=made.credit_account,
+        amount=made.amount,
+        currency=made.currency,
+        type=common.TYPES[made.type],
+        payment_id=made.payment_id or "",
+        reference=made.reference,
+        description=made.description,
+        metadata=common.struct(dict(made.metadata)),
+        debit_balance_after=posting.debit_balance_after,
+        credit_balance_after=posting.credit_balance_after,
+        created_time=common.timestamp(posting.created_time),
+        hold_id=made.hold_id or "",
+        reverses_id=made.reverses_id or "",
+        effective_time=common.timestamp(made.effective_time) if made.effective_time is not None else None,
+        group_id=posting.group_id or "",
+    )
+
+
 def _refusal(refusal: errors.Refusal) -> ledger_pb2.TransferError:
     error = ledger_pb2.TransferError(reason=refusal.reason, message=str(refusal))
     if isinstance(refusal, errors.InsufficientFunds):

@@ -11,11 +11,14 @@ def transaction_filter(request: wallets_pb2.ListWalletTransactionsRequest) -> tr
     """Return which transactions a request asks for; the unspecified type is no condition."""
     return transactions.Filter(
         types=[common.TYPE_NAMES[number] for number in request.type if number],
-        created_from=common.time(request.created_from, "created_from") if request.HasField("created_from") else None,
-        created_before=common.time(request.created_before, "created_before")
-        if request.HasField("created_before")
-        else None,
+        created_from=common.boundary(request, "created_from"),
+        created_before=common.boundary(request, "created_before"),
         payment_id=uuid.UUID(request.payment_id) if request.payment_id else None,
+        reference=request.reference,
+        counterparty=request.counterparty,
+        metadata=dict(request.metadata),
+        effective_from=common.boundary(request, "effective_from"),
+        effective_before=common.boundary(request, "effective_before"),
     )
 
 

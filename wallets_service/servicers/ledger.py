@@ -1,6 +1,8 @@
 """The ledger's RPCs."""
 
+import contextlib
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -8,7 +10,7 @@ from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
 from kobklein import database, pages
 from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc
-from wallets_service import accounts, heads, models
+from wallets_service import accounts, heads, models, watches
 from wallets_service.ledger import Ledger
 from wallets_service.messages import common, proofs
 from wallets_service.messages import ledger as messages
@@ -21,12 +23,18 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
     """Moves money between accounts and proves that none was made or lost."""
 
     def __init__(
-        self, ledger: Ledger, engine: sqlalchemy_asyncio.AsyncEngine, pager: pages.Pager, reports: Reports
+        self,
+        ledger: Ledger,
+        engine: sqlalchemy_asyncio.AsyncEngine,
+        pager: pages.Pager,
+        reports: Reports,
+        watches_: watches.Watches,
     ) -> None:
         self._ledger = ledger
         self._reports = reports
         self._sessions = database.sessions(engine)
         self._pager = pager
+        self._watches = watches_
 
     async def PostTransfers(
         self, request: ledger_pb2.PostTransfersRequest, _context: _Context
@@ -98,3 +106,14 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> ledger_pb2.LedgerHead:
         """Get the ledger's head."""
         return proofs.head(await database.transaction(self._sessions, heads.get))
+
+    async def WatchTransfers(
+        self, request: ledger_pb2.WatchTransfersRequest, context: _Context
+    ) -> AsyncIterator[ledger_pb2.TransferEvent]:
+        """Watch transfers. The initial metadata say that the watch has begun; one that lasts too long just ends."""
+        topic = watches.transfers(uuid.UUID(request.account_id) if request.account_id else None)
+        start = await self._watches.start(topic, request.cursor, only_new=request.only_new)
+        await context.send_initial_metadata(())
+        async with contextlib.aclosing(self._watches.events(topic, start)) as events:
+            async for cursor, posting in events:
+                yield ledger_pb2.TransferEvent(cursor=cursor, transfer=messages.transfer(posting))

@@ -1,13 +1,15 @@
 """The RPCs of wallets."""
 
+import contextlib
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 
 from kobklein import calls, database, idempotency, pages
 from kobklein.wallets.v1 import wallets_pb2, wallets_pb2_grpc
-from wallets_service import transactions, wallets
+from wallets_service import transactions, wallets, watches
 from wallets_service.messages import common
 from wallets_service.messages import wallets as messages
 
@@ -17,9 +19,10 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
     """Shows users their wallets and what moved in them."""
 
-    def __init__(self, sessions: database.Sessions, pager: pages.Pager) -> None:
+    def __init__(self, sessions: database.Sessions, pager: pages.Pager, watches_: watches.Watches) -> None:
         self._sessions = sessions
         self._pager = pager
+        self._watches = watches_
 
     async def CreateWallet(self, request: wallets_pb2.CreateWalletRequest, _context: _Context) -> wallets_pb2.Wallet:
         """Create a wallet."""
@@ -81,8 +84,7 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
         owner = calls.current().owner
         position = self._pager.open(request)
         before = int(position[0]) if position else None
-        limit = pages.size(request)
-        found = await database.transaction(
+        page, next_ = await database.transaction(
             self._sessions,
             lambda session: transactions.list_(
                 session,
@@ -90,13 +92,12 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
                 messages.transaction_filter(request),
                 owner=owner,
                 before=before,
-                limit=limit + 1,
+                limit=pages.size(request),
             ),
         )
-        page = found[:limit]
         return wallets_pb2.ListWalletTransactionsResponse(
             transactions=map(messages.transaction, page),
-            next_page_token=self._pager.seal(request, [page[-1].version]) if len(found) > limit else "",
+            next_page_token=self._pager.seal(request, [next_]) if next_ is not None else "",
         )
 
     async def GetTransaction(
@@ -108,3 +109,16 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
             self._sessions, lambda session: transactions.get(session, uuid.UUID(request.id), owner=owner)
         )
         return messages.transaction(seen)
+
+    async def WatchWalletTransactions(
+        self, request: wallets_pb2.WatchWalletTransactionsRequest, context: _Context
+    ) -> AsyncIterator[wallets_pb2.TransactionEvent]:
+        """Watch a wallet's transactions. As with transfers, the initial metadata say that the watch has begun."""
+        owner, wallet_id = calls.current().owner, uuid.UUID(request.id)
+        await database.transaction(self._sessions, lambda session: wallets.get(session, wallet_id, owner=owner))
+        topic = watches.transactions(wallet_id)
+        start = await self._watches.start(topic, request.cursor, only_new=request.only_new)
+        await context.send_initial_metadata(())
+        async with contextlib.aclosing(self._watches.events(topic, start)) as events:
+            async for cursor, transaction in events:
+                yield wallets_pb2.TransactionEvent(cursor=cursor, transaction=messages.transaction(transaction))

@@ -87,8 +87,16 @@ def _extend_transfers() -> None:
         ("transfers_hold_id", ["hold_id"], "hold_id IS NOT NULL"),
         ("transfers_reverses_id", ["reverses_id"], "reverses_id IS NOT NULL"),
         ("transfers_group_id", ["group_id"], "group_id IS NOT NULL"),
-        ("transfers_debit_effective", ["debit_account_id", "effective_time"], "effective_time IS NOT NULL"),
-        ("transfers_credit_effective", ["credit_account_id", "effective_time"], "effective_time IS NOT NULL"),
+        (
+            "transfers_debit_effective",
+            ["debit_account_id", "effective_time", "debit_version"],
+            "effective_time IS NOT NULL",
+        ),
+        (
+            "transfers_credit_effective",
+            ["credit_account_id", "effective_time", "credit_version"],
+            "effective_time IS NOT NULL",
+        ),
     ):
         op.create_index(name, "transfers", columns, postgresql_where=sa.text(condition))
 

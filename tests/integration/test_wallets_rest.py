@@ -1,0 +1,146 @@
+"""Balances, statements, files and watches over REST, through a real gateway and a real service."""
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests import databases, wallets, wallets_gateway
+from tests.gateways import Gateway
+
+FINANCE = {"authorization": f"Bearer {wallets.token('finance-1', 'finance')}"}
+EVENTS = {"accept": "text/event-stream"}
+SINCE = "fromTime=2020-01-01T00:00:00Z"
+
+
+@pytest.fixture
+async def served(wallets_database: databases.Database) -> AsyncIterator[tuple[Gateway, wallets.Client]]:
+    async with wallets_gateway.running(wallets_database) as running:
+        yield running
+
+
+@pytest.fixture
+def gateway(served: tuple[Gateway, wallets.Client]) -> Gateway:
+    return served[0]
+
+
+@pytest.fixture
+async def wallet(served: tuple[Gateway, wallets.Client]) -> str:
+    """A wallet of user-1 that got 100.00 and paid 0.30 and 0.20 of it."""
+    client = served[1]
+    await client.fund("user-1", 10_000)
+    await client.post(
+        wallets.transfer("user/user-1", "user/ben", 30, reference="=1+1", metadata={"order.id": "a[7]"}),
+        wallets.transfer("user/user-1", "user/ben", 20, description="<b>lunch</b>"),
+    )
+    return (await client.account("user/user-1")).id
+
+
+async def answer(gateway: Gateway, path: str, **arguments: Any) -> Any:
+    found = await gateway.http.get(path, **arguments)
+    assert found.status_code == 200, found.text
+    return found.json()
+
+
+async def test_a_balance_and_a_statement_show_money_as_decimals(gateway: Gateway, wallet: str) -> None:
+    now = await answer(gateway, f"/wallets/{wallet}/balance")
+    assert (now["balance"], now["version"], now["basis"]) == ("99.50", "3", "RECORDED")
+    then = await answer(gateway, f"/wallets/{wallet}/balance?time=2020-01-01T00:00:00Z&basis=EFFECTIVE")
+    assert (then["balance"], then["version"], then["basis"]) == ("0.00", "0", "EFFECTIVE")
+    first = await answer(gateway, f"/wallets/{wallet}/statement?{SINCE}&pageSize=2")
+    assert [line["balanceAfter"] for line in first["transactions"]] == ["100.00", "99.70"]
+    token = first["nextPageToken"]
+    second = await answer(gateway, f"/wallets/{wallet}/statement?{SINCE}&pageSize=2&pageToken={token}")
+    for page in (first, second):
+        totals = [page[name] for name in ("openingBalance", "creditAmount", "debitAmount", "closingBalance")]
+        assert totals == ["0.00", "100.00", "0.50", "99.50"]
+    assert [line["balanceAfter"] for line in second["transactions"]] == ["99.50"]
+
+
+async def test_staff_reach_every_account_by_its_own_path(
+    gateway: Gateway, served: tuple[Gateway, wallets.Client], wallet: str
+) -> None:
+    provider = (await served[1].account("provider/stripe")).id
+    found = await answer(gateway, f"/accounts/{provider}/balance", headers=FINANCE)
+    assert found["balance"] == "-100.00"
+    assert (await answer(gateway, f"/accounts/{wallet}/statement?{SINCE}", headers=FINANCE))["address"] == "user/user-1"
+    for path in ("balance", f"statement?{SINCE}", f"statement:export?{SINCE}"):
+        refused = await gateway.http.get(f"/accounts/{provider}/{path}")
+        assert (refused.status_code, refused.json()["reason"]) == (404, "WALLET_NOT_FOUND")
+
+
+async def test_a_csv_file_is_saved_under_its_name(gateway: Gateway, wallet: str) -> None:
+    found = await gateway.http.get(f"/wallets/{wallet}/statement:export?{SINCE}&timeZone=America/Port-au-Prince")
+    assert found.status_code == 200
+    assert found.headers["content-type"] == "text/csv; charset=utf-8; header=present"
+    name = f"statement-{wallet[:8]}-HTG-20200101-"
+    assert found.headers["content-disposition"].startswith(f'attachment; filename="{name}')
+    rows = list(csv.DictReader(io.StringIO(found.text, newline=""), strict=True))
+    assert [row["balance"] for row in rows] == ["0.00", "100.00", "99.70", "99.50", "99.50"]
+    assert rows[2]["reference"] == "'=1+1"
+    assert {row["time_zone"] for row in rows} == {"America/Port-au-Prince"}
+
+
+async def test_a_page_is_shown_and_may_run_nothing(gateway: Gateway, wallet: str) -> None:
+    found = await gateway.http.get(f"/wallets/{wallet}/statement:export?{SINCE}&format=HTML")
+    assert found.headers["content-type"] == "text/html; charset=utf-8"
+    assert found.headers["content-disposition"].startswith("inline; ")
+    assert "sandbox" in found.headers["content-security-policy"]
+    assert "&lt;b&gt;lunch&lt;/b&gt;" in found.text
+    assert "<b>" not in found.text
+
+
+async def test_a_wrong_range_is_a_problem_and_no_file(gateway: Gateway, wallet: str) -> None:
+    path = f"/wallets/{wallet}/statement:export?{SINCE}&beforeTime=2019-01-01T00:00:00Z"
+    refused = await gateway.http.get(path)
+    assert (refused.status_code, refused.headers["content-type"]) == (400, "application/problem+json")
+    assert [each["field"] for each in refused.json()["errors"]] == ["beforeTime"]
+
+
+async def test_transactions_are_filtered_by_a_map_in_the_query(gateway: Gateway, wallet: str) -> None:
+    filters = {"metadata[order.id]": "a[7]", "reference": "=1+1", "counterparty": "user/ben"}
+    found = await answer(gateway, f"/wallets/{wallet}/transactions", params=filters)
+    assert [each["amount"] for each in found["transactions"]] == ["0.30"]
+    assert (await answer(gateway, f"/wallets/{wallet}/transactions?metadata[order.id]=b"))["transactions"] == []
+
+
+@pytest.mark.parametrize("watched", ["wallet", "ledger"])
+async def test_a_watch_is_a_stream_of_events_that_goes_on_at_its_last_id(
+    gateway: Gateway, served: tuple[Gateway, wallets.Client], wallet: str, watched: str
+) -> None:
+    path = f"/wallets/{wallet}/transactions:watch" if watched == "wallet" else "/ledger/transfers:watch"
+    headers = EVENTS if watched == "wallet" else EVENTS | FINANCE
+    events = await events_of(gateway, path, 3, headers)
+    assert [show(event)["amount"] for event in events] == ["100.00", "0.30", "0.20"]
+    assert [event["id"] for event in events] == [event["data"]["cursor"] for event in events]
+    for number in (0, 1):
+        again = headers | {"last-event-id": events[number]["id"]}
+        assert await events_of(gateway, path + "?onlyNew=true", 2 - number, again) == events[number + 1 :]
+    new = (await served[1].fund("user-1", 5)).transfer
+    (event,) = await events_of(gateway, path, 1, headers | {"last-event-id": events[-1]["id"]})
+    assert show(event)["id"] == new.id
+    refused = await gateway.http.get(path, headers=headers | {"last-event-id": "made-up"})
+    assert (refused.status_code, [each["field"] for each in refused.json()["errors"]]) == (400, ["cursor"])
+
+
+def show(event: dict[str, Any]) -> Any:
+    return event["data"].get("transaction") or event["data"]["transfer"]
+
+
+async def events_of(gateway: Gateway, path: str, count: int, headers: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the first events of a stream, and leave it."""
+    events: list[dict[str, Any]] = [{}]
+    async with gateway.http.stream("GET", path, headers=headers, timeout=60) as stream:
+        assert stream.headers["content-type"] == "text/event-stream"
+        async for line in stream.aiter_lines():
+            name, _, value = line.partition(": ")
+            if not line and events[-1]:
+                if len(events) == count:
+                    return events
+                events.append({})
+            elif name in ("id", "data"):
+                events[-1][name] = json.loads(value) if name == "data" else value
+    raise AssertionError("the stream has ended")

@@ -1,0 +1,198 @@
+"""Statements as files: whatever their texts hold, programs show it and run nothing."""
+
+import csv
+import datetime
+import html.parser
+import io
+import uuid
+import zoneinfo
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wallets_service import documents
+from wallets_service.documents import cells, csv_file, html_page
+from wallets_service.models import Transaction
+from wallets_service.repository.histories import Head
+from wallets_service.statements import Basis, Period
+
+UTC = zoneinfo.ZoneInfo("UTC")
+PORT_AU_PRINCE = zoneinfo.ZoneInfo("America/Port-au-Prince")
+DAY = datetime.datetime(2026, 3, 1, 4, 30, tzinfo=datetime.UTC)
+MARKS = ["=", "+", "-", "@", "\t", "\r", "\0", "\n", "＝", "＋", "－", "＠"]  # noqa: RUF001
+SEPARATORS = [",", ";", "|", "\t", "\r", "\n", "\0"]
+COMMANDS = ["1+1", "cmd|'/C calc'!A0", 'HYPERLINK("http://127.0.0.1","x")', "SUM(A1:A9)", "2"]
+PAYLOADS = [
+    before + mark + command
+    for before in ("", " ", '"', "'", "  '", "x,", "x;", "x\r\n", "x\t", 'x;"', "x, ", "\ufeff")
+    for mark in MARKS
+    for command in COMMANDS
+]
+TEXT_FIELDS = ("counterparty", "reference", "description")
+ANYTHING = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from([*MARKS, *SEPARATORS, *"'\" "])))
+
+
+def account(address: str = "user/ana") -> Head:
+    return Head(uuid.UUID(int=1), address, "HTG", "ana", 1, DAY)
+
+
+def period(**changes: Any) -> Period:
+    whole = {"from_time": DAY, "before_time": DAY + datetime.timedelta(days=31), "basis": Basis.EFFECTIVE}
+    numbers = {"first_version": 0, "last_version": 1, "known_version": 1}
+    amounts = {"opening_balance": -250, "credit_amount": 10_000, "debit_amount": 5}
+    return Period(**{**whole, **numbers, **amounts, **changes})
+
+
+def line(**changes: Any) -> Transaction:
+    plain: dict[str, Any] = {
+        "id": uuid.UUID(int=2),
+        "wallet_id": uuid.UUID(int=1),
+        "type": "TRANSFER",
+        "direction": "CREDIT",
+        "amount": 10_000,
+        "currency": "HTG",
+        "balance_after": 9_750,
+        "version": 1,
+        "counterparty": "user/ben",
+        "payment_id": None,
+        "reference": "r-1",
+        "description": "lunch",
+        "metadata": {},
+        "created_time": DAY,
+        "effective_time": DAY,
+        "hold_id": None,
+        "reverses_id": None,
+        "group_id": None,
+    }
+    return Transaction(**plain | changes)
+
+
+def rows_of(*lines: Transaction, zone: zoneinfo.ZoneInfo = UTC, **changes: Any) -> list[dict[str, str]]:
+    file = csv_file.CsvFile(account(), period(**changes), zone)
+    text = file.head() + file.lines(lines) + file.tail()
+    return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+
+
+def test_a_csv_file_has_an_opening_row_its_lines_and_a_closing_row() -> None:
+    opening, first, second, closing = rows_of(line(), line(direction="DEBIT", amount=5, balance_after=9_745))
+    assert (opening["record"], opening["balance"], opening["recorded_time"]) == ("OPENING", "-2.50", DAY.isoformat())
+    shown = ("record", "transaction_id", "type", "counterparty", "currency", "credit_amount", "debit_amount", "balance")
+    amounts = ("HTG", "100.00", "", "97.50")
+    assert tuple(first[name] for name in shown) == (
+        *("TRANSACTION", str(uuid.UUID(int=2)), "TRANSFER", "user/ben"),
+        *amounts,
+    )
+    assert (second["credit_amount"], second["debit_amount"]) == ("", "0.05")
+    assert (closing["record"], closing["credit_amount"], closing["debit_amount"], closing["balance"]) == (
+        *("CLOSING", "100.00", "0.05"),
+        "97.45",
+    )
+
+
+def test_times_are_of_the_zone_and_say_which() -> None:
+    (row,) = [row for row in rows_of(line(), zone=PORT_AU_PRINCE) if row["record"] == "TRANSACTION"]
+    assert (row["recorded_time"], row["time_zone"]) == ("2026-02-28T23:30:00-05:00", "America/Port-au-Prince")
+
+
+def test_a_range_from_the_beginning_of_time_has_no_date_in_some_zones_and_is_shown_in_utc() -> None:
+    beginning = datetime.datetime(1, 1, 1, tzinfo=datetime.UTC)
+    assert rows_of(zone=PORT_AU_PRINCE, from_time=beginning)[0]["recorded_time"] == beginning.isoformat()
+    assert html_page.HtmlPage(account(), period(from_time=beginning), PORT_AU_PRINCE).head()
+
+
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+def test_no_cell_of_a_csv_file_begins_like_a_formula_and_every_text_comes_back(field: str) -> None:
+    assert len(PAYLOADS) > 200
+    rows = rows_of(*(line(**{field: payload}) for payload in PAYLOADS))[1:-1]
+    assert [cells.unescape(row[field]) for row in rows] == PAYLOADS
+    for row in rows:
+        assert not begins_a_formula(row[field]), row[field]
+        others = {value for name, value in row.items() if name != field}
+        assert not any(begins_a_formula(other) for other in others)
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+def test_no_other_separator_makes_a_cell_that_begins_like_a_formula(field: str, separator: str) -> None:
+    """A program that expects semicolons splits our cells, quotes or not."""
+    for row in rows_of(*(line(**{field: payload}) for payload in PAYLOADS))[1:-1]:
+        for part in row[field].split(separator):
+            assert not begins_a_formula(part), row[field]
+
+
+def begins_a_formula(cell: str) -> bool:
+    """Say it as naively as a spreadsheet: what is behind blanks and quotes counts as the beginning."""
+    visible = cell.lstrip(' "\ufeff')
+    return visible.startswith(tuple(set(MARKS) - {"\n", "\r", "\t"})) or cell.startswith(("\t", "\r", "\0"))
+
+
+@given(ANYTHING)
+def test_an_escaped_text_is_no_formula_and_comes_back(text: str) -> None:
+    escaped = cells.escape(text)
+    assert cells.unescape(escaped) == text
+    assert not escaped.startswith(tuple(MARKS))
+    if not any(mark in text for mark in MARKS):
+        assert escaped == text
+
+
+@given(ANYTHING, ANYTHING)
+def test_every_text_makes_the_round_trip_through_csv(reference: str, description: str) -> None:
+    texts = reference.replace("\0", ""), description.replace("\0", "")  # No text in the ledger has a NUL.
+    row = rows_of(line(reference=texts[0], description=texts[1]))[1]
+    assert (cells.unescape(row["reference"]), cells.unescape(row["description"])) == texts
+
+
+class Page(html.parser.HTMLParser):
+    """The elements and the text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        assert {name for name, _ in attrs} <= {"class", "lang", "charset", "colspan"}
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def page_of(*lines: Transaction, zone: zoneinfo.ZoneInfo = UTC, address: str = "user/ana") -> str:
+    page = html_page.HtmlPage(account(address), period(), zone)
+    return page.head() + page.lines(lines) + page.tail()
+
+
+def test_a_page_says_whose_it_is_and_what_it_comes_to_and_repeats_its_head_on_paper() -> None:
+    text = page_of(line(), zone=PORT_AU_PRINCE)
+    shown = " ".join(Page(text).texts)
+    for expected in (
+        *("Statement of user/ana in HTG", "America/Port-au-Prince", "2026-02-28 23:30:00-05:00"),
+        *("Opening balance", "-2.50", "Closing balance", "97.45", "100.00", "lunch", "user/ben"),
+    ):
+        assert expected in shown
+    assert "thead { display: table-header-group }" in text
+    assert "@page" in text
+    assert text.startswith("<!DOCTYPE html>")
+    assert text.endswith("</html>\n")
+
+
+@given(ANYTHING)
+def test_no_text_makes_an_element_of_a_page(text: str) -> None:
+    hostile = f"<script>{text}</script><img src=x onerror=y>&amp;\"'{text}"
+    plain = Page(page_of(line())).elements
+    found = Page(page_of(line(description=hostile, reference=hostile, counterparty=hostile)))
+    assert found.elements == plain
+    assert "script" not in found.elements
+
+
+def test_a_page_is_escaped_wherever_an_address_stands() -> None:
+    assert Page(page_of(address="user/<b>&")).elements == Page(page_of()).elements
+
+
+def test_the_name_of_a_file_is_letters_digits_and_dashes() -> None:
+    assert documents.file_name(account(), period(), "csv") == "statement-00000000-HTG-20260301-20260401.csv"

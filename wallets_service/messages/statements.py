@@ -1,0 +1,124 @@
+"""The messages of statements."""
+
+import datetime
+import zoneinfo
+from collections.abc import Sequence
+from typing import Any, Final
+
+from kobklein import errors
+from kobklein.wallets.v1 import ledger_pb2, statements_pb2
+from wallets_service import documents, exports, models
+from wallets_service import statements as use_case
+from wallets_service.documents import csv_file, html_page
+from wallets_service.messages import common, wallets
+from wallets_service.repository.histories import Head
+from wallets_service.statements import Basis, Period, Position
+
+_BASES: Final = {
+    ledger_pb2.TIME_BASIS_UNSPECIFIED: Basis.RECORDED,
+    ledger_pb2.TIME_BASIS_RECORDED: Basis.RECORDED,
+    ledger_pb2.TIME_BASIS_EFFECTIVE: Basis.EFFECTIVE,
+}
+_NUMBERS: Final = {Basis.RECORDED: ledger_pb2.TIME_BASIS_RECORDED, Basis.EFFECTIVE: ledger_pb2.TIME_BASIS_EFFECTIVE}
+_FORMS: Final[dict[int, type[documents.Document]]] = {
+    statements_pb2.STATEMENT_FORMAT_UNSPECIFIED: csv_file.CsvFile,
+    statements_pb2.STATEMENT_FORMAT_CSV: csv_file.CsvFile,
+    statements_pb2.STATEMENT_FORMAT_HTML: html_page.HtmlPage,
+}
+
+
+def basis(number: "ledger_pb2.TimeBasis.ValueType") -> Basis:
+    """Return which time counts."""
+    return _BASES[number]
+
+
+def range_(
+    request: statements_pb2.GetStatementRequest | statements_pb2.ExportStatementRequest,
+) -> tuple[datetime.datetime, datetime.datetime | None]:
+    """Return the range that a request asks for; raises InvalidArgument when it ends before it begins."""
+    from_time = common.boundary(request, "from_time")
+    before_time = common.boundary(request, "before_time")
+    assert from_time is not None  # noqa: S101  # it is a required field
+    if before_time is not None and before_time < from_time:
+        raise errors.InvalidArgument.of("before_time", "is before from_time")
+    return from_time, before_time
+
+
+def zone(name: str) -> zoneinfo.ZoneInfo:
+    """Return a time zone by its name; raises InvalidArgument."""
+    if name and name not in exports.TIME_ZONES:
+        raise errors.InvalidArgument.of("time_zone", "is not a time zone, such as America/Port-au-Prince")
+    return zoneinfo.ZoneInfo(name or "UTC")
+
+
+def form(number: "statements_pb2.StatementFormat.ValueType") -> type[documents.Document]:
+    """Return how a file is written."""
+    return _FORMS[number]
+
+
+def balance(found: use_case.Balance) -> statements_pb2.Balance:
+    """Return a balance."""
+    return statements_pb2.Balance(
+        id=str(found.account.id),
+        currency=found.account.currency,
+        balance=found.balance,
+        version=found.version,
+        time=common.timestamp(found.time),
+        basis=_NUMBERS[found.basis],
+    )
+
+
+def statement(
+    account: Head, period: Period, lines: Sequence[models.Transaction], next_page_token: str
+) -> statements_pb2.Statement:
+    """Return a page of a statement."""
+    return statements_pb2.Statement(
+        id=str(account.id),
+        address=account.address,
+        currency=account.currency,
+        from_time=common.timestamp(period.from_time),
+        before_time=common.timestamp(period.before_time),
+        basis=_NUMBERS[period.basis],
+        opening_balance=common.int64(period.opening_balance),
+        credit_amount=common.int64(period.credit_amount),
+        debit_amount=common.int64(period.debit_amount),
+        closing_balance=common.int64(period.closing_balance),
+        transactions=map(wallets.transaction, lines),
+        next_page_token=next_page_token,
+    )
+
+
+def to_token(period: Period, position: Position) -> list[Any]:
+    """Return what a page token keeps: the period as the first page found it, and where the lines go on."""
+    return [
+        period.before_time.isoformat(),
+        period.first_version,
+        period.last_version,
+        period.known_version,
+        str(period.opening_balance),
+        str(period.credit_amount),
+        str(period.debit_amount),
+        position.version,
+        position.backdated_time.isoformat(),
+        position.backdated_version,
+        str(position.balance),
+    ]
+
+
+def of_token(kept: list[Any], from_time: datetime.datetime, basis_: Basis) -> tuple[Period, Position]:
+    """Return what `to_token` kept; the rest stands in the request, which a token belongs to."""
+    before_time, first, last, known, opening, credit, debit, version, backdated_time, backdated_version, at = kept
+    return (
+        Period(
+            from_time,
+            datetime.datetime.fromisoformat(before_time),
+            basis_,
+            first,
+            last,
+            known,
+            int(opening),
+            int(credit),
+            int(debit),
+        ),
+        Position(version, datetime.datetime.fromisoformat(backdated_time), backdated_version, int(at)),
+    )
