@@ -76,7 +76,8 @@ def test_every_operation_is_described_by_the_comments_of_its_proto(kobklein: dic
 
 
 def test_the_seeds_routes_are_there_and_internal_ones_are_not(kobklein: dict[str, Any]) -> None:
-    assert {(path, method) for path, item in kobklein["paths"].items() for method in item} == {
+    there = {(path, method) for path, item in kobklein["paths"].items() for method in item}
+    assert there >= {
         ("/payments", "post"),
         ("/payments", "get"),
         ("/payments/stripe/process", "post"),
@@ -96,6 +97,8 @@ def test_the_seeds_routes_are_there_and_internal_ones_are_not(kobklein: dict[str
         ("/wallets/{id}/transactions", "get"),
         ("/transactions/{id}", "get"),
     }
+    operations = {item[method]["operationId"] for item in kobklein["paths"].values() for method in item}
+    assert "CreateAccount" not in operations
 
 
 def test_a_request_schema_knows_limits_and_an_answer_schema_what_is_always_there(kobklein: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ _RECORDED: Final = {
     ),
     "fx_quotes": (
         "id user_id sell_currency sell_amount buy_currency buy_amount spread_amount rate spread_parts_per_million"
-        " rounding rate_source rate_time transfer_id expires_time created_time"
+        " rounding rounding_currency rate_source rate_time transfer_id expires_time created_time"
     ),
     "audit_entries": "id subject action actor reason before after created_time",
 }
