@@ -49,6 +49,18 @@ LONG_AGO = "2020-01-01T00:00:00Z"
 BODIES = {
     "CreateQuote": {"sell": {"amount": "10.00", "currency": "HTG"}, "buy": {"currency": "USD"}},
     "SetRate": {"rate": "131.25"},
+    "PostTransfers": {
+        "transfers": [
+            {
+                "id": str(uuid.uuid4()),
+                "debitAccount": "provider/test",
+                "creditAccount": "fees",
+                "amount": "0.01",
+                "currency": "HTG",
+                "type": "DEPOSIT",
+            }
+        ]
+    },
 }
 """What a request needs that is more than single fields with examples."""
 PATHS = {

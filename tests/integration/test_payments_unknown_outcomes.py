@@ -118,12 +118,13 @@ async def test_once_the_providers_key_is_too_old_it_is_asked_what_it_holds(
         tmp_path,
         webhooks=False,
         stripe={"retries": 0},
-        money_path={"key_seconds": 0.15},
+        money_path={"provider_schedule": (600.0,)},
     ) as client:
         await client.fault("drop_after_success", method="POST", count=1)
         charged = await client.unresolved(client.process())
         await client.fault("rate_limit_429", method="POST", count=1)
         refused_ = await client.unresolved(client.process(user="bob"))
+        await client.rows("UPDATE payments SET authorised_time = authorised_time - interval '1 day', due_time = now()")
         assert (await client.ended(charged)).status == COMPLETED
         ended = await client.ended(refused_)
         assert (ended.status, ended.failure_code) == (FAILED, "provider_unreachable")
