@@ -2,12 +2,18 @@
 
 import uuid
 
+import uuid_utils
 import uuid_utils.compat
 
 
 def new() -> uuid.UUID:
     """Return a new UUIDv7: rows made together lie together in an index."""
     return uuid_utils.compat.uuid7()
+
+
+def text() -> str:
+    """Return a new UUIDv7 as text, for a fraction of what making the object costs."""
+    return str(uuid_utils.uuid7())
 
 
 def derived(parent: uuid.UUID, step: str) -> uuid.UUID:

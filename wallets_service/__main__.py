@@ -1,8 +1,7 @@
 """The process: `python -m wallets_service serve` and `python -m wallets_service migrate`."""
 
-import asyncio
-
 import typer
+import uvloop
 
 from kobklein import logs
 from kobklein import server as kobklein_server
@@ -17,7 +16,7 @@ def serve() -> None:
     """Bring the schema up to date, then serve until SIGTERM; running calls get time to end."""
     settings = _settings()
     server.migrate(settings)
-    asyncio.run(_serve(settings))
+    uvloop.run(_serve(settings))
 
 
 @app.command()
