@@ -8,6 +8,8 @@ import asyncio
 import statistics
 from typing import Any, Final
 
+import psycopg
+
 from tests import databases, wallets
 from tests.bench import rows
 from tests.bench.ledger import fill, load, processes, replay, stage
@@ -25,13 +27,12 @@ async def run() -> list[dict[str, Any]]:
         with on.copy(name) as recorded:
             recording = await _record(recorded)
         with on.copy(name) as own:
-            async with processes.service(own) as channel:
-                post = load.post_over(channel)
-                await load.batches([post], load.uniform, count=_BATCHES // 4)
+            async with processes.service(own) as server:
+                await load.batches([server.post], load.uniform, count=_BATCHES // 4)
                 for _ in range(_ROUNDS):
                     with on.copy(name) as copy:
-                        limits.append(_BATCHES * load.BATCH / await asyncio.to_thread(replay.seconds, recording, copy))
-                    rates.append(await load.batches([post], load.uniform, count=_BATCHES))
+                        limits.append(await asyncio.to_thread(_replayed, recording, copy))
+                    rates.append(await load.batches([server.post], load.uniform, count=_BATCHES))
     return [
         rows.at_least(
             "ledger: batches, uniform, against their SQL alone",
@@ -41,6 +42,16 @@ async def run() -> list[dict[str, Any]]:
             target=_TARGET,
         )
     ]
+
+
+def _replayed(recording: replay.Recording, database: databases.Database) -> float:
+    """Return the transfers per second of a replay; raises RuntimeError when it did not post what was recorded."""
+    seconds = replay.seconds(recording, database)
+    with psycopg.connect(database.superuser_url) as connection:
+        (posted,) = connection.execute("SELECT count(*) FROM transfers WHERE type = 'TRANSFER'").fetchone() or (0,)
+    if posted != _BATCHES * load.BATCH:
+        raise RuntimeError(f"{posted} transfers replayed of {_BATCHES * load.BATCH}")
+    return _BATCHES * load.BATCH / seconds
 
 
 async def _record(database: databases.Database) -> replay.Recording:

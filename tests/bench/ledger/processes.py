@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,18 +11,34 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 import grpc
+import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local import postgres as embedded
 from tests import databases, wallets
+from tests.bench.ledger import load
 
 _START_SECONDS: Final = 30
 _STOP_SECONDS: Final = 30
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Server:
+    """A running server, and the way to it."""
+
+    channel: grpc.aio.Channel
+    post: load.Post
+    process: psutil.Process
+
+    def processor_seconds(self) -> float:
+        """Return how long the process has kept a processor busy."""
+        times = self.process.cpu_times()
+        return times.user + times.system
+
+
 @contextlib.asynccontextmanager
-async def service(database: databases.Database) -> AsyncIterator[grpc.aio.Channel]:
-    """Run wallets_service on a database, and yield a channel to it.
+async def service(database: databases.Database) -> AsyncIterator[Server]:
+    """Run wallets_service on a database, and yield it once it serves.
 
     Its log of calls is off: where the lines go decides what they cost.
     """
@@ -34,21 +51,21 @@ async def service(database: databases.Database) -> AsyncIterator[grpc.aio.Channe
         "WALLETS_PORT": str(port),
         "WALLETS_LOG_LEVEL": "warning",
     }
-    with _running("wallets_service", "serve", env={**os.environ, **settings}):
+    with _running("wallets_service", "serve", env={**os.environ, **settings}) as process:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             health = health_pb2_grpc.HealthStub(channel)
             await health.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=_START_SECONDS)
-            yield channel
+            yield Server(channel, load.post_over(channel), psutil.Process(process.pid))
 
 
 @contextlib.asynccontextmanager
-async def echo() -> AsyncIterator[grpc.aio.Channel]:
-    """Run the bare server, and yield a channel to it."""
+async def echo() -> AsyncIterator[Server]:
+    """Run the bare server, and yield it."""
     with _running("tests.bench.ledger.echo", stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         port = int(await asyncio.to_thread(process.stdout.readline))
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield channel
+            yield Server(channel, load.post_over(channel), psutil.Process(process.pid))
 
 
 @contextlib.contextmanager

@@ -18,14 +18,14 @@ async def run() -> list[dict[str, Any]]:
     figures: dict[str, list[float]] = {}
     with stage.open_stage() as on, on.ledger(fill.Past(load.ACCOUNTS)) as database:
         async with processes.service(database) as first, processes.service(database) as second:
-            posts = [load.post_over(first), load.post_over(second)]
+            posts = [first.post, second.post]
             for number in range(_ROUNDS + 1):
                 for name, used in (("one", posts[:1]), ("two", posts)):
                     found = await _rates(used)
                     if number:  # The first round warms up.
                         for kind, rate in found.items():
                             figures.setdefault(f"{name} {kind}", []).append(rate)
-            await load.assert_balanced(first)
+            await load.assert_balanced(first.channel)
     return [
         rows.at_least(
             f"ledger: {kind}, two replicas against one",

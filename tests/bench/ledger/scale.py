@@ -40,17 +40,16 @@ async def run() -> list[dict[str, Any]]:
 async def _rates(on: stage.Stage, names: Sequence[str]) -> dict[str, float]:
     figures: dict[str, list[float]] = {name: [] for name in names}
     async with contextlib.AsyncExitStack() as stack:
-        channels = {}
+        servers = {}
         for name in names:
             database = stack.enter_context(on.ledger(_PASTS[name]))
-            channels[name] = await stack.enter_async_context(processes.service(database))
-        posts = {name: load.post_over(channel) for name, channel in channels.items()}
+            servers[name] = await stack.enter_async_context(processes.service(database))
         for number, name in itertools.product(range(_ROUNDS + 1), names):
             pair = load.uniform_over(_PASTS[name].accounts)
-            rate = await load.batches([posts[name]], pair, count=_BATCHES)
+            rate = await load.batches([servers[name].post], pair, count=_BATCHES)
             if number:  # The first round fills the caches.
                 figures[name].append(rate)
-        await load.assert_balanced(channels[names[0]])  # A past of another length is made in the same way.
+        await load.assert_balanced(servers[names[0]].channel)  # A past of another length is made in the same way.
     return {name: statistics.median(found) for name, found in figures.items()}
 
 

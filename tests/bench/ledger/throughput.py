@@ -4,6 +4,7 @@ All of it happens in interleaved rounds on one server, so that the noise of the 
 """
 
 import asyncio
+import itertools
 import statistics
 import tempfile
 from pathlib import Path
@@ -36,13 +37,12 @@ async def run() -> list[dict[str, Any]]:
         on.ledger(past) as own,
     ):
         baseline = await asyncio.to_thread(pgbench.Pgbench, plain, Path(folder))
-        async with processes.service(own) as channel, processes.echo() as bare_channel:
-            post, echo = load.post_over(channel), load.post_over(bare_channel)
-            batches = await _batches(baseline, post)
-            singles = await _singles(echo, post)
-            latencies = await _latencies(post, rate=statistics.median(singles["uniform"]) / 2)
-            await load.assert_balanced(channel)
-    return [*_batch_rows(batches), *_single_rows(singles), _tail_row(latencies)]
+        async with processes.service(own) as service, processes.echo() as echo:
+            batches = await _batches(baseline, service.post)
+            singles, microseconds = await _singles(echo, service)
+            latencies = await _latencies(service.post, rate=statistics.median(singles["uniform"]) / 2)
+            await load.assert_balanced(service.channel)
+    return [*_batch_rows(batches), *_single_rows(singles), _processor_row(microseconds), _tail_row(latencies)]
 
 
 async def _batches(baseline: pgbench.Pgbench, post: load.Post) -> Figures:
@@ -54,18 +54,21 @@ async def _batches(baseline: pgbench.Pgbench, post: load.Post) -> Figures:
     return figures
 
 
-async def _singles(echo: load.Post, post: load.Post) -> Figures:
-    """Measure in many short rounds; the first of each side only warms it up."""
-    figures: Figures = {}
-    for number in range(_SINGLE_ROUNDS + 1):
-        for name, target, pair in (
-            ("echo", echo, load.uniform),
-            *((name, post, pair) for name, pair in _PAIRS.items()),
-        ):
-            rate = await load.singles([target], pair, count=_SINGLES)
-            if number:
-                figures.setdefault(name, []).append(rate)
-    return figures
+async def _singles(echo: processes.Server, service: processes.Server) -> tuple[Figures, Figures]:
+    """Return the rates of many short rounds, and the server's processor time for a call in microseconds.
+
+    The first round of each side only warms it up.
+    """
+    rates: Figures = {}
+    microseconds: Figures = {}
+    sides = (("echo", echo, load.uniform), *((name, service, pair) for name, pair in _PAIRS.items()))
+    for number, (name, server, pair) in itertools.product(range(_SINGLE_ROUNDS + 1), sides):
+        before = server.processor_seconds()
+        rate = await load.singles([server.post], pair, count=_SINGLES)
+        if number:
+            rates.setdefault(name, []).append(rate)
+            microseconds.setdefault(name, []).append((server.processor_seconds() - before) / _SINGLES * 1e6)
+    return rates, microseconds
 
 
 async def _latencies(post: load.Post, *, rate: float) -> list[load.Latency]:
@@ -100,6 +103,16 @@ def _single_rows(figures: Figures) -> list[dict[str, Any]]:
         )
         for name, target in _SINGLE_TARGETS.items()
     ]
+
+
+def _processor_row(microseconds: Figures) -> dict[str, Any]:
+    """Return what no other process on the machine can disturb; its inverse is the ratio of the rates on a quiet one."""
+    return rows.at_least(
+        "ledger: processor time of a single call, against a bare RPC",
+        statistics.mean(microseconds["uniform"]),
+        "µs",
+        baseline=statistics.mean(microseconds["echo"]),
+    )
 
 
 def _tail_row(latencies: list[load.Latency]) -> dict[str, Any]:
