@@ -37,9 +37,13 @@ demo: setup ## Play the main job end to end on a throw-away stack
 run: setup ## Keep the whole stack running on this machine, with its data
 	$(BIN)/python -m deploy.local run
 
-.PHONY: test bench
+.PHONY: test chaos bench
 test: setup ## Run every change-time test
 	$(BIN)/python -m pytest
+
+chaos: setup ## Run the tests of reliability in their full sizes, and plant faults that they must catch (about an hour)
+	TEST_SIZE=full $(BIN)/python -m pytest -m chaos --timeout=7200
+	$(BIN)/python -m tests.faults
 
 bench: setup ## Measure, print a table and write build/bench.json
 	$(BIN)/python -m tests.bench

@@ -1,6 +1,6 @@
 """The application: everything of the gateway wired together."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import grpc
@@ -17,6 +17,7 @@ from gateway import (
     docs,
     endpoints,
     exchanges,
+    files,
     middleware,
     openapi,
     operations,
@@ -31,9 +32,10 @@ from kobklein import auth, errors, ratelimits
 _NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
 _CORS_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _CORS_REQUEST_HEADERS: Final = (
-    "authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "grpc-timeout", "x-request-id",
+    "authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "grpc-timeout", "last-event-id",
+    "x-request-id",
 )  # fmt: skip
-_CORS_RESPONSE_HEADERS: Final = ("etag", "idempotency-replayed", "retry-after", "x-request-id")
+_CORS_RESPONSE_HEADERS: Final = ("content-disposition", "etag", "idempotency-replayed", "retry-after", "x-request-id")
 
 
 def create(
@@ -68,9 +70,13 @@ def _endpoints(
 ) -> Iterator[endpoints.Endpoint]:
     for backend in services:
         for binding in bindings.of(backend.methods.values()):
-            streaming = binding.method.descriptor.server_streaming
-            kind = streams.StreamEndpoint if streaming else endpoints.UnaryEndpoint
-            yield kind(binding, backend.channel, gate, settings)
+            yield _kind_of_endpoint(binding)(binding, backend.channel, gate, settings)
+
+
+def _kind_of_endpoint(binding: bindings.Binding) -> Callable[..., endpoints.Endpoint]:
+    if binding.method.descriptor.server_streaming:
+        return files.FileStreamEndpoint if binding.answers_file else streams.MessageStreamEndpoint
+    return files.FileEndpoint if binding.answers_file else endpoints.JsonEndpoint
 
 
 def _webhooks(

@@ -1,14 +1,17 @@
 """Which HTTP route reaches which RPC, as `google.api.http` says in the contract."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from google.api import annotations_pb2, http_pb2
 from google.protobuf import descriptor
 
-from gateway import parameters, templates
+from gateway import parameters, templates, wellknown
 from kobklein import contract
+
+_MEDIA_TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/(?:\*|[a-z0-9][a-z0-9!#$&^_.+-]*)")
 
 WHOLE: Final = "*"
 """A body that is the whole request."""
@@ -49,6 +52,15 @@ class Binding:
         """The field that is shown, if it is one."""
         return self.response_type.fields_by_name[self.response_body] if self.response_body else None
 
+    @property
+    def answers_file(self) -> bool:
+        """Whether the answer is a `google.api.HttpBody`, sent as it is, instead of JSON."""
+        field = self.response_field
+        if field is None:
+            return self.response_type.full_name == wellknown.HTTP_BODY
+        shown = field.message_type
+        return shown is not None and shown.full_name == wellknown.HTTP_BODY and not field.is_repeated
+
 
 def of(methods: Iterable[contract.Method]) -> list[Binding]:
     """Return every route of the methods; those without an HTTP annotation have none.
@@ -88,6 +100,19 @@ def _checked(binding: Binding) -> Binding:
         raise ValueError(f"{binding.http_method} has no body")
     if response_field is not None and binding.method.descriptor.server_streaming:
         raise ValueError("a stream shows whole messages")
+    if binding.body != WHOLE:
+        taken = {binding.body, *(variable.field for variable in binding.template.variables)}
+        parameters.check_maps(binding.request_type, taken)
     if binding.method.descriptor.client_streaming:
         raise ValueError("a client cannot stream over REST")
+    _check_media_types(binding)
     return binding
+
+
+def _check_media_types(binding: Binding) -> None:
+    media_types = binding.method.rules.media_types
+    if media_types and not binding.answers_file:
+        raise ValueError(f"it answers in JSON, and not in {', '.join(media_types)}")
+    wrong = [one for one in media_types if not _MEDIA_TYPE.fullmatch(one)]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is no media type")

@@ -54,16 +54,14 @@ class Endpoint(abc.ABC):
 
 
 class UnaryEndpoint(Endpoint):
-    """Serves a route whose RPC answers once."""
+    """Serves a route whose RPC answers once; how the answer is shown is left to its subclass."""
 
     def __init__(
         self, binding: bindings.Binding, channel: grpc.aio.Channel, gate: callers.Gate, settings: Settings
     ) -> None:
         super().__init__(binding, channel, gate, settings)
-        field = binding.response_field
-        self._show = writer.field_shown(field) if field is not None else writer.shown(binding.response_type)
         self._tagged = requests.has_text_field(binding.response_type, requests.ETAG)
-        self._status = _success_status(binding)
+        self._status = success_status(binding)
         self._seconds = _default_seconds(binding, settings)
 
     def _callable(self, channel: grpc.aio.Channel) -> Any:
@@ -87,9 +85,28 @@ class UnaryEndpoint(Endpoint):
                 await exchange.start(304, headers)
                 await exchange.send({"type": "http.response.body", "body": b""})
                 return
-        await self._answer(exchange, response, headers)
+        await self._answer(exchange, call, response, headers)
 
-    async def _answer(self, exchange: exchanges.Exchange, response: Any, headers: list[exchanges.Header]) -> None:
+    @abc.abstractmethod
+    async def _answer(
+        self, exchange: exchanges.Exchange, call: Any, response: Any, headers: list[exchanges.Header]
+    ) -> None:
+        """Send the answer of a call with the headers that each kind of answer has."""
+
+
+class JsonEndpoint(UnaryEndpoint):
+    """Serves a route whose RPC answers once, in JSON."""
+
+    def __init__(
+        self, binding: bindings.Binding, channel: grpc.aio.Channel, gate: callers.Gate, settings: Settings
+    ) -> None:
+        super().__init__(binding, channel, gate, settings)
+        field = binding.response_field
+        self._show = writer.field_shown(field) if field is not None else writer.shown(binding.response_type)
+
+    async def _answer(
+        self, exchange: exchanges.Exchange, _call: Any, response: Any, headers: list[exchanges.Header]
+    ) -> None:
         if self._status == 204:
             await exchange.start(204, headers)
             await exchange.send({"type": "http.response.body", "body": b""})
@@ -97,7 +114,8 @@ class UnaryEndpoint(Endpoint):
             await exchange.answer(self._status, writer.dumps(self._show(response)), [_JSON_HEADER, *headers])
 
 
-def _success_status(binding: bindings.Binding) -> int:
+def success_status(binding: bindings.Binding) -> int:
+    """Return the HTTP status of success."""
     empty = binding.response_type.full_name == "google.protobuf.Empty"
     return binding.method.rules.success_status or (204 if empty else 200)
 

@@ -20,6 +20,7 @@ _SINGLE: Final = frozenset(
         b"host",
         b"idempotency-key",
         b"if-match",
+        b"last-event-id",
         b"stripe-signature",
         b"x-request-id",
     }

@@ -11,6 +11,14 @@ from kobklein import money, validation
 
 CURRENCY: Final = "currency"
 """Name of the field that says in which currency the amounts beside it are."""
+_INTEGERS: Final = frozenset(
+    (
+        descriptor.FieldDescriptor.CPPTYPE_INT32,
+        descriptor.FieldDescriptor.CPPTYPE_INT64,
+        descriptor.FieldDescriptor.CPPTYPE_UINT32,
+        descriptor.FieldDescriptor.CPPTYPE_UINT64,
+    )
+)
 
 Fill = Callable[[message.Message, Any, str, Violations], None]
 
@@ -54,6 +62,8 @@ def _currency_of(field: descriptor.FieldDescriptor) -> descriptor.FieldDescripto
     currency = siblings.get(CURRENCY)
     if currency is None or currency.type != descriptor.FieldDescriptor.TYPE_STRING:
         raise TypeError(f"{field.full_name} counts minor units, but its message has no currency")
+    if field.cpp_type not in _INTEGERS:
+        raise TypeError(f"{field.full_name} counts minor units, but holds no whole numbers")
     return currency
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from google.protobuf import descriptor
 
-from gateway import bindings, comments, names, openapi_shared, parameters, schemas, webhooks, wellknown
+from gateway import bindings, comments, names, openapi_shared, parameters, requests, schemas, webhooks
 from kobklein import contract, validation
 
 VERSION: Final = "1.0.0"
@@ -19,6 +19,9 @@ field named. Errors are problem documents (RFC 9457). Absent and null mean the s
 _METHODS: Final = frozenset(("GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"))
 _DEEPEST_QUERY: Final = 4
 _JSON: Final = "application/json"
+_ANYTHING: Final = "*/*"
+_ENTRIES: Final = {"style": "deepObject", "explode": True}
+"""How a query gives a map: `name[key]=value`, once for each key, none of them empty."""
 
 Document = dict[str, Any]
 
@@ -134,7 +137,7 @@ class _Writer:
             try:
                 parameters.resolve(message_type, field.name)
             except parameters.NotAParameter:
-                nested = field.message_type if not field.is_repeated and not wellknown.is_map(field) else None
+                nested = field.message_type if not field.is_repeated and not validation.is_map(field) else None
                 if nested is not None and not nested.full_name.startswith("google.") and len(path) < _DEEPEST_QUERY:
                     yield from self._query_fields(nested, taken, path, http_method)
                 continue
@@ -143,13 +146,17 @@ class _Writer:
     def _parameter(self, field: descriptor.FieldDescriptor, path: tuple[str, ...]) -> Document:
         schema = self._schemas.field(field, given=True, text=True)
         description = schema.pop("description", "")
-        return {
+        parameter = {
             "name": ".".join(map(names.camel, path)),
             "in": "query",
             "required": False,
             "description": description,
             "schema": schema,
         }
+        if validation.is_map(field):
+            schema["propertyNames"]["minLength"] = 1
+            parameter |= _ENTRIES
+        return parameter
 
     def _request_body(self, binding: bindings.Binding) -> Document:
         field, elsewhere = binding.body_field, {variable.field for variable in binding.template.variables}
@@ -160,11 +167,19 @@ class _Writer:
     def _body_schema(self, binding: bindings.Binding) -> schemas.Schema:
         field = binding.body_field
         if field is not None:
-            return self._schemas.field(field, given=True, text=True)
+            return self._body_field_schema(binding, field)
         elsewhere = frozenset(variable.field for variable in binding.template.variables)
         if elsewhere:
             return self._schemas.object(binding.request_type, given=True, without=elsewhere)
         return self._schemas.message(binding.request_type, given=True)
+
+    def _body_field_schema(self, binding: bindings.Binding, field: descriptor.FieldDescriptor) -> schemas.Schema:
+        """Return the schema of a body that is one field, without what of it the path gives."""
+        inside = [variable.field.partition(".") for variable in binding.template.variables]
+        elsewhere = frozenset(rest for name, _, rest in inside if name == field.name and rest)
+        if elsewhere and field.message_type is not None:
+            return self._schemas.object(field.message_type, given=True, without=elsewhere)
+        return self._schemas.field(field, given=True, text=True)
 
     def _responses(self, binding: bindings.Binding) -> Document:
         rules = binding.method.rules
@@ -179,11 +194,15 @@ class _Writer:
         answer: Document = {"description": "Success.", "headers": openapi_shared.headers_of(binding)}
         if empty:
             return answer
+        if binding.answers_file:
+            return answer | _file(binding)
         schema = self._answer_schema(binding)
         if binding.method.descriptor.server_streaming:
             answer["description"] = (
                 "A stream: one JSON object a line, or server-sent events where `Accept` asks for them."
             )
+            if requests.is_resumable(binding):
+                answer["description"] += " The id of an event is its `cursor`."
             answer["content"] = {
                 "application/x-ndjson": {"schema": schema},
                 "text/event-stream": {"schema": {"type": "string"}},
@@ -201,6 +220,15 @@ class _Writer:
         )
 
 
+def _file(binding: bindings.Binding) -> Document:
+    """Return what describes an answer of raw bytes, about whose inside JSON Schema has nothing to say."""
+    description = "A file."
+    if binding.method.descriptor.server_streaming:
+        description = "A file, sent as it is made; one that breaks off is an incomplete body, never a short file."
+    media_types = binding.method.rules.media_types or (_ANYTHING,)
+    return {"description": description, "content": {media_type: {} for media_type in media_types}}
+
+
 def _tag_name(service: descriptor.ServiceDescriptor) -> str:
     return service.name.removesuffix("Service")
 
@@ -211,7 +239,7 @@ def _openapi_path(binding: bindings.Binding) -> tuple[str, list[str]]:
     shown: list[str] = []
     for variable in binding.template.variables:
         shown += segments[at : variable.start]
-        variables.append(names.camel(variable.field))
+        variables.append(names.camel(variable.field.replace(".", "_")))  # Many tools cannot format a name with a dot.
         shown.append(f"{{{variables[-1]}}}")
         at = len(segments) if variable.end is None else variable.end
     shown += segments[at:]

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from gateway import bindings, problems, requests
+from gateway import bindings, files, problems, requests
 from kobklein.options.v1 import options_pb2
 
 Document = dict[str, Any]
@@ -18,6 +18,8 @@ def parameters_of(binding: bindings.Binding) -> list[Document]:
         found.append(_IF_MATCH)
     if answers_304(binding):
         found.append(_IF_NONE_MATCH)
+    if requests.is_resumable(binding):
+        found.append(_LAST_EVENT_ID)
     return found
 
 
@@ -44,6 +46,8 @@ def headers_of(binding: bindings.Binding) -> Document:
     found = {"X-Request-Id": _answer_header("Id of this call.")}
     if binding.method.rules.idempotency:
         found["Idempotency-Replayed"] = _answer_header("`true` on the answer of an earlier call.")
+    if binding.answers_file:
+        found |= {name.title(): _answer_header(text) for name, text in files.HEADERS.items()}
     if requests.has_text_field(binding.response_type, requests.ETAG):
         found["ETag"] = _answer_header("Tag of this version, in quotes.")
     return found
@@ -74,8 +78,10 @@ def _answer_header(description: str) -> Document:
     return {"description": description, "schema": {"type": "string"}}
 
 
-def _header(name: str, description: str, *, example: str, pattern: str = "") -> Document:
-    schema: Document = {"type": "string", "examples": [example]}
+def _header(name: str, description: str, *, example: str = "", pattern: str = "") -> Document:
+    schema: Document = {"type": "string"}
+    if example:
+        schema["examples"] = [example]
     if pattern:
         schema["pattern"] = pattern
     return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
@@ -102,6 +108,10 @@ _IF_MATCH: Final = _header(
     "If-Match", "Only if the resource still has this tag.", pattern='^"[!#-~]{1,64}"$', example='"1"'
 )
 _IF_NONE_MATCH: Final = _header("If-None-Match", "Only if the resource has another tag by now.", example='"1"')
+_LAST_EVENT_ID: Final = _header(
+    "Last-Event-ID",
+    "Goes on after this event, whatever the query's `cursor` says; browsers send it when they reconnect.",
+)
 
 PROBLEM_REFERENCE: Final[Document] = {"$ref": "#/components/responses/Problem"}
 PROBLEM_SCHEMA: Final[Document] = {
@@ -124,6 +134,12 @@ PROBLEM_SCHEMA: Final[Document] = {
                 "required": ["field", "detail"],
                 "properties": {"field": {"type": "string"}, "detail": {"type": "string"}},
             },
+        },
+        "metadata": {
+            "type": "object",
+            "description": "What the reason is about, as text by names that belong to the reason.",
+            "additionalProperties": {"type": "string"},
+            "examples": [{"before": "COMPLETED", "after": "CANCELLED"}],
         },
     },
 }

@@ -1,14 +1,16 @@
 """Request fields given as text: variables of the path and parameters of the query."""
 
 import dataclasses
+import re
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from google.protobuf import descriptor
 
 from gateway import wellknown
 from gateway.violations import Violations
+from kobklein import validation
 
 _MAX_PARAMETERS: Final = 200
 _MAX_NESTING: Final = 8
@@ -16,6 +18,8 @@ _TEXT_TYPES: Final = frozenset(
     {"google.protobuf.Timestamp", "google.protobuf.Duration", "google.protobuf.FieldMask", *wellknown.WRAPPED}
 )
 _BOOLEANS: Final = {"true": True, "false": False}
+_ENTRY: Final = re.compile(r"([^\[\]]+)\[(.*)\]", re.DOTALL)
+"""An entry of a map, `field[key]`; the key may hold brackets of its own."""
 
 
 class NotAParameter(ValueError):
@@ -29,6 +33,7 @@ class Parameter:
     path: tuple[str, ...]
     repeated: bool
     boolean: bool
+    map: bool = False
 
     def put(self, tree: dict[str, Any], text: str, violations: Violations) -> None:
         """Add the text to a JSON object of the request, where the field stands in it."""
@@ -42,6 +47,10 @@ class Parameter:
         else:
             tree[name] = value
 
+    def put_entry(self, tree: dict[str, Any], key: str, text: str, violations: Violations) -> None:
+        """Add one entry of a map to a JSON object of the request."""
+        Parameter((*self.path, key), repeated=False, boolean=False).put(tree, text, violations)
+
 
 def resolve(message_type: descriptor.Descriptor, name: str) -> Parameter:
     """Return the parameter of a dotted name, each part of it in either spelling; raises NotAParameter."""
@@ -54,9 +63,33 @@ def resolve(message_type: descriptor.Descriptor, name: str) -> Parameter:
             raise NotAParameter("is not a known parameter")
         path.append(field.name)
         current = None if field.is_repeated or _is_text(field) else field.message_type
-    if field is None or not _is_text(field):
+    if field is None or not (_is_text(field) or is_text_map(field)):
         raise NotAParameter("cannot be given as text")
-    return Parameter(tuple(path), field.is_repeated, _is_boolean(field))
+    return Parameter(tuple(path), field.is_repeated, _is_boolean(field), validation.is_map(field))
+
+
+def check_maps(message_type: descriptor.Descriptor, taken: Collection[str]) -> None:
+    """Raise NotAParameter for a map that a query would have to give, but cannot; `taken` fields come by other ways."""
+    waiting, seen = [message_type], {message_type}
+    while waiting:
+        current = waiting.pop()
+        for field in current.fields:
+            elsewhere = current is message_type and field.name in taken
+            if elsewhere or validation.rules_of(field).output_only or field.message_type is None:
+                continue
+            if validation.is_map(field):
+                if not is_text_map(field):
+                    raise NotAParameter(f"a query cannot give {field.full_name}, which is no map of text by text")
+            elif validation.holds_ours(field) and not field.is_repeated and field.message_type not in seen:
+                seen.add(field.message_type)
+                waiting.append(field.message_type)
+
+
+def is_text_map(field: descriptor.FieldDescriptor) -> bool:
+    """Whether the field is a map of text by text, the one kind of map that a query can give."""
+    if not validation.is_map(field):
+        return False
+    return all(part.type == descriptor.FieldDescriptor.TYPE_STRING for part in validation.map_entry(field))
 
 
 def _field(message_type: descriptor.Descriptor, part: str) -> descriptor.FieldDescriptor | None:
@@ -96,9 +129,21 @@ class Query:
             return
         for name, text in pairs:
             try:
-                self._parameter(name).put(tree, text, violations)
+                self._put(name, text, tree, violations)
             except NotAParameter as error:
                 violations.add(name, str(error))
+
+    def _put(self, name: str, text: str, tree: dict[str, Any], violations: Violations) -> None:
+        entry = _ENTRY.fullmatch(name)
+        parameter = self._parameter(entry[1] if entry else name)
+        if entry is None and not parameter.map:
+            parameter.put(tree, text, violations)
+        elif entry is None or not entry[2]:
+            raise NotAParameter("needs a key in brackets")
+        elif parameter.map:
+            parameter.put_entry(tree, entry[2], text, violations)
+        else:
+            raise NotAParameter("takes no key in brackets")
 
     def _parameter(self, name: str) -> Parameter:
         if name not in self._known:

@@ -3,7 +3,7 @@
 import dataclasses
 import http
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
@@ -41,6 +41,8 @@ class Problem:
     detail: str
     violations: Sequence[errors.Violation] = ()
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What the reason is about, by the error's own names."""
 
     def document(self, *, instance: str, request_id: str) -> dict[str, Any]:
         """Return the JSON object."""
@@ -55,6 +57,8 @@ class Problem:
         }
         if self.violations:
             document["errors"] = [{"field": v.field, "detail": v.description} for v in self.violations]
+        if self.metadata:
+            document["metadata"] = {names.camel(name): value for name, value in self.metadata.items()}
         return document
 
     def body(self, *, instance: str, request_id: str) -> bytes:
@@ -94,8 +98,19 @@ def _of_status(status: errors.Status, client_path: Callable[[str], str]) -> Prob
     if violations:
         detail = "; ".join(f"{v.field}: {v.description}" for v in violations)
     return Problem(
-        http_status, status.reason or _reason(http_status), detail, violations, _headers(status, http_status)
+        http_status,
+        status.reason or _reason(http_status),
+        detail,
+        violations,
+        _headers(status, http_status),
+        _metadata(status, http_status),
     )
+
+
+def _metadata(status: errors.Status, http_status: int) -> Mapping[str, str]:
+    """Return what an error says of its reason; one from inside, whatever it says, says nothing to clients."""
+    foreseen = status.reason and status.code in errors.HTTP_STATUS and http_status != _UNKNOWN
+    return status.metadata if foreseen else {}
 
 
 def _headers(status: errors.Status, http_status: int) -> tuple[tuple[bytes, bytes], ...]:

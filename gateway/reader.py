@@ -92,13 +92,13 @@ def _group(field: FieldDescriptor) -> str:
 
 def fill_of(field: FieldDescriptor) -> Fill:
     """Return how one field is read."""
-    if wellknown.is_map(field):
+    if validation.rules_of(field).minor_units:
+        return money_fields.fill(field)
+    if validation.is_map(field):
         return _map(field)
     if field.message_type is not None:
         read = of(field.message_type)
         return _messages(field.name, read) if field.is_repeated else _message(field.name, read)
-    if validation.rules_of(field).minor_units:
-        return money_fields.fill(field)
     convert = scalars.converter(field)
     return _values(field.name, convert) if field.is_repeated else _value(field.name, convert)
 
@@ -144,7 +144,7 @@ def _messages(name: str, read: wellknown.Read) -> Fill:
 
 
 def _map(field: FieldDescriptor) -> Fill:
-    key_field, value_field = wellknown.map_entry(field)
+    key_field, value_field = validation.map_entry(field)
     key_of, fill_value = _map_key(key_field), _map_value(value_field)
     name = field.name
 

@@ -10,6 +10,9 @@ from gateway.violations import Violations
 from kobklein import errors, validation
 
 ETAG: Final = "etag"
+CURSOR: Final = "cursor"
+"""Field that says where a message stands in its stream, and in a request, after which one to go on."""
+_LAST_EVENT_ID: Final = b"last-event-id"
 _UPDATE_MASK: Final = "update_mask"
 
 
@@ -28,6 +31,7 @@ class RequestReader:
         taken = [*self._variables, binding.body]
         self._query = parameters.Query(self._type, taken=taken, open_to_fields=binding.body != bindings.WHOLE)
         self._etag = takes_etag(self._type)
+        self._resumable = is_resumable(binding)
         self._infers_mask = _infers_mask(binding)
 
     def __call__(
@@ -45,6 +49,8 @@ class RequestReader:
             self._read_body(request, body, violations)
         if self._etag and b"if-match" in headers:
             self._put_etag(request, headers[b"if-match"], violations)
+        if self._resumable and _LAST_EVENT_ID in headers:
+            _put_cursor(request, headers[_LAST_EVENT_ID], violations)
         if violations.found:
             self._add_broken_rules(request, violations)
             violations.raise_any()
@@ -107,6 +113,16 @@ class RequestReader:
             violations.add_others(error.violations)
 
 
+def _put_cursor(request: Any, header: bytes, violations: Violations) -> None:
+    """Let a client that reconnects go on after what it has seen; its address still says where it once began."""
+    if not header:
+        return
+    try:
+        request.cursor = header.decode()
+    except UnicodeDecodeError:
+        violations.add("Last-Event-ID", "is not UTF-8")
+
+
 def _value(request: Any, parameter: parameters.Parameter) -> Any:
     for name in parameter.path:
         request = getattr(request, name)
@@ -116,6 +132,16 @@ def _value(request: Any, parameter: parameters.Parameter) -> Any:
 def takes_etag(message_type: descriptor.Descriptor) -> bool:
     """Whether a request can be bound to a version of its resource by `If-Match`."""
     return has_text_field(message_type, ETAG) and not validation.rules_of(message_type.fields_by_name[ETAG]).output_only
+
+
+def is_resumable(binding: bindings.Binding) -> bool:
+    """Whether a stream can go on after the last event that a client has seen: its messages and its request say where.
+
+    If only the request did, events would have numbers for ids, which mean nothing to the service.
+    """
+    return binding.method.descriptor.server_streaming and all(
+        has_text_field(message_type, CURSOR) for message_type in (binding.request_type, binding.response_type)
+    )
 
 
 def has_text_field(message_type: descriptor.Descriptor, name: str) -> bool:

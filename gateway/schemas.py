@@ -90,21 +90,24 @@ class Schemas:
         return self._describe(schema, f"{_owner(field)}.{field.name}")
 
     def _container(self, field: FieldDescriptor, rules: options_pb2.FieldRules, *, given: bool, text: bool) -> Schema:
-        if wellknown.is_map(field):
-            return self._map(field, given=given)
+        if validation.is_map(field):
+            return self._map(field, rules, given=given)
         single = self._single(field, rules, given=given, text=text)
         if not field.is_repeated:
             return single
         return {"type": "array", "items": single} | ({"maxItems": rules.max_items} if rules.max_items else {})
 
-    def _map(self, field: FieldDescriptor, *, given: bool) -> Schema:
-        key, value = wellknown.map_entry(field)
-        schema: Schema = {"type": "object", "additionalProperties": self.field(value, given=given, text=True)}
+    def _map(self, field: FieldDescriptor, rules: options_pb2.FieldRules, *, given: bool) -> Schema:
+        key, value = validation.map_entry(field)
+        single = self._single(value, _rules_of_values(rules), given=given, text=True)
+        schema: Schema = {"type": "object", "additionalProperties": single}
         if key.type == FieldDescriptor.TYPE_BOOL:
             schema["propertyNames"] = {"enum": ["true", "false"]}
         elif key.type != FieldDescriptor.TYPE_STRING:
             schema["propertyNames"] = {"pattern": "^-?[0-9]+$"}
-        return schema
+        elif given:
+            schema["propertyNames"] = _text(validation.rules_of_keys(rules), given=True)
+        return schema | ({"maxProperties": rules.max_items} if rules.max_items and given else {})
 
     def _single(self, field: FieldDescriptor, rules: options_pb2.FieldRules, *, given: bool, text: bool) -> Schema:
         if field.message_type is not None:
@@ -165,6 +168,15 @@ class Schemas:
         if text:
             schema["description"] = text
         return schema
+
+
+def _rules_of_values(rules: options_pb2.FieldRules) -> options_pb2.FieldRules:
+    """Return what the rules of a map say of each value; unlike a field, a value is never absent."""
+    found = options_pb2.FieldRules()
+    found.CopyFrom(rules)
+    found.ClearField("max_items")
+    found.required = bool(rules.pattern or rules.min_length)
+    return found
 
 
 def _owner(field: FieldDescriptor) -> str:

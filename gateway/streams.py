@@ -1,7 +1,9 @@
 """RPCs that answer many times, as lines of JSON (NDJSON) or as server-sent events (SSE)."""
 
+import abc
 import asyncio
 import contextlib
+import re
 from typing import Any, Final, Protocol
 
 import grpc
@@ -9,10 +11,11 @@ import orjson
 from google.protobuf import message, message_factory
 from starlette.types import Receive
 
-from gateway import bindings, callers, endpoints, exchanges, metadata, problems, writer
+from gateway import bindings, callers, endpoints, exchanges, metadata, problems, requests, writer
 from gateway.settings import Settings
 
 _SSE: Final = "text/event-stream"
+_EVENT_ID: Final = re.compile(r"[^\0\r\n]+")
 
 
 class Framing(Protocol):
@@ -20,8 +23,8 @@ class Framing(Protocol):
 
     content_type: bytes
 
-    def message(self, text: bytes) -> bytes:
-        """Return the frame of a message."""
+    def message(self, text: bytes, cursor: str | None) -> bytes:
+        """Return the frame of a message; `cursor` is None where messages of its type have none."""
 
     def heartbeat(self) -> bytes:
         """Return what shows that the stream is alive while there is nothing to say."""
@@ -38,8 +41,8 @@ class Lines:
 
     content_type = b"application/x-ndjson"
 
-    def message(self, text: bytes) -> bytes:
-        """Return a line."""
+    def message(self, text: bytes, _cursor: str | None) -> bytes:
+        """Return a line; a cursor stands in the text already."""
         return text + b"\n"
 
     def heartbeat(self) -> bytes:
@@ -56,17 +59,24 @@ class Lines:
 
 
 class Events:
-    """One event a message, numbered from 1, then an event `end` or `error`, so that browsers know not to reconnect."""
+    """One event a message, then an event `end` or `error`, so that browsers know not to reconnect.
+
+    The id of an event is the message's cursor, which a browser gives back when it reconnects; without cursors, it is
+    the event's number, from 1 on.
+    """
 
     content_type = b"text/event-stream"
 
     def __init__(self) -> None:
         self._number = 0
 
-    def message(self, text: bytes) -> bytes:
-        """Return a numbered event."""
+    def message(self, text: bytes, cursor: str | None) -> bytes:
+        """Return an event; a cursor that no id can hold, or none, leaves the id of the event before."""
         self._number += 1
-        return b"id: %d\ndata: %s\n\n" % (self._number, text)
+        identity = str(self._number) if cursor is None else cursor
+        if not _EVENT_ID.fullmatch(identity):
+            return b"data: %s\n\n" % text
+        return b"id: %s\ndata: %s\n\n" % (identity.encode(), text)
 
     def heartbeat(self) -> bytes:
         """Return a comment."""
@@ -88,14 +98,32 @@ def framing(headers: dict[bytes, bytes]) -> Framing:
     return Events() if _SSE in wanted else Lines()
 
 
-class StreamEndpoint(endpoints.Endpoint):
-    """Serves a route whose RPC streams its answers."""
+class Body(abc.ABC):
+    """The body of one streamed answer; its head goes out with its first byte."""
 
-    def __init__(
-        self, binding: bindings.Binding, channel: grpc.aio.Channel, gate: callers.Gate, settings: Settings
-    ) -> None:
-        super().__init__(binding, channel, gate, settings)
-        self._show = writer.shown(binding.response_type)
+    def __init__(self, exchange: exchanges.Exchange) -> None:
+        self._exchange = exchange
+        self.begun = False
+
+    @abc.abstractmethod
+    async def send_message(self, answer: Any) -> None:
+        """Send a message of the service."""
+
+    @abc.abstractmethod
+    async def send_heartbeat(self) -> None:
+        """Show that the stream is alive."""
+
+    @abc.abstractmethod
+    async def break_off(self, problem: problems.Problem) -> None:
+        """End a body that has begun, so that the client knows that something is missing."""
+
+    @abc.abstractmethod
+    async def end(self) -> None:
+        """End a body that is complete."""
+
+
+class StreamEndpoint(endpoints.Endpoint):
+    """Serves a route whose RPC streams its answers; what its body is made of is left to its subclass."""
 
     def _callable(self, channel: grpc.aio.Channel) -> Any:
         return channel.unary_stream(
@@ -110,7 +138,7 @@ class StreamEndpoint(endpoints.Endpoint):
         longest = self._settings.longest_stream_seconds
         timeout = metadata.timeout_seconds(exchange, default=longest, longest=longest)
         call = self._call(request, timeout=timeout, metadata=carried)
-        body = _Body(exchange, framing(exchange.headers))
+        body = self._open(exchange, call)
         gone = asyncio.create_task(_disconnected(exchange.receive))
         try:
             await self._relay(call, body, gone)
@@ -122,7 +150,11 @@ class StreamEndpoint(endpoints.Endpoint):
             call.cancel()
             gone.cancel()
 
-    async def _relay(self, call: Any, body: "_Body", gone: asyncio.Task[None]) -> None:
+    @abc.abstractmethod
+    def _open(self, exchange: exchanges.Exchange, call: Any) -> Body:
+        """Return the body of one answer."""
+
+    async def _relay(self, call: Any, body: Body, gone: asyncio.Task[None]) -> None:
         """Send each message as it comes, and heartbeats in between, until either side is done."""
         while True:
             coming = asyncio.ensure_future(call.read())
@@ -141,19 +173,35 @@ class StreamEndpoint(endpoints.Endpoint):
             if answer is grpc.aio.EOF:
                 await body.end()
                 return
-            await body.send_message(writer.dumps(self._show(answer)))
+            await body.send_message(answer)
 
 
-class _Body:
-    """The body of one streamed answer; its head goes out with its first byte."""
+class MessageStreamEndpoint(StreamEndpoint):
+    """Serves a route whose RPC streams messages."""
 
-    def __init__(self, exchange: exchanges.Exchange, frames: Framing) -> None:
-        self._exchange = exchange
+    def __init__(
+        self, binding: bindings.Binding, channel: grpc.aio.Channel, gate: callers.Gate, settings: Settings
+    ) -> None:
+        super().__init__(binding, channel, gate, settings)
+        self._show = writer.shown(binding.response_type)
+        self._marked = requests.has_text_field(binding.response_type, requests.CURSOR)
+
+    def _open(self, exchange: exchanges.Exchange, _call: Any) -> Body:
+        return _Messages(exchange, framing(exchange.headers), self._show, marked=self._marked)
+
+
+class _Messages(Body):
+    """Messages in frames."""
+
+    def __init__(self, exchange: exchanges.Exchange, frames: Framing, show: writer.Show, *, marked: bool) -> None:
+        super().__init__(exchange)
         self._frames = frames
-        self.begun = False
+        self._show = show
+        self._marked = marked
 
-    async def send_message(self, text: bytes) -> None:
-        await self._send(self._frames.message(text))
+    async def send_message(self, answer: Any) -> None:
+        cursor = answer.cursor if self._marked else None
+        await self._send(self._frames.message(writer.dumps(self._show(answer)), cursor))
 
     async def send_heartbeat(self) -> None:
         await self._send(self._frames.heartbeat())

@@ -23,6 +23,8 @@ Read = Callable[[Any, Any, str, Violations], None]
 Write = Callable[[Any], Any]
 """Returns the JSON value of a message."""
 
+HTTP_BODY: Final = "google.api.HttpBody"
+"""The type of an answer that is no JSON."""
 _PACKAGE: Final = "google.protobuf."
 _EXACT_INTEGERS: Final = 2**53
 _WRAPPERS: Final = (
@@ -43,22 +45,11 @@ WRAPPED: Final[dict[str, descriptor.FieldDescriptor]] = {
 
 
 def check_expressible(message_type: descriptor.Descriptor) -> None:
-    """Raise TypeError for the one type whose JSON nobody can promise."""
+    """Raise TypeError for the types that JSON does not show: raw bodies, and what nobody knows."""
+    if message_type.full_name == HTTP_BODY:
+        raise TypeError(f"{HTTP_BODY} is a whole answer, and no part of another message or of a request")
     if message_type.full_name == f"{_PACKAGE}Any":
         raise TypeError("google.protobuf.Any says nothing about what it holds, so it has no place in a public contract")
-
-
-def is_map(field: descriptor.FieldDescriptor) -> bool:
-    """Whether the field is a map."""
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
-
-
-def map_entry(field: descriptor.FieldDescriptor) -> tuple[descriptor.FieldDescriptor, descriptor.FieldDescriptor]:
-    """Return the fields for the key and the value of a map; raises TypeError for any other field."""
-    if field.message_type is None:
-        raise TypeError(f"{field.full_name} is no map")
-    by_name = field.message_type.fields_by_name
-    return by_name["key"], by_name["value"]
 
 
 def takes_null(field: descriptor.FieldDescriptor) -> bool:
@@ -170,7 +161,8 @@ def _write_mask(value: field_mask_pb2.FieldMask) -> str:
 
 
 def _write_struct(value: struct_pb2.Struct) -> dict[str, Any]:
-    return {key: _write_value(item) for key, item in value.fields.items()}
+    # Protobuf keeps no order of keys, not even the same one in two processes; a repeated answer must be the same bytes.
+    return {key: _write_value(item) for key, item in sorted(value.fields.items())}
 
 
 def _write_list(value: struct_pb2.ListValue) -> list[Any]:

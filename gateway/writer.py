@@ -77,7 +77,7 @@ class Writer:
 def _put(field: FieldDescriptor) -> Put:
     if validation.rules_of(field).minor_units:
         return _money(field)
-    if wellknown.is_map(field):
+    if validation.is_map(field):
         return _map(field)
     show = shown(field.message_type) if field.message_type is not None else _scalar(field)
     if field.is_repeated:
@@ -157,12 +157,12 @@ def _repeated(field: FieldDescriptor, show: Show | None) -> Put:
 
 def _map(field: FieldDescriptor) -> Put:
     name, key = field.name, field.json_name
-    key_field, value_field = wellknown.map_entry(field)
+    key_field, value_field = validation.map_entry(field)
     show = shown(value_field.message_type) if value_field.message_type is not None else _scalar(value_field)
     show_key = _boolean_key if key_field.type == FieldDescriptor.TYPE_BOOL else str
 
     def put(source: message.Message, shown: dict[str, Any]) -> None:
-        entries = getattr(source, name).items()
+        entries = sorted(getattr(source, name).items())  # As in structures: the same bytes for the same answer.
         shown[key] = {show_key(entry): show(value) if show else value for entry, value in entries}
 
     return put

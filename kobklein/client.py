@@ -42,7 +42,8 @@ def channel(target: str, tls: TlsSettings | None) -> grpc.aio.Channel:
     """Return a channel to `target`, such as `dns:///wallets:50051`.
 
     UNAVAILABLE is retried by the channel itself, and so is CANCELLED, which a server that leaves answers to calls it
-    received but did not begin; every mutating method is idempotent, so that is safe.
+    received but did not begin; every mutating method is idempotent, so that is safe. An error whose
+    `repeated_by_channels` is False is not repeated: the server says so with the refusal.
     """
     if tls is None:
         return grpc.aio.insecure_channel(target, options=_OPTIONS)

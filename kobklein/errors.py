@@ -65,6 +65,9 @@ class Error(Exception):
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
     message: ClassVar[str] = "internal error"
     http_status: ClassVar[int | None] = None
+    repeated_by_channels: ClassVar[bool] = True
+    """Whether a channel may repeat the call by itself where its retry policy says so, as it does for UNAVAILABLE; False
+    for an error that already stands at the end of bounded repetitions."""
     retry_after_seconds: float | None = None
     violations: Sequence[Violation] = ()
 
@@ -199,12 +202,14 @@ def to_status(error: Error) -> status_pb2.Status:
 
 
 def from_status(status: status_pb2.Status) -> Status:
-    """Return the parts of a rich status; parts that are absent stay at their defaults."""
+    """Return the parts of a rich status; parts that are absent, or an ErrorInfo of others, leave their defaults."""
     code = _CODE_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
     info, bad_request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), None
     for detail in status.details:
         if detail.Is(info.DESCRIPTOR):
             detail.Unpack(info)
+            if info.domain != DOMAIN:  # Its names mean something else, and nobody here meant them for clients.
+                info.Clear()
         elif detail.Is(bad_request.DESCRIPTOR):
             detail.Unpack(bad_request)
         elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):

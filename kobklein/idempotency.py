@@ -3,7 +3,8 @@
 A key belongs to its caller, and to the one request it first came with. The row is written in the effect's own
 transaction, so either both exist or neither does. A method whose effect needs several transactions claims the key with
 the first one, under a lease, and stores the answer with the last one; when its process dies in between, a repetition
-takes over after the lease.
+takes over after the lease. A method whose effect can be repeated under an id needs no lease: every call with the key
+shares one id.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from google.protobuf import message
 from sqlalchemy.dialects import postgresql
 
-from kobklein import calls, database, errors
+from kobklein import calls, database, errors, ids
 
 M = TypeVar("M", bound=message.Message)
 LEASE: Final = datetime.timedelta(seconds=30)
@@ -72,6 +73,49 @@ async def once(
     return await database.transaction(maker, effect)
 
 
+async def repeatable(
+    maker: database.Sessions,
+    request: message.Message,
+    work: Callable[[uuid.UUID], Awaitable[M]],
+    answer_type: type[M],
+) -> M:
+    """Run `work` outside of any transaction and keep its answer, or return the first answer again.
+
+    `work` gets an id that every call with the same key shares, and must have its effect at most once under it, however
+    often and however concurrently it runs. So nobody waits for anybody and no lease can be left behind: a process that
+    dies before the answer is kept leaves the id, and a repetition runs `work` again under it. Of concurrent answers the
+    first that is kept is everybody's. Without a key, `work` runs under an id of its own. Raises IdempotencyKeyReused,
+    and what `work` raises: the same request may then try again with the key.
+    """
+    if not calls.current().idempotency_key:
+        return await work(ids.new())
+    shared = await database.transaction(maker, lambda session: _shared(session, request))
+    if shared.answer is not None:
+        return replay(shared.answer, answer_type)
+    assert shared.resource_id is not None  # noqa: S101  # with this fingerprint, every row has one
+    answer = await work(shared.resource_id)
+    first = await database.transaction(maker, lambda session: _kept(session, answer))
+    return answer if first is None else replay(first, answer_type)
+
+
+async def _shared(session: database.Session, request: message.Message) -> Claim:
+    """Claim the key of the current call together with everybody who makes the same call."""
+    call, fingerprint, own_id = calls.current(), _fingerprint(request), ids.new()
+    if await _inserted(session, call, fingerprint, resource_id=own_id):
+        return Claim(first=True, resource_id=own_id)
+    row = (await session.execute(sa.select(keys).where(_mine(call)))).one()
+    if row.fingerprint != fingerprint:
+        raise errors.IdempotencyKeyReused
+    return Claim(first=False, answer=row.answer, resource_id=row.resource_id)
+
+
+async def _kept(session: database.Session, answer: message.Message) -> bytes | None:
+    """Keep the answer to the current call unless there is one; return the one that is there."""
+    if await store(session, answer):
+        return None
+    return (await session.execute(sa.select(keys.c.answer).where(_mine(calls.current())))).scalar_one_or_none()
+
+
 async def claim(
     session: database.Session,
     request: message.Message,
@@ -88,6 +132,20 @@ async def claim(
     if not call.idempotency_key:
         return Claim(first=True)
     fingerprint = _fingerprint(request)
+    if await _inserted(session, call, fingerprint, resource_id=resource_id, lease=lease):
+        return Claim(first=True)
+    return await _found(session, call, fingerprint, lease)
+
+
+async def _inserted(
+    session: database.Session,
+    call: calls.Call,
+    fingerprint: bytes,
+    *,
+    resource_id: uuid.UUID | None,
+    lease: datetime.timedelta | None = None,
+) -> bool:
+    """Insert the call's key, unless it is there; a concurrent transaction that inserts it is waited for."""
     inserted = await session.execute(
         postgresql.insert(keys)
         .values(
@@ -100,9 +158,7 @@ async def claim(
         .on_conflict_do_nothing()
         .returning(keys.c.key)
     )
-    if inserted.first() is not None:
-        return Claim(first=True)
-    return await _found(session, call, fingerprint, lease)
+    return inserted.first() is not None
 
 
 async def _found(
@@ -125,15 +181,18 @@ async def _found(
     return Claim(first=False, answer=row.answer, resource_id=row.resource_id)
 
 
-async def store(session: database.Session, answer: message.Message) -> None:
-    """Keep the answer to the current call under its key, in the session's transaction."""
+async def store(session: database.Session, answer: message.Message) -> bool:
+    """Keep the answer to the current call under its key, in the session's transaction; return whether it was kept."""
     call = calls.current()
-    if call.idempotency_key:
-        await session.execute(
-            sa.update(keys)
-            .where(_mine(call), keys.c.answer.is_(None))
-            .values(answer=answer.SerializeToString(), leased_until=None)
-        )
+    if not call.idempotency_key:
+        return False
+    stored = await session.execute(
+        sa.update(keys)
+        .where(_mine(call), keys.c.answer.is_(None))
+        .values(answer=answer.SerializeToString(), leased_until=None)
+        .returning(keys.c.key)
+    )
+    return stored.first() is not None
 
 
 async def release(session: database.Session) -> None:

@@ -1,9 +1,12 @@
 """Identifiers: time-ordered UUIDs, and UUIDs derived from others so that a repeated step finds its first effect."""
 
 import uuid
+from typing import Final
 
 import uuid_utils
 import uuid_utils.compat
+
+_KEYS: Final = uuid.UUID("8f1f0b5e-6b0a-5d43-9a55-0c4f1c7a2e90")
 
 
 def new() -> uuid.UUID:
@@ -19,3 +22,11 @@ def text() -> str:
 def derived(parent: uuid.UUID, step: str) -> uuid.UUID:
     """Return the one UUID of `step` of `parent`: the same whenever and wherever it is asked for."""
     return uuid.uuid5(parent, step)
+
+
+def of_key(subject: str, key: str) -> uuid.UUID:
+    """Return the one UUID of a caller's idempotency key: what is stored under it shows whether the call had its effect.
+
+    A key cannot hold the character that separates it, so no two callers share an id.
+    """
+    return uuid.uuid5(_KEYS, f"{subject}\0{key}")

@@ -5,7 +5,7 @@ import collections
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc
 import structlog
@@ -26,6 +26,8 @@ _MAX_REQUEST_ID_LENGTH: Final = 128
 _MOST_STREAMS: Final = 20
 """How many streams one caller may have open at once: each holds one of the calls that the service can serve."""
 _REPLAYED: Final = (("idempotency-replayed", "true"),)
+_NO_REPETITION: Final = ("grpc-retry-pushback-ms", "-1")
+"""Tells a gRPC channel, in trailing metadata, not to repeat the call whatever its retry policy says (gRFC A6)."""
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
@@ -83,12 +85,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
                         finally:
                             calls.leave(token)
                 except Exception as error:  # The edge of the service: every error becomes a status.
-                    status = record.refused(error)
+                    refusal = record.refused(error)
                 else:
                     if call.replayed:
                         context.set_trailing_metadata(_REPLAYED)
                     return answer
-            return await context.abort_with_status(rpc_status.to_status(status))
+            return await context.abort(*refusal)
 
         return unary
 
@@ -101,10 +103,10 @@ class Interceptor(grpc.aio.ServerInterceptor):
                         async for answer in serve(request, context):
                             yield answer
                 except Exception as error:  # As above.
-                    status = record.refused(error)
+                    refusal = record.refused(error)
                 else:
                     return
-            await context.abort_with_status(rpc_status.to_status(status))
+            await context.abort(*refusal)
 
         return stream
 
@@ -159,6 +161,20 @@ def _request_id(metadata: Mapping[str, str]) -> str:
     return given if 0 < len(given) <= _MAX_REQUEST_ID_LENGTH and given.isprintable() else ids.text()
 
 
+class _Refusal(NamedTuple):
+    """How a call is refused, as `abort` of its context takes it."""
+
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: tuple[tuple[str, str | bytes], ...]
+
+
+def _refusal(status: status_pb2.Status, *metadata: tuple[str, str]) -> _Refusal:
+    """Return a rich status, and what else the channel is told."""
+    rich = rpc_status.to_status(status)
+    return _Refusal(rich.code, rich.details, (*rich.trailing_metadata, *metadata))
+
+
 class _Record:
     """Measures one call and writes its line in the log, however it ends."""
 
@@ -191,14 +207,14 @@ class _Record:
             request_id=self.request_id,
         )
 
-    def refused(self, error: Exception) -> status_pb2.Status:
-        """Return the status for `error`, and remember it."""
+    def refused(self, error: Exception) -> _Refusal:
+        """Return how the call is refused for `error`, and remember it."""
         if isinstance(error, errors.Error):
             self._code, self._reason = error.code, error.reason
-            return errors.to_status(error)
+            return _refusal(errors.to_status(error), *(() if error.repeated_by_channels else (_NO_REPETITION,)))
         if isinstance(error, TimeoutError):
             self._code = grpc.StatusCode.DEADLINE_EXCEEDED
-            return status_pb2.Status(code=self._code.value[0], message="the call took longer than it may")
+            return _refusal(status_pb2.Status(code=self._code.value[0], message="the call took longer than it may"))
         self._code = grpc.StatusCode.INTERNAL
         _log.error("internal error", method=self._method.path, exc_info=error)
-        return errors.internal_status()
+        return _refusal(errors.internal_status())

@@ -1,17 +1,39 @@
 """How many calls one caller may make: a moving window per caller and budget."""
 
 import time
-from typing import Final
+from typing import Final, Protocol
 
 import limits
 import limits.aio
 
-from kobklein import errors
+from kobklein import errors, windows
 from kobklein.options.v1 import options_pb2
 from kobklein.settings import RateSettings
 
 _CLOSED_WITHOUT_STORE: Final = frozenset({options_pb2.RATE_LIMIT_PAYMENT})
 """Budgets that refuse every call while the counts are out of reach; the others let it pass."""
+
+
+_IN_MEMORY: Final = "async+memory://"
+
+
+class Windows(Protocol):
+    """Moving windows, here or in a store that replicas share."""
+
+    async def hit(self, item: limits.RateLimitItem, *key: str) -> bool:
+        """Count a call of a key, and return whether it may pass."""
+
+    async def get_window_stats(self, item: limits.RateLimitItem, *key: str) -> limits.WindowStats:
+        """Return when the oldest call of a key leaves its window, in seconds since 1970, and how many may pass now."""
+
+
+def _windows(storage_uri: str) -> Windows:
+    if storage_uri == _IN_MEMORY:
+        return windows.MovingWindows()
+    storage = limits.storage.storage_from_string(storage_uri)
+    if not isinstance(storage, limits.aio.storage.MovingWindowSupport):
+        raise TypeError(f"{storage_uri} is no asynchronous storage, such as {_IN_MEMORY} or async+redis://…")
+    return limits.aio.strategies.MovingWindowRateLimiter(storage)
 
 
 class RateLimiter:
@@ -20,12 +42,7 @@ class RateLimiter:
     def __init__(self, settings: RateSettings, *, scope: str = "") -> None:
         """Count in `settings.storage`; `scope` keeps apart the processes that one call passes through."""
         self._scope = scope
-        storage = limits.storage.storage_from_string(settings.storage)
-        if not isinstance(storage, limits.aio.storage.MovingWindowSupport):
-            raise TypeError(
-                f"{settings.storage} is no asynchronous storage, such as async+memory:// or async+redis://…"
-            )
-        self._limiter = limits.aio.strategies.MovingWindowRateLimiter(storage)
+        self._limiter = _windows(settings.storage)
         self._budgets = {
             options_pb2.RATE_LIMIT_READ: limits.parse(settings.read),
             options_pb2.RATE_LIMIT_WRITE: limits.parse(settings.write),

@@ -16,6 +16,8 @@ MAX_STRUCT_DEPTH: Final = 16
 """Deepest nesting of a free-form structure."""
 
 FieldDescriptor = descriptor.FieldDescriptor
+Check = Callable[[Any, str, list[errors.Violation]], None]
+"""Adds what is wrong with one field of the message; the string is the path of the message itself, with a dot."""
 Wrong = Callable[[Any], str]
 """Returns what is wrong with a value; empty when nothing is."""
 
@@ -45,6 +47,29 @@ def rules_of(field: descriptor.FieldDescriptor) -> options_pb2.FieldRules:
     return field.GetOptions().Extensions[options_pb2.field]
 
 
+def is_map(field: descriptor.FieldDescriptor) -> bool:
+    """Whether the field is a map."""
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def map_entry(field: descriptor.FieldDescriptor) -> tuple[descriptor.FieldDescriptor, descriptor.FieldDescriptor]:
+    """Return the fields for the key and the value of a map; raises TypeError for any other field."""
+    if field.message_type is None:
+        raise TypeError(f"{field.full_name} is no map")
+    by_name = field.message_type.fields_by_name
+    return by_name["key"], by_name["value"]
+
+
+def rules_of_keys(rules: options_pb2.FieldRules) -> options_pb2.FieldRules:
+    """Return what the rules of a map say of each key."""
+    return options_pb2.FieldRules(max_length=rules.max_key_length or rules.max_length)
+
+
+def holds_ours(field: FieldDescriptor) -> bool:
+    """Whether the field holds messages of a contract of ours, whose fields have rules of their own."""
+    return field.message_type is not None and not field.message_type.full_name.startswith("google.")
+
+
 class _Rule(NamedTuple):
     """What one field of a message is checked for."""
 
@@ -67,12 +92,14 @@ class _Validator:
         self._items = [
             (field.name, wrong)
             for field, rules in fields
-            if field.is_repeated and not rules.output_only and (wrong := _kind_check(field, rules)) is not None
+            if field.is_repeated and not is_map(field) and not rules.output_only
+            if (wrong := _kind_check(field, rules)) is not None
         ]
+        self._maps = [_entries(field, rules) for field, rules in fields if is_map(field) and not rules.output_only]
         self._nested = [
             (field.name, field.message_type, field.is_repeated)
             for field in message_type.fields
-            if field.message_type is not None and _is_ours(field.message_type)
+            if holds_ours(field) and not is_map(field)
         ]
 
     def check(self, value: Any, path: str, found: list[errors.Violation]) -> None:
@@ -85,6 +112,8 @@ class _Validator:
             for index, item in enumerate(getattr(value, name)):
                 if description := wrong(item):
                     found.append(errors.Violation(f"{path}{name}[{index}]", description))
+        for check_entries in self._maps:
+            check_entries(value, path, found)
         self._check_nested(value, path, found)
 
     def _check_fields(self, value: Any, path: str, found: list[errors.Violation]) -> None:
@@ -114,10 +143,6 @@ def _validator(message_type: descriptor.Descriptor) -> _Validator:
     return _Validator(message_type)
 
 
-def _is_ours(message_type: descriptor.Descriptor) -> bool:
-    return not message_type.full_name.startswith("google.")
-
-
 def _field_rules(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Iterator[_Rule]:
     if rules.output_only:
         yield _Rule(field.name, field.has_presence, False, False, lambda _: "is set by the service")
@@ -139,6 +164,24 @@ def _kind_check(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Wrong 
     if field.message_type is not None and field.message_type.full_name == _STRUCT:
         return _struct(rules)
     return None
+
+
+def _entries(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Check:
+    """Return the check of each key and each value of a map; a wrong key is not repeated, since it may be endless."""
+    name, (key_field, value_field) = field.name, map_entry(field)
+    wrong_key, wrong_value = _kind_check(key_field, rules_of_keys(rules)), _kind_check(value_field, rules)
+    nested = value_field.message_type if holds_ours(value_field) else None
+
+    def entries(value: Any, path: str, found: list[errors.Violation]) -> None:
+        for key, item in getattr(value, name).items():
+            if wrong_key is not None and (description := wrong_key(key)):
+                found.append(errors.Violation(path + name, f"has a key that {description}"))
+            elif wrong_value is not None and (description := wrong_value(item)):
+                found.append(errors.Violation(f"{path}{name}.{key}", description))
+            elif nested is not None:
+                _validator(nested).check(item, f"{path}{name}.{key}.", found)
+
+    return entries
 
 
 def _most_items(rules: options_pb2.FieldRules) -> Wrong:

@@ -71,7 +71,8 @@ class Charges:
         """Make a payment and charge it.
 
         Raises InvalidArgument for an amount or currency that the provider cannot take, before anything is recorded, and
-        for a request that the provider refuses; then the payment is FAILED.
+        for a request that the provider refuses; then the payment is FAILED. Raises ProviderUnavailable when the
+        provider was asked in vain; then the payment is recorded and stays PROCESSING until it is resolved.
         """
         self._provider.check(new.amount, new.currency)
         payment_id = ids.new()
@@ -88,7 +89,7 @@ class Charges:
     ) -> payments_pb2.Payment:
         """Charge a PENDING payment, or ask the provider about a PROCESSING one.
 
-        Raises PaymentNotFound, MethodNotProcessable, PaymentEnded and InvalidArgument.
+        Raises PaymentNotFound, MethodNotProcessable, PaymentEnded, InvalidArgument and ProviderUnavailable.
         """
         owner = calls.current().owner
 
@@ -107,8 +108,8 @@ class Charges:
     async def cancel(self, payment_id: uuid.UUID, change: Change, *, request: message.Message) -> payments_pb2.Payment:
         """Cancel a payment, at its provider first if it is there, and change what else `change` says.
 
-        Raises PaymentNotFound, EtagMismatch, IllegalMove, PaymentBusy, and PaymentPaid if the money came first. While
-        the provider is out of reach, the answer is PROCESSING, and the cancellation is tried again.
+        Raises PaymentNotFound, EtagMismatch, IllegalMove, PaymentBusy, PaymentPaid if the money came first, and
+        ProviderUnavailable when the provider was asked in vain; then the cancellation stays wanted and is tried again.
         """
         owner = calls.current().owner
 
@@ -192,9 +193,13 @@ class Charges:
         return await self._answer(payment, check)
 
     async def _answer(self, payment: Payment, check: _Check) -> payments_pb2.Payment:
-        """Keep the answer under the key. A refusal is not kept: a repetition finds it again in the payment's state."""
+        """Keep the answer under the key. A refusal is not kept: a repetition finds it again in the payment's state.
+
+        For an unknown outcome that frees the key, so that a repetition takes over the payment and asks again at once.
+        """
         try:
             check(payment)
+            _check_known(payment)
         except common_errors.Error:
             await database.transaction(self._sessions, idempotency.release)
             raise
@@ -215,6 +220,15 @@ def _check_taken(payment: Payment) -> None:
     """Raise InvalidArgument for a payment that failed since the provider refused a field of the request."""
     if payment.status is Status.FAILED and payment.failure_field:
         raise common_errors.InvalidArgument.of(payment.failure_field, payment.failure_message)
+
+
+def _check_known(payment: Payment) -> None:
+    """Raise ProviderUnavailable for a payment whose last attempt at the provider ended without an outcome.
+
+    One that is still being asked about, or that waits for the ledger, is no such payment: PROCESSING is then the truth.
+    """
+    if payment.outcome_unknown:
+        raise errors.ProviderUnavailable(payment_id=payment.id)
 
 
 def _check_cancelled(payment: Payment) -> None:

@@ -7,6 +7,7 @@ Error (kobklein.errors)
 ├── IllegalMove              the payment cannot go from this status to that one
 ├── PaymentEnded             a FAILED or CANCELLED payment cannot be confirmed
 ├── PaymentBusy              a step of it is running, and its outcome is open
+├── ProviderUnavailable      the provider did not say what became of it; it is recorded, and asked for again
 ├── PaymentPaid              it cannot be cancelled: the money is there
 ├── PaymentNotDeletable      it held money, or may still get some
 ├── UnknownProvider          webhooks of this provider are not received here
@@ -60,6 +61,22 @@ class PaymentBusy(errors.Error):
     code = grpc.StatusCode.ABORTED
     message = "the payment is on its way at the provider; try again"
     retry_after_seconds = 2.0
+
+
+class ProviderUnavailable(errors.Error):
+    """The provider was asked as often as a call may ask, and what it did is still unknown.
+
+    The payment is recorded, and resolves by itself. The key of the call is free: whoever repeats the call with it gets
+    this same payment. Channels do not: each repetition asks the provider again, which is the caller's to pace.
+    """
+
+    code = grpc.StatusCode.UNAVAILABLE
+    message = (
+        "the provider is out of reach for now; payment {payment_id} is recorded and is being resolved: "
+        "repeating the call with the same Idempotency-Key is safe and finds this same payment"
+    )
+    retry_after_seconds = 5.0
+    repeated_by_channels = False
 
 
 class PaymentPaid(errors.Error):

@@ -45,6 +45,7 @@ payments = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("leased_until", _TIME),
     sa.Column("fence", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("unknown_fence", sa.BigInteger),
     sa.Column("authorised_time", _TIME),
     sa.Column("completed_time", _TIME),
     sa.Column("created_time", _TIME, nullable=False, server_default=sa.func.clock_timestamp()),
@@ -115,6 +116,8 @@ class Payment:
     leased_until: datetime.datetime | None
     fence: int
     """Number of the latest claim; a write that carries an older one changes nothing."""
+    unknown_fence: int | None
+    """The latest claim that ended without anybody knowing what the provider did; None if every one was answered."""
     authorised_time: datetime.datetime | None
     """When the provider was first asked to charge; its idempotency key is as old."""
     completed_time: datetime.datetime | None
@@ -127,6 +130,11 @@ class Payment:
     def etag(self) -> str:
         """The tag of this version."""
         return str(self.version)
+
+    @property
+    def outcome_unknown(self) -> bool:
+        """Whether the latest attempt of the step has ended, and nobody knows yet what the provider did."""
+        return self.unknown_fence == self.fence
 
 
 def payment(row: sa.Row[Any]) -> Payment:

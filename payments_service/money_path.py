@@ -130,11 +130,14 @@ class MoneyPath:
             "unknown outcome", payment=str(payment.id), step=payment.step, again_seconds=seconds, error=str(error)
         )
         metrics.STEPS.labels(str(payment.step), "unknown").inc()
-        await self._reschedule(payment, seconds=seconds, step=payment.step)
+        await self._reschedule(payment, seconds=seconds, step=payment.step, unknown=True)
 
-    async def _reschedule(self, payment: Payment, *, seconds: float, step: Step | None) -> Payment:
+    async def _reschedule(
+        self, payment: Payment, *, seconds: float, step: Step | None, unknown: bool = False
+    ) -> Payment:
         left = await database.transaction(
-            self._sessions, lambda session: repository.reschedule(session, payment, seconds=seconds, step=step)
+            self._sessions,
+            lambda session: repository.reschedule(session, payment, seconds=seconds, step=step, unknown=unknown),
         )
         self._changes.tell(left)
         return left

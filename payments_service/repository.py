@@ -92,9 +92,11 @@ async def reschedule(
     seconds: float,
     step: Step | None = None,
     intent_id: str | None = None,
+    unknown: bool = False,
 ) -> Payment:
     """Let go of a payment until its step, or another one, is due; raises Superseded.
 
+    `unknown` notes that the claim ends without an outcome; the next claim, which has another fence, outdates the note.
     No caller sees a difference, so the version stays.
     """
     result = await session.execute(
@@ -106,6 +108,7 @@ async def reschedule(
             step=step or payment.step,
             attempts=payment.attempts if step in (None, payment.step) else 0,
             stripe_payment_intent_id=intent_id or payment.stripe_payment_intent_id,
+            unknown_fence=payment.fence if unknown else payment.unknown_fence,
         )
         .returning(payments)
     )

@@ -23,7 +23,8 @@ class StripeSettings(pydantic.BaseModel, frozen=True):
     """Another address than Stripe's own, such as that of a simulator."""
     return_url: str
     """Where payers come back to after a redirect."""
-    connect_seconds: Seconds = 3.0
+    connect_seconds: Seconds = 2.0
+    """Short enough that every repetition in vain fits into the time for which a caller waits."""
     reply_seconds: Seconds = 10.0
     retries: int = pydantic.Field(default=2, ge=0, le=5)
 
@@ -42,7 +43,7 @@ class MoneyPathSettings(pydantic.BaseModel, frozen=True):
     lease_seconds: Seconds = 20.0
     """How long a step belongs to who claimed it; longer than it can take."""
     answer_seconds: Seconds = 8.0
-    """Longest wait of a caller; then the answer is the payment as it is, PROCESSING."""
+    """Longest wait of a caller while the provider is still being asked; then the answer is the payment as it is."""
     provider_schedule: Schedule = (60.0, 300.0, 3600.0, 86_400.0)
     """When an unknown outcome, or an intent that waits for somebody, is asked for again."""
     ledger_schedule: Schedule = (0.5, 1.0, 2.0, 5.0, 10.0)

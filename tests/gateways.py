@@ -141,6 +141,7 @@ class Gallery(gallery_pb2_grpc.GalleryServiceServicer):  # type: ignore[misc,nam
         self.answer: Any = gallery_pb2.Painting(id="1", title="Marine", etag="7")
         self.refusal: errors.Error | grpc.StatusCode | None = None
         self.stream: Iterable[Any] = []
+        self.initial: tuple[tuple[str, str], ...] = ()
         self.held = asyncio.Event()
         self.ended = asyncio.Event()
         self.deadlines: list[float] = []
@@ -148,11 +149,12 @@ class Gallery(gallery_pb2_grpc.GalleryServiceServicer):  # type: ignore[misc,nam
     async def _serve(self, request: Any, context: Any) -> Any:
         self._remember(request, context)
         await self._refuse(context)
+        await context.send_initial_metadata(self.initial)
         context.set_trailing_metadata((("idempotency-replayed", "true"), ("secret", "x")))
         return self.answer
 
     GetPainting = GetNewest = Search = CreatePainting = UpdatePainting = ReplaceTitle = ReplaceTags = _serve
-    RestorePainting = InspectPainting = FindByName = _serve
+    RestorePainting = InspectPainting = FindByName = GetCertificate = GetPhotograph = _serve
 
     async def SendEverything(self, request: Any, context: Any) -> Any:
         self._remember(request, context)
@@ -162,9 +164,10 @@ class Gallery(gallery_pb2_grpc.GalleryServiceServicer):  # type: ignore[misc,nam
         self._remember(request, context)
         return empty_pb2.Empty()
 
-    async def WatchPainting(self, request: Any, context: Any) -> AsyncIterator[Any]:
+    async def _send(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """Send `stream`; where it says None, say nothing more until the caller has left."""
         self._remember(request, context)
+        await context.send_initial_metadata(self.initial)
         try:
             for answer in self.stream:
                 if answer is None:
@@ -174,6 +177,8 @@ class Gallery(gallery_pb2_grpc.GalleryServiceServicer):  # type: ignore[misc,nam
         finally:
             self.ended.set()
         await self._refuse(context)
+
+    WatchPainting = FollowSales = ExportCatalogue = _send
 
     def _remember(self, request: Any, context: Any) -> None:
         self.received.append(request)

@@ -93,6 +93,8 @@ class Client:
     sandbox: httpx.AsyncClient
     wallets: wallets.Client
     database: databases.Database
+    target: str
+    """Where the service listens."""
     user: str = "ana"
     """Who calls, unless another user is named."""
 
@@ -144,6 +146,28 @@ class Client:
                 if reached(seen):
                     return seen
         raise AssertionError(f"ended as {seen}")
+
+    async def unresolved(self, call: Awaitable[payments_pb2.Payment]) -> payments_pb2.Payment:
+        """Expect that a call is refused since nobody knows what the provider did; return the payment that it names."""
+        try:
+            answer = await call
+        except grpc.aio.AioRpcError as error:
+            status = errors.from_rpc_error(error)
+            assert (status.code, status.reason) == (grpc.StatusCode.UNAVAILABLE, "PROVIDER_UNAVAILABLE"), status
+            assert (status.http_status, status.retry_after_seconds) == (503, 5.0)
+            payment_id = status.metadata["payment_id"]
+            assert payment_id in status.message
+            return await self.stub.GetPayment(payments_pb2.GetPaymentRequest(id=payment_id), metadata=AS_ADMIN)
+        raise AssertionError(f"not refused: {answer}")
+
+    async def hits(self) -> int:
+        """Return how many requests the armed faults have struck."""
+        answer = await self.sandbox.get("/_sandbox/faults")
+        return sum(fault["hits"] for fault in answer.json()["faults"])
+
+    async def mend(self) -> None:
+        """Disarm every fault of the sandbox."""
+        await self.sandbox.delete("/_sandbox/faults")
 
     async def ended(self, payment: payments_pb2.Payment) -> payments_pb2.Payment:
         """Return a payment that has reached its end."""
@@ -258,12 +282,12 @@ async def running(
             **changes,
         )
         port = await stack.enter_async_context(server.run(own))
-        channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(target := f"127.0.0.1:{port}"))
         stub = payments_pb2_grpc.PaymentsServiceStub(channel)
         if webhooks:
             await stack.enter_async_context(_hook(stub, listener))
         sandbox = await stack.enter_async_context(httpx.AsyncClient(base_url=sandbox_url, trust_env=False, timeout=30))
-        yield Client(stub, sandbox, ledger, database)
+        yield Client(stub, sandbox, ledger, database, target)
 
 
 @contextlib.asynccontextmanager

@@ -1,5 +1,6 @@
 """wallets_service as tests use it: in this process, on a database of their own, called over gRPC."""
 
+import asyncio
 import contextlib
 import dataclasses
 import uuid
@@ -14,7 +15,15 @@ import pytest
 
 from kobklein import auth, errors
 from kobklein.settings import AuthSettings, RateSettings
-from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc, wallets_pb2_grpc
+from kobklein.wallets.v1 import (
+    accounts_pb2_grpc,
+    conversions_pb2_grpc,
+    holds_pb2_grpc,
+    ledger_pb2,
+    ledger_pb2_grpc,
+    transfers_pb2_grpc,
+    wallets_pb2_grpc,
+)
 from tests import databases
 from wallets_service import server
 from wallets_service.settings import Settings
@@ -53,7 +62,7 @@ def metadata(subject: str, *roles: str, key: str = "") -> tuple[tuple[str, str],
 
 @dataclasses.dataclass(frozen=True)
 class Client:
-    """Both services of a running wallets_service, called as another service."""
+    """The services of a running wallets_service, called as another service."""
 
     port: int
     channel: grpc.aio.Channel
@@ -67,6 +76,26 @@ class Client:
     def wallets(self) -> Any:
         """The wallets' stub."""
         return wallets_pb2_grpc.WalletsServiceStub(self.channel)
+
+    @property
+    def holds(self) -> Any:
+        """The holds' stub."""
+        return holds_pb2_grpc.HoldsServiceStub(self.channel)
+
+    @property
+    def accounts(self) -> Any:
+        """The stub of what is set on accounts."""
+        return accounts_pb2_grpc.AccountsServiceStub(self.channel)
+
+    @property
+    def transfers(self) -> Any:
+        """The stub of transfers."""
+        return transfers_pb2_grpc.TransfersServiceStub(self.channel)
+
+    @property
+    def conversions(self) -> Any:
+        """The stub of conversions."""
+        return conversions_pb2_grpc.ConversionsServiceStub(self.channel)
 
     async def post(self, *transfers: ledger_pb2.Transfer) -> list[ledger_pb2.TransferResult]:
         """Post transfers in one call."""
@@ -87,9 +116,19 @@ class Client:
         account: ledger_pb2.Account = await self.ledger.GetAccount(request, metadata=AS_SERVICE)
         return account
 
-    async def verify(self) -> ledger_pb2.LedgerReport:
+    async def sealed(self, count: int) -> ledger_pb2.LedgerHead:
+        """Return the head of the ledger once so many transfers are sealed."""
+        while True:
+            head: ledger_pb2.LedgerHead = await self.ledger.GetLedgerHead(
+                ledger_pb2.GetLedgerHeadRequest(), metadata=AS_SERVICE
+            )
+            if head.sequence >= count:
+                return head
+            await asyncio.sleep(0.05)
+
+    async def verify(self, head: ledger_pb2.LedgerHead | None = None) -> ledger_pb2.LedgerReport:
         """Return what a verification of the whole ledger finds."""
-        request = ledger_pb2.VerifyLedgerRequest()
+        request = ledger_pb2.VerifyLedgerRequest(head=head)
         report: ledger_pb2.LedgerReport = await self.ledger.VerifyLedger(request, metadata=AS_SERVICE)
         return report
 

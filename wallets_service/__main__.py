@@ -1,14 +1,15 @@
-"""The process: `python -m wallets_service serve` and `python -m wallets_service migrate`."""
+"""The process: `python -m wallets_service serve`, `migrate`, and the commands of an audit."""
 
 import typer
 import uvloop
 
 from kobklein import logs, memory
 from kobklein import server as kobklein_server
-from wallets_service import server
+from wallets_service import commands, server
 from wallets_service.settings import Settings
 
 app = typer.Typer(help="Wallets and the ledger, over gRPC.", no_args_is_help=True)
+app.add_typer(commands.app)
 
 
 @app.command()

@@ -1,12 +1,14 @@
 """Accounts: opened, found and listed."""
 
 import dataclasses
+import uuid
 from collections.abc import Sequence
 
 from kobklein import ids
 from kobklein.database import Session
-from wallets_service import decisions, errors, repository
+from wallets_service import entries, errors
 from wallets_service.models import Account
+from wallets_service.repository import accounts as repository
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ async def create(session: Session, *, address: str, currency: str, overdraft_lim
 
     Opening it again is answered with the account as it is. Raises AccountExists when that has another limit.
     """
-    limit = decisions.default_overdraft_limit(address) if overdraft_limit is None else overdraft_limit
+    limit = entries.default_overdraft_limit(address) if overdraft_limit is None else overdraft_limit
     opened = await repository.insert_account(
         session, ids.new(), address=address, currency=currency, overdraft_limit=limit
     )
@@ -37,6 +39,14 @@ async def get(session: Session, *, address: str, currency: str) -> Account:
     account = await repository.get_account(session, address=address, currency=currency)
     if account is None:
         raise errors.AccountNotFound(account=address, currency=currency)
+    return account
+
+
+async def get_by_id(session: Session, id_: uuid.UUID) -> Account:
+    """Return an account; raises AccountNotFound."""
+    account = await repository.get_account_by_id(session, id_)
+    if account is None:
+        raise errors.AccountNotFound(account=id_)
     return account
 
 

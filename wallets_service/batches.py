@@ -1,15 +1,18 @@
-"""A batch of transfers is one transaction: locked, decided and written whole, and run again whole when it must be."""
+"""A batch of operations is one transaction: locked, decided and written whole, and run again whole when it must be."""
 
 import asyncio
+import datetime
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import psycopg
 import structlog
 
-from kobklein import errors, ids
+from kobklein import errors
 from wallets_service import decisions, postings
+from wallets_service.book import Outcome
+from wallets_service.entries import Operation
 from wallets_service.settings import Isolation
 
 _log = structlog.get_logger()
@@ -40,44 +43,58 @@ next run finds the transfers by their ids."""
 class Writer:
     """Writes batches over a connection of its own, which is made anew when it is lost."""
 
-    def __init__(self, url: str, isolation: Isolation) -> None:
+    def __init__(self, url: str, isolation: Isolation, zone: datetime.tzinfo = datetime.UTC) -> None:
         self._url = url
         self._isolation = isolation
+        self._zone = zone
         self._connection: postings.Connection | None = None
 
-    async def post(self, transfers: Sequence[decisions.Transfer]) -> list[decisions.Outcome]:
-        """Decide and record the transfers in one transaction, and return what became of each, once it is durable.
+    async def post(self, operations: Sequence[Operation]) -> list[Outcome]:
+        """Decide and record the operations in one transaction, and return what became of each, once it is durable.
 
         Raises Unavailable after MAX_ATTEMPTS runs; what became of the batch is then open, and posting it again tells.
         """
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            try:
-                return await self._run(transfers)
-            except _REPEATABLE as error:
-                _log.warning("batch repeated", attempt=attempt, transfers=len(transfers), error=repr(error))
-                if attempt == MAX_ATTEMPTS:
-                    raise errors.Unavailable(part="the ledger's database") from error
-            await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311  # jitter, not a secret
-        raise AssertionError  # pragma: no cover  # the last attempt raised
+        return await self._repeated(self._run, operations)
+
+    async def preview(self, operations: Sequence[Operation]) -> list[Outcome]:
+        """Return what would become of the operations now. Nothing is locked, and nothing recorded."""
+        return await self._repeated(self._try, operations)
 
     async def aclose(self) -> None:
         """Close the connection."""
         if self._connection is not None:
             await self._connection.close()
 
-    async def _run(self, transfers: Sequence[decisions.Transfer]) -> list[decisions.Outcome]:
-        connection = await self._connected()
-        async with connection.transaction():
-            accounts = await postings.lock(connection, {key for each in transfers for key in decisions.keys(each)})
-            posted = await postings.find(connection, {each.id for each in transfers})
-            time = await postings.time(connection)
-            decision = decisions.decide(transfers, _with_new(accounts, transfers), posted, time=time)
-            if decision.postings:
-                new = [account for key, account in decision.accounts.items() if key not in accounts]
+    async def _repeated(
+        self,
+        run: Callable[[postings.Connection, Sequence[Operation]], Awaitable[list[Outcome]]],
+        operations: Sequence[Operation],
+    ) -> list[Outcome]:
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                return await run(await self._connected(), operations)
+            except _REPEATABLE as error:
+                _log.warning("batch repeated", attempt=attempt, operations=len(operations), error=repr(error))
+                if attempt == MAX_ATTEMPTS:
+                    raise errors.Unavailable(part="the ledger's database") from error
+            await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311  # jitter, not a secret
+        raise AssertionError  # pragma: no cover  # the last attempt raised
+
+    async def _run(self, connection: postings.Connection, operations: Sequence[Operation]) -> list[Outcome]:
+        async with connection.pipeline(), connection.transaction():
+            state = await postings.read(connection, operations, zone=self._zone)
+            decision = decisions.decide(operations, state)
+            if decision.accounts:
+                new = [account for key, account in decision.accounts.items() if key in state.missing]
                 if new and not await postings.open_accounts(connection, new):
                     raise _LostRaceError
-                await postings.write(connection, decision, time)
+                await postings.write(connection, decision, state.time)
         return decision.outcomes
+
+    async def _try(self, connection: postings.Connection, operations: Sequence[Operation]) -> list[Outcome]:
+        async with connection.pipeline(), connection.transaction():
+            state = await postings.read(connection, operations, zone=self._zone, lock=False)
+        return decisions.decide(operations, state).outcomes
 
     async def _connected(self) -> postings.Connection:
         if self._connection is None or self._connection.broken or self._connection.closed:
@@ -94,15 +111,3 @@ class Writer:
             )
             await self._connection.set_isolation_level(_LEVELS[self._isolation])
         return self._connection
-
-
-def _with_new(
-    accounts: dict[decisions.Key, decisions.Account], transfers: Sequence[decisions.Transfer]
-) -> dict[decisions.Key, decisions.Account]:
-    """Return the accounts together with those that the transfers would open."""
-    known = dict(accounts)
-    for transfer in transfers:
-        for key in decisions.keys(transfer):
-            if key not in known:
-                known[key] = decisions.opened(str(ids.new()), key)
-    return known

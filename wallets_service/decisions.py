@@ -1,164 +1,145 @@
-"""What becomes of transfers, decided in memory: a pure function of the accounts and of what was posted before."""
+"""What becomes of a batch of operations, decided in memory: a pure function of what was read under the locks."""
 
-import dataclasses
-import datetime
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
 
-from wallets_service import errors
-
-ACTIVE: Final = "ACTIVE"
-FROZEN: Final = "FROZEN"
-CLOSED: Final = "CLOSED"
-MIN_BALANCE: Final = -(2**63)
-MAX_BALANCE: Final = 2**63 - 1
-_UNLIMITED_KINDS: Final = frozenset({"provider", "fx"})
-"""First parts of the addresses whose balance mirrors money outside of the ledger, and may be negative without limit."""
-
-
-Id = str
-"""A UUID as canonical text: ids come as text, go as text, and are only compared in between."""
-Key = tuple[str, str]
-"""The address and currency that name an account to the outside."""
+from wallets_service import errors, rules
+from wallets_service.book import Book, Decision, Outcome, State
+from wallets_service.entries import (
+    EXPIRED,
+    PENDING,
+    VOIDED,
+    Account,
+    Hold,
+    Id,
+    NewHold,
+    Operation,
+    Release,
+    Transfer,
+)
 
 
-class Account(NamedTuple):
-    """An account between two transfers; a tuple, since each transfer makes two and nothing is cheaper to make."""
-
-    id: Id
-    key: Key
-    balance: int
-    held_amount: int
-    overdraft_limit: int | None
-    status: str
-    version: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Transfer:
-    """A transfer as its maker asks for it; its equality decides whether a repeated id is a replay."""
-
-    id: Id
-    debit_account: str
-    credit_account: str
-    amount: int
-    currency: str
-    type: str
-    payment_id: Id | None = None
-    reference: str = ""
-    description: str = ""
-    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+def decide(operations: Iterable[Operation], state: State) -> Decision:
+    """Decide each operation in order, on what the ones before it left; linked ones together or not at all."""
+    book = Book(state)
+    for hold in state.holds.values():
+        locked = hold.made.debit_key in state.accounts  # An operation may name a hold of quite other accounts.
+        if locked and hold.status == PENDING and rules.expired(hold, state.time):
+            book.release(hold, EXPIRED)
+    for group in _groups(operations):
+        if len(group) == 1:
+            book.decision.outcomes.append(_decided(book, group[0], None))
+        else:
+            book.decision.outcomes += _together(book, group)
+    return book.decision
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Posting:
-    """A transfer as it is recorded: with what it left on both sides."""
-
-    transfer: Transfer
-    debit_account_id: Id
-    credit_account_id: Id
-    debit_balance_after: int
-    credit_balance_after: int
-    debit_version: int
-    credit_version: int
-    created_time: datetime.datetime
-
-
-Outcome = Posting | errors.Refusal
+def _groups(operations: Iterable[Operation]) -> Iterator[Sequence[Operation]]:
+    """Yield runs of linked operations; most are a run by themselves."""
+    group: list[Operation] = []
+    for operation in operations:
+        if operation.linked:
+            group.append(operation)
+        elif group:
+            yield [*group, operation]
+            group = []
+        else:
+            yield (operation,)
+    if group:
+        yield group
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Decision:
-    """What became of a batch."""
+def _together(book: Book, group: Sequence[Operation]) -> list[Outcome]:
+    """Decide a group; after the first refusal, undo what was done, and refuse the rest because of it.
 
-    outcomes: list[Outcome]
-    """One per transfer, in the given order; a replay's is its first posting."""
-    postings: list[Posting]
-    """Those to be recorded."""
-    accounts: dict[Key, Account]
-    """The accounts that they changed, as they are afterwards."""
-
-
-def decide(
-    transfers: Iterable[Transfer],
-    accounts: Mapping[Key, Account],
-    posted: Mapping[Id, Posting],
-    *,
-    time: datetime.datetime,
-) -> Decision:
-    """Decide each transfer in order, on the balances that the ones before it left.
-
-    `accounts` holds both accounts of every transfer, new ones as they would open; `posted` the earlier postings of the
-    same ids. Neither is changed.
+    A group that was posted before is a replay as a whole: it cannot be joined later.
     """
-    decision = Decision(outcomes=[], postings=[], accounts={})
-    known = dict(posted)
-    for transfer in transfers:
-        earlier = known.get(transfer.id)
-        if earlier is not None:
-            decision.outcomes.append(_repeated(transfer, earlier))
-            continue
-        debit_key, credit_key = keys(transfer)
-        debit = decision.accounts.get(debit_key) or accounts[debit_key]
-        credit = decision.accounts.get(credit_key) or accounts[credit_key]
-        refusal = _refusal(transfer, debit, credit)
-        if refusal is not None:
-            decision.outcomes.append(refusal)
-            continue
-        debit = decision.accounts[debit_key] = _moved(debit, -transfer.amount)
-        credit = decision.accounts[credit_key] = _moved(credit, transfer.amount)
-        posting = known[transfer.id] = _posting(transfer, debit, credit, time)
-        decision.postings.append(posting)
-        decision.outcomes.append(posting)
-    return decision
+    group_id = _id(group[0])
+    book.begin()
+    outcomes: list[Outcome] = []
+    for operation in group:
+        outcome = _decided(book, operation, group_id)
+        if not isinstance(outcome, errors.Refusal) and book.half_new(len(outcomes) + 1):
+            outcome = errors.TransferIdReused(id=group_id)
+        outcomes.append(outcome)
+        if isinstance(outcome, errors.Refusal):
+            book.undo()
+            linked = errors.LinkedTransferRefused(id=_id(operation))
+            return [*[linked] * (len(outcomes) - 1), outcome, *[linked] * (len(group) - len(outcomes))]
+    book.keep()
+    return outcomes
 
 
-def keys(transfer: Transfer) -> tuple[Key, Key]:
-    """Return the accounts of a transfer: the paying and the receiving one."""
-    return (transfer.debit_account, transfer.currency), (transfer.credit_account, transfer.currency)
+def _id(operation: Operation) -> Id:
+    return operation.hold_id if isinstance(operation, Release) else operation.id
 
 
-def opened(id_: Id, key: Key) -> Account:
-    """Return a new account with the floor of its kind of address."""
-    return Account(id_, key, 0, 0, default_overdraft_limit(key[0]), ACTIVE, 0)
+def _decided(book: Book, operation: Operation, group_id: Id | None) -> Outcome:
+    if isinstance(operation, Transfer):
+        return _transfer(book, operation, group_id)
+    return _new_hold(book, operation) if isinstance(operation, NewHold) else _release(book, operation)
 
 
-def default_overdraft_limit(address: str) -> int | None:
-    """Return how far below zero an account may go unless it says otherwise; None is without limit."""
-    return None if address.partition("/")[0] in _UNLIMITED_KINDS else 0
+def _transfer(book: Book, transfer: Transfer, group_id: Id | None) -> Outcome:
+    earlier = book.posted.get(transfer.id)
+    if earlier is not None:
+        same = earlier.transfer == transfer and earlier.group_id == group_id
+        return earlier if same else errors.TransferIdReused(id=transfer.id)
+    debit, credit = book.account(transfer.debit_key), book.account(transfer.credit_key)
+    hold = None if transfer.hold_id is None else book.hold(transfer.hold_id)
+    refusal = _refusal(book, transfer, debit, credit, hold)
+    if refusal is not None:
+        return refusal
+    if transfer.reverses_id is not None:
+        book.reverse(transfer.reverses_id, transfer.amount)
+    if hold is not None:
+        book.take(hold, transfer)
+        debit = book.account(transfer.debit_key)
+    return book.post(transfer, debit, credit, group_id)
 
 
-def _repeated(transfer: Transfer, earlier: Posting) -> Outcome:
-    return earlier if earlier.transfer == transfer else errors.TransferIdReused(id=transfer.id)
+def _refusal(
+    book: Book, transfer: Transfer, debit: Account, credit: Account, hold: Hold | None
+) -> errors.Refusal | None:
+    """Return why a transfer is refused; what a hold reserved was checked when it was made."""
+    state = book.state
+    refusal = rules.sides(transfer, debit, credit) or rules.range_(transfer, debit, credit)
+    if refusal is None and (transfer.not_after is not None or transfer.effective_time is not None):
+        refusal = rules.times(transfer, state.time)
+    if refusal is None and transfer.reverses_id is not None:
+        original = book.posted.get(transfer.reverses_id)
+        refusal = rules.reversal(transfer, original, book.reversed_amount(transfer.reverses_id))
+    if refusal is not None:
+        return refusal
+    if transfer.hold_id is not None:
+        return rules.posting_of(transfer, hold)
+    refusal = rules.funds(transfer, debit)
+    if refusal is None and transfer.reverses_id is None:
+        refusal = rules.limits(transfer, debit, state.limits.get(transfer.currency), book.today)
+    return refusal
 
 
-def _refusal(transfer: Transfer, debit: Account, credit: Account) -> errors.Refusal | None:
-    if debit.key == credit.key:
-        return errors.SameAccount(account=transfer.debit_account)
-    for account in (debit, credit):
-        if account.status != ACTIVE:
-            refused = errors.AccountFrozen if account.status == FROZEN else errors.AccountClosed
-            return refused(account=account.key[0], currency=transfer.currency)
-    left = debit.balance - transfer.amount
-    if debit.overdraft_limit is not None and left - debit.held_amount < -debit.overdraft_limit:
-        return errors.InsufficientFunds(
-            account=transfer.debit_account, currency=transfer.currency, amount=transfer.amount
-        )
-    if left < MIN_BALANCE:
-        return _overflow(transfer, transfer.debit_account)
-    if credit.balance + transfer.amount > MAX_BALANCE:
-        return _overflow(transfer, transfer.credit_account)
-    return None
+def _new_hold(book: Book, made: NewHold) -> Outcome:
+    earlier = book.hold(made.id)
+    if earlier is not None:
+        return earlier if earlier.made == made else errors.HoldIdReused(id=made.id)
+    debit, credit = book.account(made.debit_key), book.account(made.credit_key)
+    refusal = (
+        rules.sides(made, debit, credit)
+        or rules.funds(made, debit)
+        or rules.limits(made, debit, book.state.limits.get(made.currency), book.today)
+    )
+    return refusal or book.reserve(made, debit, credit)
 
 
-def _overflow(transfer: Transfer, address: str) -> errors.AmountOverflow:
-    return errors.AmountOverflow(account=address, currency=transfer.currency, amount=transfer.amount)
-
-
-def _moved(account: Account, amount: int) -> Account:
-    id_, key, balance, held_amount, overdraft_limit, status, version = account
-    return Account(id_, key, balance + amount, held_amount, overdraft_limit, status, version + 1)
-
-
-def _posting(transfer: Transfer, debit: Account, credit: Account, time: datetime.datetime) -> Posting:
-    return Posting(transfer, debit.id, credit.id, debit.balance, credit.balance, debit.version, credit.version, time)
+def _release(book: Book, release: Release) -> Outcome:
+    """Give a hold back; one that was given back before is answered again, as is one whose time is not over yet."""
+    hold = book.hold(release.hold_id)
+    if hold is None:
+        return errors.HoldNotFound(id=release.hold_id)
+    if hold.made.debit_key != release.debit_key:
+        return errors.HoldOfOtherAccounts(id=release.hold_id)
+    if release.expiry or hold.status == VOIDED:
+        return hold
+    if hold.status != PENDING:
+        return errors.HoldEnded(id=release.hold_id, status=hold.status)
+    return book.release(hold, VOIDED)

@@ -3,22 +3,44 @@
 Error
 ├── Refusal                    the ledger does not post a transfer; it has left no trace
 │   ├── InsufficientFunds      the paying account would fall below its floor
-│   ├── AccountFrozen          no money may move for now
+│   ├── LimitExceeded          more than may leave the account at once, in a day or in a month
+│   ├── AccountFrozen          no money may move this way for now
 │   ├── AccountClosed          no money may move again
 │   ├── SameAccount            a transfer needs two accounts
 │   ├── AmountOverflow         a balance would leave the range of 64 bits
-│   └── TransferIdReused       the id belongs to a transfer with other content
+│   ├── TransferIdReused       the id belongs to a transfer with other content
+│   ├── TransferTooLate        it was only to be posted until a time that is over
+│   ├── EffectiveTimeNotPast   it would count from a time that is not past yet
+│   ├── LinkedTransferRefused  another one of its group is refused
+│   ├── HoldNotFound
+│   ├── HoldIdReused           the id belongs to a hold with other content
+│   ├── HoldEnded              nothing is held any more
+│   ├── HoldExceeded           more than is still held
+│   ├── HoldOfOtherAccounts    the hold is between other accounts
+│   ├── OriginalNotFound       there is no transfer to take back
+│   ├── NotReversible          it cannot be taken back like this
+│   └── ReversalExceeded       more than is not taken back yet
 ├── AccountExists              the account is there, with another overdraft limit
 ├── AccountNotFound
+├── AccountNotEmpty            only an account without money can be closed
+├── OverdraftInUse             more of the overdraft is used than the new limit allows
 ├── WalletExists
 ├── WalletNotFound             missing, or somebody else's: a caller cannot tell which
 ├── TransactionNotFound        likewise
+├── LedgerTooLarge             a report on it takes longer than the call may last
+├── TransferNotFound           likewise
+├── FeeNotFound                this kind of transfer costs nothing in this currency
+├── ConversionNotOffered       there is no rate for these currencies
+├── RateStale                  the rates are too old to be used
+├── QuoteNotFound              missing, or somebody else's: a caller cannot tell which
+├── QuoteExpired               its time is over
+├── QuoteAlreadyAccepted       by another call than this one
 └── LedgerBusy                 too many transfers wait; nothing was done
 """
 
 import grpc
 
-from kobklein import errors
+from kobklein import errors, money
 
 
 class Refusal(errors.Error):
@@ -29,13 +51,45 @@ class Refusal(errors.Error):
 
 
 class InsufficientFunds(Refusal):
-    """The paying account would fall below its floor."""
+    """The paying account would fall below its floor; amounts are minor units, and read as decimals.
 
-    message = "{account} has too little money in {currency} to pay {amount} minor units"
+    What is needed has the fee in it, if there is one.
+    """
+
+    message = "{account} has {available} {currency} available, {held} held, and needs {needed}"
+
+    def __init__(self, *, account: str, currency: str, available: int, held: int, needed: int, fee: int = 0) -> None:
+        self.currency, self.available_amount, self.held_amount, self.needed_amount = currency, available, held, needed
+        super().__init__(
+            account=account,
+            currency=currency,
+            available=money.render(available, currency),
+            held=money.render(held, currency),
+            needed=money.render(needed, currency),
+        )
+        if fee:
+            self.metadata["fee"] = money.render(fee, currency)
+            self.args = (f"{self}, of which {self.metadata['fee']} are its fee",)
+
+
+class LimitExceeded(Refusal):
+    """More than may leave the account at once, in a day or in a month; `limit` and `used` are minor units."""
+
+    message = "{account} may pay {limit} {currency} a {period}, and {used} is used"
+
+    def __init__(self, *, account: str, currency: str, period: str, limit: int, used: int) -> None:
+        self.period, self.limit_amount, self.used_amount = period, limit, used
+        super().__init__(
+            account=account,
+            currency=currency,
+            period=period,
+            limit=money.render(limit, currency),
+            used=money.render(used, currency),
+        )
 
 
 class AccountFrozen(Refusal):
-    """No money may move for now."""
+    """No money may move this way for now."""
 
     message = "{account} is frozen in {currency}"
 
@@ -64,6 +118,85 @@ class TransferIdReused(Refusal):
     message = "transfer {id} was posted before, with other content"
 
 
+class TransferTooLate(Refusal):
+    """It was only to be posted until a time that is over."""
+
+    message = "transfer {id} comes too late"
+
+
+class EffectiveTimeNotPast(Refusal):
+    """It would count from a time that is not past yet."""
+
+    message = "transfer {id} may only count from a time that is past"
+
+
+class LinkedTransferRefused(Refusal):
+    """Another one of its group is refused."""
+
+    message = "not posted, since {id} of the same group is refused"
+
+
+class HoldNotFound(Refusal):
+    """No such hold, or none that the caller may see."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    message = "there is no hold {id}"
+
+
+class HoldIdReused(Refusal):
+    """The id belongs to a hold with other content."""
+
+    message = "hold {id} was made before, with other content"
+
+
+class HoldEnded(Refusal):
+    """Nothing is held any more."""
+
+    message = "hold {id} has ended: it is {status}"
+
+
+class HoldExceeded(Refusal):
+    """More than is still held; `remaining` is minor units."""
+
+    message = "hold {id} has {remaining} {currency} left"
+
+    def __init__(self, *, id: str | None, currency: str, remaining: int) -> None:  # noqa: A002  # as elsewhere
+        super().__init__(id=id, currency=currency, remaining=money.render(remaining, currency))
+
+
+class HoldOfOtherAccounts(Refusal):
+    """The hold is between other accounts."""
+
+    message = "hold {id} is between other accounts"
+
+
+class OriginalNotFound(Refusal):
+    """There is no transfer to take back."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    message = "there is no transfer {id} to take back"
+
+
+class NotReversible(Refusal):
+    """It cannot be taken back like this."""
+
+    message = "transfer {id} cannot be taken back: {why}"
+
+
+class ReversalExceeded(Refusal):
+    """More than is not taken back yet; amounts are minor units."""
+
+    message = "of transfer {id}, {reversible} {currency} can be taken back, not {amount}"
+
+    def __init__(self, *, id: str, currency: str, reversible: int, amount: int) -> None:  # noqa: A002  # as elsewhere
+        super().__init__(
+            id=id,
+            currency=currency,
+            reversible=money.render(reversible, currency),
+            amount=money.render(amount, currency),
+        )
+
+
 class AccountExists(errors.Error):
     """The account is there, with another overdraft limit."""
 
@@ -72,10 +205,35 @@ class AccountExists(errors.Error):
 
 
 class AccountNotFound(errors.Error):
-    """No such account."""
+    """No such account: neither by its id, nor by its address and currency."""
 
     code = grpc.StatusCode.NOT_FOUND
-    message = "{account} has no account in {currency}"
+    message = "there is no account {account}"
+
+
+class AccountNotEmpty(errors.Error):
+    """Only an account without money can be closed; amounts are minor units."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "{account} cannot be closed: its balance is {balance} {currency}, and {held} of it are held"
+
+    def __init__(self, *, account: str, currency: str, balance: int, held: int) -> None:
+        super().__init__(
+            account=account,
+            currency=currency,
+            balance=money.render(balance, currency),
+            held=money.render(held, currency),
+        )
+
+
+class OverdraftInUse(errors.Error):
+    """More of the overdraft is used than the new limit allows; `used` is minor units."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "{account} uses {used} {currency} of its overdraft: its limit cannot be lower"
+
+    def __init__(self, *, account: str, currency: str, used: int) -> None:
+        super().__init__(account=account, currency=currency, used=money.render(used, currency))
 
 
 class WalletExists(errors.Error):
@@ -97,6 +255,68 @@ class TransactionNotFound(errors.Error):
 
     code = grpc.StatusCode.NOT_FOUND
     message = "there is no transaction {id}"
+
+
+class LedgerTooLarge(errors.Error):
+    """A report on the whole ledger takes longer than the call may last; the command line has all the time."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = (
+        "the ledger is too large for the time of this call: give it more, or run `python -m wallets_service verify`"
+        " or `trial-balance` beside the database"
+    )
+
+
+class TransferNotFound(errors.Error):
+    """No such transfer from user to user, or none that the caller may see."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    message = "there is no transfer {id}"
+
+
+class FeeNotFound(errors.Error):
+    """This kind of transfer costs nothing in this currency."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    message = "there is no fee for {type} in {currency}"
+
+
+class ConversionNotOffered(errors.Error):
+    """There is no rate for these currencies, or none at which the platform does not lose."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "{sell_currency} is not changed into {buy_currency}"
+
+
+class RateStale(errors.Error):
+    """The rates of a source are too old to be used, or were not read yet; nothing was done."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    message = "there is no rate of now from {source}"
+    retry_after_seconds = 10.0
+    repeated_by_channels = False  # Rates are read again in a while, not because somebody asks.
+
+
+class QuoteNotFound(errors.Error):
+    """No such quote, or none that the caller may see."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    message = "there is no quote {id}"
+
+
+class QuoteExpired(errors.Error):
+    """The time of the quote is over; nothing moved."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "quote {id} has expired"
+
+
+class QuoteAlreadyAccepted(errors.Error):
+    """Another call has accepted the quote; this one moved nothing."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "quote {id} was accepted before"
+    http_status = 409
 
 
 class LedgerBusy(errors.Error):

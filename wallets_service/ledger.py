@@ -1,4 +1,4 @@
-"""The ledger's one way in for transfers: concurrent calls are collected while the batch before them commits."""
+"""The ledger's one way in: concurrent calls are collected while the batch before them commits."""
 
 import asyncio
 import collections
@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 import structlog
 
 from kobklein import errors as kobklein_errors
-from wallets_service import batches, decisions, errors
+from wallets_service import batches, errors
+from wallets_service.book import Outcome
+from wallets_service.entries import Operation
 from wallets_service.settings import Settings
 
 _log = structlog.get_logger()
@@ -17,33 +19,40 @@ _log = structlog.get_logger()
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class _Call:
-    transfers: Sequence[decisions.Transfer]
-    answer: asyncio.Future[list[decisions.Outcome]]
+    operations: Sequence[Operation]
+    answer: asyncio.Future[list[Outcome]]
 
 
 class Ledger:
-    """Posts transfers in batches. What is posted is in the database alone, so any number of replicas may do so."""
+    """Posts operations in batches. What is posted is in the database alone, so any number of replicas may do so."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._calls: collections.deque[_Call] = collections.deque()
-        self._waiting_transfers = 0
+        self._waiting = 0
         self._arrived = asyncio.Event()
         self._closing = False
+        self._preview_lock = asyncio.Lock()
+        self._previewer = self._writer()
 
-    async def post(self, transfers: Sequence[decisions.Transfer]) -> list[decisions.Outcome]:
-        """Post the transfers of one call in one transaction, and return what became of each, once it is durable.
+    async def post(self, operations: Sequence[Operation]) -> list[Outcome]:
+        """Post the operations of one call in one transaction, and return what became of each, once it is durable.
 
         A caller that stops waiting before its batch has begun has no effect; afterwards the effect stands, and the same
         ids find it. Raises LedgerBusy when too many wait, and Unavailable when the outcome is open.
         """
-        if self._waiting_transfers + len(transfers) > self._settings.ledger_waiting_transfers:
+        if self._waiting + len(operations) > self._settings.ledger_waiting_transfers:
             raise errors.LedgerBusy
-        call = _Call(transfers, asyncio.get_running_loop().create_future())
+        call = _Call(operations, asyncio.get_running_loop().create_future())
         self._calls.append(call)
-        self._waiting_transfers += len(transfers)
+        self._waiting += len(operations)
         self._arrived.set()
         return await call.answer
+
+    async def preview(self, operations: Sequence[Operation]) -> list[Outcome]:
+        """Return what would become of the operations if they were posted now."""
+        async with self._preview_lock:
+            return await self._previewer.preview(operations)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -55,10 +64,14 @@ class Ledger:
             self._closing = True
             self._arrived.set()
             await asyncio.gather(*tasks)
+            await self._previewer.aclose()
+
+    def _writer(self) -> batches.Writer:
+        settings = self._settings
+        return batches.Writer(settings.database_url.get_secret_value(), settings.isolation, settings.zone)
 
     async def _write(self) -> None:
-        writer = batches.Writer(self._settings.database_url.get_secret_value(), self._settings.isolation)
-        async with contextlib.aclosing(writer):
+        async with contextlib.aclosing(self._writer()) as writer:
             while True:
                 await self._arrived.wait()
                 batch = self._collect()
@@ -74,20 +87,20 @@ class Ledger:
         batch: list[_Call] = []
         size = 0
         while self._calls and (
-            not batch or size + len(self._calls[0].transfers) <= self._settings.ledger_batch_transfers
+            not batch or size + len(self._calls[0].operations) <= self._settings.ledger_batch_transfers
         ):
             call = self._calls.popleft()
-            self._waiting_transfers -= len(call.transfers)
+            self._waiting -= len(call.operations)
             if not call.answer.done():
                 batch.append(call)
-                size += len(call.transfers)
+                size += len(call.operations)
         return batch
 
 
 async def _settle(writer: batches.Writer, batch: list[_Call]) -> None:
     """Post a batch and answer its calls; after an unforeseen error, each call by itself, so that one fails alone."""
     try:
-        outcomes = iter(await writer.post([transfer for call in batch for transfer in call.transfers]))
+        outcomes = iter(await writer.post([each for call in batch for each in call.operations]))
     except kobklein_errors.Error as error:
         _fail(batch, error)
     except Exception as error:  # Whatever it is, callers must not wait for ever.
@@ -99,7 +112,7 @@ async def _settle(writer: batches.Writer, batch: list[_Call]) -> None:
             await _settle(writer, [call])
     else:
         for call in batch:
-            answer = [next(outcomes) for _ in call.transfers]
+            answer = [next(outcomes) for _ in call.operations]
             if not call.answer.done():
                 call.answer.set_result(answer)
 

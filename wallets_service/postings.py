@@ -1,34 +1,81 @@
-"""The rows of a batch of transfers: locked, looked up and written with a handful of statements, whatever its size.
+"""The rows of a batch: locked, looked up and written with a handful of statements, whatever its size.
 
-Parameters are array literals made here: building them costs a fraction of adapting every value by itself.
+What does not depend on each other's result is sent together and waited for once.
 """
 
+import dataclasses
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
 import psycopg
 
-from wallets_service.decisions import Account, Decision, Id, Key, Posting, Transfer
+from kobklein import ids
+from wallets_service import arrays, free_data
+from wallets_service.book import Decision, State
+from wallets_service.entries import (
+    Account,
+    Hold,
+    Id,
+    Key,
+    Limits,
+    NewHold,
+    Operation,
+    Posting,
+    Release,
+    Transfer,
+    opened,
+)
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+_Cursor = psycopg.AsyncCursor[tuple[Any, ...]]
 
-_LOCK: Final = """
-    SELECT a.id::text, a.address, a.currency, a.balance, a.held_amount, a.overdraft_limit, a.status, a.version
+_READ: Final = """
+    SELECT a.id::text, a.address, a.currency, a.balance, a.held_amount, a.overdraft_limit, a.status, a.version,
+           a.transfer_limit, a.day_limit, a.month_limit, a.spent_date, a.day_spent, a.month_spent,
+           a.updated_time > clock_timestamp()
     FROM unnest(%s::text[], %s::text[]) AS wanted (address, currency)
     JOIN accounts a ON a.address = wanted.address AND a.currency = wanted.currency
     ORDER BY a.id
-    FOR NO KEY UPDATE OF a
 """
+_LOCK: Final = f"{_READ} FOR NO KEY UPDATE OF a"
 _FIND: Final = """
     SELECT t.id::text, debit.address, credit.address, t.amount, t.currency, t.type, t.payment_id::text, t.reference,
-           t.description, t.metadata, t.debit_account_id::text, t.credit_account_id::text, t.debit_balance_after,
-           t.credit_balance_after, t.debit_version, t.credit_version, t.created_time
+           t.description, t.metadata::text, t.hold_id::text, t.reverses_id::text, t.effective_time,
+           t.debit_account_id::text, t.credit_account_id::text, t.debit_balance_after, t.credit_balance_after,
+           t.debit_version, t.credit_version, t.created_time, t.group_id::text
     FROM transfers t
     JOIN accounts debit ON debit.id = t.debit_account_id
     JOIN accounts credit ON credit.id = t.credit_account_id
     WHERE t.id = ANY (%s::uuid[])
+"""
+_NOW: Final = """
+    SELECT clock_timestamp(), (
+        SELECT jsonb_object_agg(currency, jsonb_build_array(transfer_limit, day_limit, month_limit))
+        FROM currency_limits
+    )
+    WHERE pg_current_xact_id() IS NOT NULL
+"""
+"""Comes after the transaction has its id: once every id that was given out by an instant has ended, no transfer can be
+recorded with a time before it any more, which is what makes a report of an instant final."""
+_LATEST: Final = "SELECT max(updated_time) + interval '1 microsecond' FROM accounts WHERE id = ANY (%s::uuid[])"
+_REVERSED: Final = """
+    SELECT reverses_id::text, sum(amount)::bigint FROM transfers WHERE reverses_id = ANY (%s::uuid[]) GROUP BY 1
+"""
+_HOLDS: Final = """
+    SELECT h.id::text, debit.address, credit.address, h.amount, h.currency, h.type, h.expires_time - h.created_time,
+           h.payment_id::text, h.reference, h.description, h.metadata::text, h.debit_account_id::text,
+           h.credit_account_id::text, h.posted_amount, h.status, h.created_time, h.updated_time
+    FROM holds h
+    JOIN accounts debit ON debit.id = h.debit_account_id
+    JOIN accounts credit ON credit.id = h.credit_account_id
+    WHERE
+"""
+_HOLDS_BY_ID: Final = f"{_HOLDS} h.id = ANY (%s::uuid[])"
+_EXPIRED_HOLDS: Final = f"""
+    {_HOLDS} h.debit_account_id = ANY (%s::uuid[]) AND h.status = 'PENDING' AND h.expires_time <= %s
+    ORDER BY h.expires_time LIMIT 1000
 """
 _OPEN: Final = """
     INSERT INTO accounts (id, address, currency, overdraft_limit)
@@ -36,48 +83,137 @@ _OPEN: Final = """
     FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[]) AS new (id, address, currency, overdraft_limit)
     ORDER BY address, currency
     ON CONFLICT (address, currency) DO NOTHING
+    RETURNING id
 """
 _INSERT: Final = """
     INSERT INTO transfers (
         created_time, id, debit_account_id, credit_account_id, amount, currency, type, payment_id, reference,
-        description, metadata, debit_balance_after, credit_balance_after, debit_version, credit_version
+        description, metadata, debit_balance_after, credit_balance_after, debit_version, credit_version,
+        hold_id, reverses_id, group_id, effective_time, place
     )
     SELECT %s::timestamptz, new.*
     FROM unnest(
         %s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::uuid[], %s::text[],
-        %s::text[], %s::jsonb[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]
-    ) AS new
+        %s::text[], %s::jsonb[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
+        %s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[]
+    ) WITH ORDINALITY AS new
 """
 _UPDATE: Final = """
     UPDATE accounts a
-    SET balance = new.balance, version = new.version, updated_time = %s
-    FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[]) AS new (id, balance, version)
+    SET balance = new.balance, held_amount = new.held_amount, version = new.version, spent_date = new.spent_date,
+        day_spent = new.day_spent, month_spent = new.month_spent, updated_time = %s
+    FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::date[], %s::bigint[], %s::bigint[])
+        AS new (id, balance, held_amount, version, spent_date, day_spent, month_spent)
     WHERE a.id = new.id
+"""
+_WRITE_HOLDS: Final = """
+    INSERT INTO holds (
+        id, debit_account_id, credit_account_id, amount, posted_amount, currency, status, type, payment_id, reference,
+        description, metadata, expires_time, created_time, updated_time
+    )
+    SELECT * FROM unnest(
+        %s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::uuid[],
+        %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[]
+    ) AS new
+    ON CONFLICT (id) DO UPDATE SET
+        posted_amount = excluded.posted_amount, status = excluded.status, updated_time = excluded.updated_time
 """
 
 
-async def lock(connection: Connection, keys: Iterable[Key]) -> dict[Key, Account]:
-    """Return those of the accounts that exist, locked in the order of their ids until the transaction ends."""
-    wanted = list(keys)
-    found = await connection.execute(_LOCK, (_quoted([key[0] for key in wanted]), _plain([key[1] for key in wanted])))
-    return {
-        (key := (address, currency)): Account(id_, key, *state)
-        for id_, address, currency, *state in await found.fetchall()
-    }
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a batch has to read, by name."""
+
+    keys: list[Key]
+    transfer_ids: set[Id]
+    hold_ids: set[Id]
+    reversed_ids: set[Id]
 
 
-async def find(connection: Connection, ids: Iterable[Id]) -> dict[Id, Posting]:
-    """Return those of the transfers that are posted."""
-    found = await connection.execute(_FIND, (_plain(ids),))
-    return {row[0]: Posting(Transfer(*row[:10]), *row[10:]) for row in await found.fetchall()}
+def _wanted(operations: Iterable[Operation]) -> _Wanted:
+    keys: set[Key] = set()
+    wanted = _Wanted([], set(), set(), set())
+    for operation in operations:
+        keys.add(operation.debit_key)
+        keys.add(operation.credit_key)
+        if isinstance(operation, Transfer):
+            wanted.transfer_ids.add(operation.id)
+            if operation.hold_id is not None:
+                wanted.hold_ids.add(operation.hold_id)
+            if operation.reverses_id is not None:
+                wanted.reversed_ids.add(operation.reverses_id)
+        else:
+            wanted.hold_ids.add(operation.hold_id if isinstance(operation, Release) else operation.id)
+    wanted.keys.extend(keys)
+    return wanted
 
 
-async def time(connection: Connection) -> datetime.datetime:
-    """Return the database's time; with the locks held, it is later than that of every transfer on these accounts."""
-    row = await (await connection.execute("SELECT clock_timestamp()")).fetchone()
-    assert row is not None  # noqa: S101  # a SELECT without FROM has exactly one row
-    moment: datetime.datetime = row[0]
-    return moment
+async def read(
+    connection: Connection, operations: Iterable[Operation], *, zone: datetime.tzinfo, lock: bool = True
+) -> State:
+    """Return how everything stands that the operations are about, in a pipeline of one wait.
+
+    The accounts are locked in the order of their ids until the transaction ends; with the locks held, the time that is
+    read is later than that of every transfer on them. Accounts that do not exist are as they would open. Without
+    `lock`, nothing is locked.
+    """
+    wanted = _wanted(operations)
+    names = arrays.quoted([key[0] for key in wanted.keys]), arrays.plain([key[1] for key in wanted.keys])
+    found = await connection.execute(_LOCK if lock else _READ, names)
+    posted = await connection.execute(_FIND, (arrays.plain(wanted.transfer_ids | wanted.reversed_ids),))
+    now = await connection.execute(_NOW)
+    holds = await _selected(connection, _HOLDS_BY_ID, wanted.hold_ids)
+    reversed_ = await _selected(connection, _REVERSED, wanted.reversed_ids)
+    rows = await found.fetchall()
+    accounts = {(key := (address, currency)): Account(id_, key, *state) for id_, address, currency, *state, _ in rows}
+    missing = frozenset(key for key in wanted.keys if key not in accounts)
+    accounts.update({key: opened(str(ids.new()), key) for key in missing})
+    time, limits = await _one(now)
+    if any(row[-1] for row in rows):  # The clock went back since an account last changed; its history must not.
+        (time,) = await _one(await connection.execute(_LATEST, (arrays.plain([row[0] for row in rows]),)))
+    return State(
+        accounts=accounts,
+        missing=missing,
+        posted={row[0]: _posting(row) for row in await posted.fetchall()},
+        holds=await _expired_holds(connection, accounts.values(), time)
+        | {row[0]: _hold(row) for row in (await holds.fetchall() if holds else ())},
+        reversed={row[0]: row[1] for row in (await reversed_.fetchall() if reversed_ else ())},
+        limits={currency: Limits(*row) for currency, row in (limits or {}).items()},
+        time=time,
+        zone=zone,
+    )
+
+
+async def _selected(connection: Connection, statement: str, ids: Iterable[Id]) -> _Cursor | None:
+    """Look rows up by their ids; most batches have none to look up."""
+    return await connection.execute(statement, (arrays.plain(ids),)) if ids else None
+
+
+async def _expired_holds(
+    connection: Connection, accounts: Iterable[Account], time: datetime.datetime
+) -> dict[Id, Hold]:
+    """Return the holds of these accounts whose time is over, so that they stand in nobody's way any more."""
+    holding = [account.id for account in accounts if account.held_amount]
+    if not holding:
+        return {}
+    found = await connection.execute(_EXPIRED_HOLDS, (arrays.plain(holding), time))
+    return {row[0]: _hold(row) for row in await found.fetchall()}
+
+
+async def _one(cursor: _Cursor) -> tuple[Any, ...]:
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101  # a SELECT without FROM, or of an aggregate, has exactly one row
+    return row
+
+
+def _posting(row: Sequence[Any]) -> Posting:
+    made = (*row[:9], free_data.loads(row[9]), *row[10:13])
+    return Posting(Transfer(*made), *row[13:])
+
+
+def _hold(row: Sequence[Any]) -> Hold:
+    made = (*row[:10], free_data.loads(row[10]))
+    return Hold(NewHold(*made), *row[11:])
 
 
 async def open_accounts(connection: Connection, accounts: Iterable[Account]) -> bool:
@@ -86,76 +222,82 @@ async def open_accounts(connection: Connection, accounts: Iterable[Account]) -> 
     inserted = await connection.execute(
         _OPEN,
         (
-            _plain([account.id for account in new]),
-            _quoted([account.key[0] for account in new]),
-            _plain([account.key[1] for account in new]),
-            _optional(account.overdraft_limit for account in new),
+            arrays.plain([account.id for account in new]),
+            arrays.quoted([account.key[0] for account in new]),
+            arrays.plain([account.key[1] for account in new]),
+            arrays.optional(account.overdraft_limit for account in new),
         ),
     )
-    return inserted.rowcount == len(new)
+    return len(await inserted.fetchall()) == len(new)
 
 
-async def write(connection: Connection, decision: Decision, time_: datetime.datetime) -> None:
-    """Record the decision's postings, and the accounts as they left them."""
-    await connection.execute(_INSERT, _insert_parameters(decision.postings, time_))
-    changed = decision.accounts.values()
-    await connection.execute(
-        _UPDATE,
-        (
-            time_,
-            _plain([account.id for account in changed]),
-            _numbers([account.balance for account in changed]),
-            _numbers([account.version for account in changed]),
-        ),
+async def write(connection: Connection, decision: Decision, time: datetime.datetime) -> None:
+    """Record the decision's postings and holds, and the accounts as they left them."""
+    if decision.postings:
+        await connection.execute(_INSERT, _transfer_columns(decision.postings, time))
+    await connection.execute(_UPDATE, (time, *_account_columns(decision.accounts)))
+    if decision.holds:
+        await connection.execute(_WRITE_HOLDS, _hold_columns(decision.holds.values()))
+
+
+def _account_columns(accounts: Mapping[Key, Account]) -> tuple[str, ...]:
+    changed = accounts.values()
+    return (
+        arrays.plain([account.id for account in changed]),
+        arrays.numbers([account.balance for account in changed]),
+        arrays.numbers([account.held_amount for account in changed]),
+        arrays.numbers([account.version for account in changed]),
+        arrays.optional(account.spent_date for account in changed),
+        arrays.numbers([account.day_spent for account in changed]),
+        arrays.numbers([account.month_spent for account in changed]),
     )
 
 
-def _insert_parameters(postings: list[Posting], time_: datetime.datetime) -> tuple[object, ...]:
+def _transfer_columns(postings: list[Posting], time: datetime.datetime) -> tuple[object, ...]:
     transfers = [posting.transfer for posting in postings]
     return (
-        time_,
-        _plain([transfer.id for transfer in transfers]),
-        _plain([posting.debit_account_id for posting in postings]),
-        _plain([posting.credit_account_id for posting in postings]),
-        _numbers([transfer.amount for transfer in transfers]),
-        _plain([transfer.currency for transfer in transfers]),
-        _plain([transfer.type for transfer in transfers]),
-        _optional(transfer.payment_id for transfer in transfers),
-        _texts(transfer.reference for transfer in transfers),
-        _texts(transfer.description for transfer in transfers),
-        _texts(_json(transfer.metadata) for transfer in transfers),
-        _numbers([posting.debit_balance_after for posting in postings]),
-        _numbers([posting.credit_balance_after for posting in postings]),
-        _numbers([posting.debit_version for posting in postings]),
-        _numbers([posting.credit_version for posting in postings]),
+        time,
+        arrays.plain([transfer.id for transfer in transfers]),
+        arrays.plain([posting.debit_account_id for posting in postings]),
+        arrays.plain([posting.credit_account_id for posting in postings]),
+        arrays.numbers([transfer.amount for transfer in transfers]),
+        arrays.plain([transfer.currency for transfer in transfers]),
+        arrays.plain([transfer.type for transfer in transfers]),
+        arrays.optional(transfer.payment_id for transfer in transfers),
+        arrays.texts(transfer.reference for transfer in transfers),
+        arrays.texts(transfer.description for transfer in transfers),
+        arrays.texts(_json(transfer.metadata) for transfer in transfers),
+        arrays.numbers([posting.debit_balance_after for posting in postings]),
+        arrays.numbers([posting.credit_balance_after for posting in postings]),
+        arrays.numbers([posting.debit_version for posting in postings]),
+        arrays.numbers([posting.credit_version for posting in postings]),
+        arrays.optional(transfer.hold_id for transfer in transfers),
+        arrays.optional(transfer.reverses_id for transfer in transfers),
+        arrays.optional(posting.group_id for posting in postings),
+        arrays.times(transfer.effective_time for transfer in transfers),
     )
 
 
-def _numbers(values: Iterable[int]) -> str:
-    return "{" + ",".join(map(str, values)) + "}"
-
-
-def _optional(values: Iterable[object]) -> str:
-    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
-
-
-def _plain(values: Iterable[str]) -> str:
-    """Return an array literal of ids and codes, which are never empty and need no quotes."""
-    return "{" + ",".join(values) + "}"
-
-
-def _quoted(addresses: Iterable[str]) -> str:
-    """Return an array literal of addresses: they hold nothing to escape, but one may be the word `null`."""
-    return '{"' + '","'.join(addresses) + '"}'
-
-
-def _texts(values: Iterable[str]) -> str:
-    """Return an array literal of any texts."""
-    return "{" + ",".join([f'"{_escaped(value)}"' if value else '""' for value in values]) + "}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+def _hold_columns(changed: Iterable[Hold]) -> tuple[str, ...]:
+    holds = list(changed)
+    made = [hold.made for hold in holds]
+    return (
+        arrays.plain([each.id for each in made]),
+        arrays.plain([hold.debit_account_id for hold in holds]),
+        arrays.plain([hold.credit_account_id for hold in holds]),
+        arrays.numbers([each.amount for each in made]),
+        arrays.numbers([hold.posted_amount for hold in holds]),
+        arrays.plain([each.currency for each in made]),
+        arrays.plain([hold.status for hold in holds]),
+        arrays.plain([each.type for each in made]),
+        arrays.optional(each.payment_id for each in made),
+        arrays.texts(each.reference for each in made),
+        arrays.texts(each.description for each in made),
+        arrays.texts(_json(each.metadata) for each in made),
+        arrays.times(hold.expires_time for hold in holds),
+        arrays.times(hold.created_time for hold in holds),
+        arrays.times(hold.updated_time for hold in holds),
+    )
 
 
 def _json(metadata: Mapping[str, Any]) -> str:

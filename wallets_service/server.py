@@ -1,6 +1,7 @@
 """How wallets_service is put together."""
 
 import contextlib
+import datetime
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -8,13 +9,37 @@ import grpc
 import structlog
 
 from kobklein import database, idempotency, pages, server
-from kobklein.wallets.v1 import ledger_pb2_grpc, wallets_pb2_grpc
-from wallets_service import servicer
+from kobklein.wallets.v1 import (
+    accounts_pb2_grpc,
+    conversions_pb2_grpc,
+    holds_pb2_grpc,
+    ledger_pb2_grpc,
+    transfers_pb2_grpc,
+    wallets_pb2_grpc,
+)
+from wallets_service import expiry
 from wallets_service.ledger import Ledger
+from wallets_service.rates import http, sources
+from wallets_service.reports import Reports
+from wallets_service.seals import Sealer
+from wallets_service.servicers.accounts import AccountsServicer
+from wallets_service.servicers.conversions import ConversionsServicer
+from wallets_service.servicers.holds import HoldsServicer
+from wallets_service.servicers.ledger import LedgerServicer
+from wallets_service.servicers.transfers import TransfersServicer
+from wallets_service.servicers.wallets import WalletsServicer
 from wallets_service.settings import Settings
 
 _log = structlog.get_logger()
 _HOUSEKEEPING_SECONDS: Final = 600
+SERVICES: Final = (
+    "kobklein.wallets.v1.LedgerService",
+    "kobklein.wallets.v1.WalletsService",
+    "kobklein.wallets.v1.HoldsService",
+    "kobklein.wallets.v1.AccountsService",
+    "kobklein.wallets.v1.TransfersService",
+    "kobklein.wallets.v1.ConversionsService",
+)
 
 
 @contextlib.asynccontextmanager
@@ -24,17 +49,35 @@ async def run(settings: Settings) -> AsyncIterator[int]:
     sessions = database.sessions(engine)
     pager = pages.Pager(settings.page_token_key.get_secret_value())
     ledger = Ledger(settings)
+    reports = Reports(settings)
+    rate_sources: list[sources.RateSource] = []
+    sealer = Sealer(settings.database_url.get_secret_value(), settings.signing_key)
 
     def add_servicers(grpc_server: grpc.aio.Server) -> None:
-        ledger_pb2_grpc.add_LedgerServiceServicer_to_server(servicer.LedgerServicer(ledger, engine, pager), grpc_server)
-        wallets_pb2_grpc.add_WalletsServiceServicer_to_server(servicer.WalletsServicer(sessions, pager), grpc_server)
+        ledger_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerServicer(ledger, engine, pager, reports), grpc_server)
+        transfers_pb2_grpc.add_TransfersServiceServicer_to_server(TransfersServicer(ledger, sessions), grpc_server)
+        conversions_pb2_grpc.add_ConversionsServiceServicer_to_server(
+            ConversionsServicer(
+                sessions, ledger, rate_sources, quote_lifetime=datetime.timedelta(seconds=settings.quote_seconds)
+            ),
+            grpc_server,
+        )
+        wallets_pb2_grpc.add_WalletsServiceServicer_to_server(WalletsServicer(sessions, pager), grpc_server)
+        holds_pb2_grpc.add_HoldsServiceServicer_to_server(
+            HoldsServicer(ledger, sessions, pager, default_seconds=settings.hold_seconds), grpc_server
+        )
+        accounts_pb2_grpc.add_AccountsServiceServicer_to_server(AccountsServicer(ledger, sessions, pager), grpc_server)
 
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
+        await stack.enter_async_context(sealer.running())
         await stack.enter_async_context(ledger.running())
+        await stack.enter_async_context(expiry.sweeping(sessions, ledger, seconds=settings.hold_sweep_seconds))
         await stack.enter_async_context(server.repeating(lambda: _forget_keys(sessions), seconds=_HOUSEKEEPING_SECONDS))
+        if settings.rate_source is not None:
+            rate_sources.append(await stack.enter_async_context(http.running(settings.rate_source)))
         yield await stack.enter_async_context(
-            server.running(servicer.SERVICES, add_servicers, settings, probe=lambda: database.probe(engine))
+            server.running(SERVICES, add_servicers, settings, probe=lambda: database.probe(engine))
         )
 
 

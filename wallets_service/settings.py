@@ -1,11 +1,15 @@
 """What wallets_service is configured with, by environment variables that start with `WALLETS_`."""
 
 import enum
+import hashlib
+import zoneinfo
+from typing import Self
 
 import pydantic
 import pydantic_settings
 
 from kobklein.settings import ServiceSettings
+from wallets_service import chain
 
 
 class Isolation(enum.StrEnum):
@@ -13,6 +17,33 @@ class Isolation(enum.StrEnum):
 
     READ_COMMITTED = "read committed"
     SERIALIZABLE = "serializable"
+
+
+class RateSourceSettings(pydantic.BaseModel, frozen=True):
+    """A provider of exchange rates on the web; docs/decisions/conversions.md has the document that it serves."""
+
+    url: pydantic.HttpUrl
+    """Without secrets: those belong into `authorization`."""
+    authorization: pydantic.SecretStr | None = None
+    """Value of the header of that name."""
+    name: str = pydantic.Field(default="http", pattern="^[a-z][a-z0-9_-]{0,31}$")
+    """What quotes call it; `table` is taken."""
+    spread_parts_per_million: int = pydantic.Field(ge=0, le=500_000)
+    """What the platform keeps of what is bought: 10000 is one per cent."""
+    refresh_seconds: pydantic.PositiveFloat = 60.0
+    stale_seconds: pydantic.PositiveFloat = 900.0
+    """How old rates may be, by the time in their document; then nothing is quoted by them."""
+    timeout_seconds: pydantic.PositiveFloat = pydantic.Field(default=5.0, le=10.0)
+    """Longest wait for a whole document; a process that leaves may wait for as long."""
+    max_bytes: int = pydantic.Field(default=262_144, ge=1_024)
+    """Longest document that is read."""
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _not_the_table(cls, name: str) -> str:
+        if name == "table":
+            raise ValueError("the rates that admins set are called table")
+        return name
 
 
 class Settings(ServiceSettings):
@@ -27,3 +58,59 @@ class Settings(ServiceSettings):
     """How many transfers are collected for one transaction; a single larger call still gets one of its own."""
     ledger_waiting_transfers: int = pydantic.Field(default=50_000, ge=10_000)
     """How many transfers may wait; calls beyond that are turned away."""
+    time_zone: str = "America/Port-au-Prince"
+    """Whose days and months the limits of accounts are of."""
+    seal_key: pydantic.SecretStr | None = None
+    """32 random bytes in hexadecimal, the same in every replica: the Ed25519 seed that signs the chain of seals."""
+    seal_trusted_keys: tuple[str, ...] = ()
+    """Public keys, in hexadecimal, of earlier seal keys: what they signed is still proved by them."""
+
+    hold_seconds: int = pydantic.Field(default=604_800, ge=1, le=31_536_000)
+    """How long a hold lasts whose maker does not say."""
+    hold_sweep_seconds: float = pydantic.Field(default=1.0, gt=0, le=3_600)
+    """How long after a round of giving expired holds back the next one begins; their money is free before."""
+
+    quote_seconds: float = pydantic.Field(default=30.0, gt=0, le=3_600)
+    """For how long a quoted price can be accepted."""
+    rate_source: RateSourceSettings | None = None
+    """Without one, only the rates that admins set are quoted."""
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """The platform's time zone."""
+        return zoneinfo.ZoneInfo(self.time_zone)
+
+    @property
+    def signing_key(self) -> chain.Key:
+        """The key that signs the chain of seals; in development, one that only depends on `page_token_key`."""
+        if self.seal_key is not None:
+            return chain.Key(bytes.fromhex(self.seal_key.get_secret_value()))
+        return chain.Key(hashlib.sha256(b"seal key" + self.page_token_key.get_secret_value().encode()).digest())
+
+    @property
+    def trusted_seal_keys(self) -> frozenset[bytes]:
+        """The public keys that may have signed the chain."""
+        return frozenset({self.signing_key.public, *map(bytes.fromhex, self.seal_trusted_keys)})
+
+    @pydantic.model_validator(mode="after")
+    def _keys_of_seals(self) -> Self:
+        if self.production and self.seal_key is None:
+            raise ValueError("seal_key is needed in production")
+        if self.seal_key is not None and len(bytes.fromhex(self.seal_key.get_secret_value())) != chain.KEY_BYTES:
+            raise ValueError("seal_key must be 32 bytes in hexadecimal")
+        if any(len(bytes.fromhex(key)) != chain.KEY_BYTES for key in self.seal_trusted_keys):
+            raise ValueError("seal_trusted_keys must be of 32 bytes in hexadecimal each")
+        return self
+
+    @pydantic.field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        if name not in zoneinfo.available_timezones():
+            raise ValueError(f"{name!r} is not a time zone")
+        return name
+
+    @pydantic.model_validator(mode="after")
+    def _rates_cannot_be_forged(self) -> Self:
+        if self.production and self.rate_source is not None and self.rate_source.url.scheme != "https":
+            raise ValueError("rate_source needs https in production")
+        return self

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 
 from kobklein.database import Session
-from wallets_service import errors, repository, wallets
+from wallets_service import errors, wallets
 from wallets_service.models import Transaction, Transfer
+from wallets_service.repository import transactions as repository
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ class _Builder:
         return self._process("sandbox", arguments, {}, lambda: httpx.get(url).is_success)
 
     def _wallets(self, database: Mapping[str, str]) -> processes.Process:
-        return self._service("wallets", database)
+        return self._service("wallets", {**database, "SEAL_KEY": self.identity.secret("seal")})
 
     def _payments(self, database: Mapping[str, str]) -> processes.Process:
         key = self.outside.stripe_secret_key

@@ -16,13 +16,17 @@ from google.protobuf import descriptor, field_mask_pb2, message, message_factory
 from deploy.local import stack as local
 from kobklein import contract, validation
 from kobklein.payments.v1 import payments_pb2
-from kobklein.wallets.v1 import ledger_pb2, wallets_pb2
+from kobklein.wallets.v1 import accounts_pb2, conversions_pb2, holds_pb2, ledger_pb2, transfers_pb2, wallets_pb2
 from tests.e2e import conftest, system
 
 SERVICES = {
     payments_pb2: "kobklein.payments.v1.PaymentsService",
     wallets_pb2: "kobklein.wallets.v1.WalletsService",
     ledger_pb2: "kobklein.wallets.v1.LedgerService",
+    holds_pb2: "kobklein.wallets.v1.HoldsService",
+    accounts_pb2: "kobklein.wallets.v1.AccountsService",
+    transfers_pb2: "kobklein.wallets.v1.TransfersService",
+    conversions_pb2: "kobklein.wallets.v1.ConversionsService",
 }
 METHODS = contract.methods(SERVICES.values())
 ROUTED = {
@@ -32,6 +36,19 @@ ROUTED = {
 }
 CALLERS = ["nobody", "suspended", "stranger", *sorted(contract.ROLES)]
 OWNER = "user-owner"
+BODIES = {
+    "CreateQuote": {"sell": {"amount": "0.01", "currency": "USD"}, "buy": {"currency": "HTG"}},
+    "SetRate": {"rate": "131.25"},
+}
+"""What a request needs that is more than single fields with examples."""
+PATHS = {
+    "{user_id}": OWNER,
+    "{rate.sell_currency}": "USD",
+    "{rate.buy_currency}": "HTG",
+    "{limits.currency}": "BIF",
+    "{fee.currency}/{fee.type}": "HTG/DEPOSIT",
+    "{currency}/{type}": "HTG/DEPOSIT",
+}
 CONFLICT = 409
 """What who may open a wallet is told of one that is open already."""
 REFUSED = {grpc.StatusCode.UNAUTHENTICATED: 401, grpc.StatusCode.PERMISSION_DENIED: 403, grpc.StatusCode.NOT_FOUND: 404}
@@ -65,18 +82,51 @@ class Owned:
     def __init__(self, client: system.Client) -> None:
         self._client = client
         self._token = client.token(OWNER, "user")
-        payment = client.settled(self._token, client.pay(self._token).json()["id"])
+        paid = client.pay(self._token, amount="10000.00", currency="HTG")
+        payment = client.settled(self._token, paid.json()["id"])
         wallet = client.call("GET", f"/wallets/user/{OWNER}", token=self._token).json()["wallets"][0]
         path = f"/wallets/{wallet['id']}/transactions?paymentId={payment['id']}"
         transaction = client.call("GET", path, token=self._token).json()["transactions"][0]
+        client.call("PUT", "/rates/USD/HTG", token=client.token("admin-1", "admin"), json=BODIES["SetRate"])
         self._ids = {"wallet": wallet["id"], "transaction": transaction["id"]}
+        self._hold(100_000, creditAccount=f"user/{OWNER}", then=":post")
+
+    def _hold(self, amount: int, *, then: str = "", **sides: str) -> str:
+        """Make a hold of the platform's money, which opens the account that it is for; return its id."""
+        admin, body = self._client.token("admin-1", "admin"), {"debitAccount": "provider/test", "currency": "HTG"}
+        made = self._client.call(
+            "POST", "/holds", token=admin, key=str(uuid.uuid4()), json={**body, **sides, "amount": amount}
+        ).json()
+        if then:
+            self._client.call("POST", f"/holds/{made['id']}{then}", token=admin, key=str(uuid.uuid4()), json={})
+        return str(made["id"])
+
+    def _account(self) -> str:
+        """Open an empty account and return its id."""
+        address = f"sample/{uuid.uuid4()}"
+        self._hold(1, creditAccount=address)
+        admin = self._client.token("admin-1", "admin")
+        (account,) = self._client.call("GET", f"/accounts?addressPrefix={address}", token=admin).json()["accounts"]
+        return str(account["id"])
 
     def id_for(self, method: descriptor.MethodDescriptor) -> str:
-        """Return the id of an object of the owner's that a method is about; a payment is new each time."""
+        """Return the id of an object of the owner's that a method is about; what it may end is new each time."""
         if method.containing_service.name == "PaymentsService":
             body = {"amount": 1000, "method": "STRIPE"}
             made = self._client.call("POST", "/payments", token=self._token, key=str(uuid.uuid4()), json=body)
             return str(made.json()["id"])
+        if method.containing_service.name == "HoldsService":
+            return self._hold(1, creditAccount=f"user/{OWNER}")
+        if "Account" in method.name:
+            return self._account()
+        if method.name in ("GetTransfer", "ReverseTransaction"):
+            body = {"toUserId": "user-2", "amount": "0.01"}
+            made = self._client.call("POST", "/transfers", token=self._token, key=str(uuid.uuid4()), json=body)
+            return str(made.json()["id"])
+        if method.containing_service.name == "ConversionsService":
+            key = str(uuid.uuid4())
+            quote = self._client.call("POST", "/quotes", token=self._token, key=key, json=BODIES["CreateQuote"])
+            return str(quote.json()["id"])
         return str(
             self._ids[
                 "transaction"
@@ -84,6 +134,12 @@ class Owned:
                 else "wallet"
             ]
         )
+
+    def prepare(self, method: descriptor.MethodDescriptor) -> None:
+        """Make what a method needs to find, and is not the owner's."""
+        if method.name == "DeleteFee":
+            admin = self._client.token("admin-1", "admin")
+            self._client.call("PUT", "/fees/HTG/DEPOSIT", token=admin, json={"fixedAmount": "1.00"})
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +165,26 @@ def fill(request: Any, method: contract.Method, owned: Owned) -> None:
             request.payment.description = "changed"
         elif not rules.required or rules.output_only:
             continue
+        elif validation.is_map(field):
+            fill_map(request, field, method, owned)
+        elif field.name == "account":
+            request.account.metadata.update({"sample": "changed"})
+        elif field.name == "limits":
+            request.limits.currency = "BIF"
         elif field.message_type is not None:
-            fill(request.transfers.add(), method, owned)
+            inner = getattr(request, field.name)
+            fill(inner.add() if field.is_repeated else inner, method, owned)
         else:
             setattr(request, field.name, value_of(field, method, owned))
+
+
+def fill_map(request: Any, field: descriptor.FieldDescriptor, method: contract.Method, owned: Owned) -> None:
+    _, value = validation.map_entry(field)
+    entries = getattr(request, field.name)
+    if value.message_type is not None:
+        fill(entries["key"], method, owned)
+    else:
+        entries["key"] = value_of(value, method, owned)
 
 
 def value_of(field: descriptor.FieldDescriptor, method: contract.Method, owned: Owned) -> Any:
@@ -164,17 +236,21 @@ def rest_answer(
     client: system.Client, method: contract.Method, owned: Owned, route: tuple[str, str, str], bearer: str
 ) -> httpx.Response:
     verb, path, body_field = route
-    path = path.replace("{user_id}", OWNER)
+    owned.prepare(method.descriptor)
+    for variable, value in PATHS.items():
+        path = path.replace(variable, value)
     path = path.replace("{id}", owned.id_for(method.descriptor)) if "{id}" in path else path
     arguments: dict[str, Any] = {"key": str(uuid.uuid4())} if verb != "GET" else {}
     if body_field == "payment":
         arguments["json"] = {"description": "changed"}
+    elif body_field == "account":
+        arguments["json"] = {"metadata": {"sample": "changed"}}
     elif body_field:
         arguments["json"] = body_of(method)
     elif "{user_id}" not in route[1] and method.subject_path:
         path += f"?userId={OWNER}"
     with client.http.stream(verb, path, headers=headers(bearer, arguments.pop("key", "")), **arguments) as answer:
-        if not answer.headers.get("content-type", "").startswith("application/x-ndjson"):
+        if not (method.descriptor.server_streaming and answer.is_success):  # A stream may go on for ever.
             answer.read()
         return answer
 
@@ -185,6 +261,7 @@ def headers(bearer: str, key: str) -> dict[str, str]:
 
 def body_of(method: contract.Method) -> dict[str, Any]:
     body: dict[str, Any] = {"userId": OWNER} if method.subject_path else {}
+    body |= BODIES.get(method.descriptor.name, {})
     for field in method.descriptor.input_type.fields:
         rules = validation.rules_of(field)
         if rules.example and field.name != "id":
@@ -230,14 +307,16 @@ def test_a_strangers_object_cannot_be_told_from_one_that_does_not_exist(client: 
             problems = []
             for target in (owned.id_for(method.descriptor), str(uuid.uuid4())):
                 arguments: dict[str, Any] = {"json": {"description": "x"} if body == "payment" else {}} if body else {}
-                answer = client.call(verb, template.replace("{id}", target), token=stranger, key="k", **arguments)
+                answer = client.call(
+                    verb, template.replace("{id}", target), token=stranger, key=str(uuid.uuid4()), **arguments
+                )
                 problem = answer.json()
                 problems.append(
                     (
                         answer.status_code,
                         {
                             key: str(problem[key]).replace(target, "?")
-                            for key in ("type", "title", "detail", "reason")
+                            for key in ("type", "title", "detail", "reason", "metadata")
                             if key in problem
                         },
                     )
@@ -249,8 +328,5 @@ def test_a_strangers_object_cannot_be_told_from_one_that_does_not_exist(client: 
 def test_only_internal_methods_have_no_route() -> None:
     assert {path.rpartition("/")[2] for path in METHODS.keys() - ROUTED.keys()} == {
         "ReceiveWebhook",
-        "PostTransfers",
         "CreateAccount",
-        "GetAccount",
-        "ListAccounts",
     }

@@ -8,14 +8,16 @@ from typing import Final
 import pytest
 
 from kobklein.wallets.v1 import ledger_pb2
-from tests import databases, wallets
+from tests import databases, ledger_oracle, wallets
+from tests.sizes import size
 from wallets_service.settings import Isolation
 
 CLIENTS: Final = 30
-SECONDS: Final = 15
+SECONDS: Final = size(15, 300)
 USERS: Final = 24
 OPENING_BALANCE: Final = 1_000
-LEAST_READS: Final = 500
+LEAST_READS: Final = size(500, 10_000)
+pytestmark = pytest.mark.chaos
 
 
 @pytest.mark.parametrize("isolation", list(Isolation))
@@ -33,6 +35,7 @@ async def test_every_snapshot_adds_up_while_money_moves(
     assert reads >= LEAST_READS
     assert report.balanced
     assert {total.user_balance for total in report.totals} == {USERS * OPENING_BALANCE}
+    ledger_oracle.check(wallets_database.superuser_url)
 
 
 async def _play(client: wallets.Client, end: float, seed: int) -> int:

@@ -77,7 +77,19 @@ async def test_a_rich_error_shows_its_reason_and_its_message(gateway: Gateway, g
         "instance": PAINTING,
         "reason": "ETAG_MISMATCH",
         "requestId": "order-1",
+        "metadata": {"etag": "8"},
     }
+
+
+async def test_metadata_is_named_as_fields_are_and_left_out_where_nobody_foresaw_the_error(
+    gateway: Gateway, gallery: Gallery
+) -> None:
+    gallery.refusal = errors.RateLimited(retry_after_seconds=17)
+    assert (await gateway.http.get(PAINTING)).json()["metadata"] == {"retryAfterSeconds": "17"}
+    gallery.refusal = errors.Error(address="10.0.0.1")
+    answer = await gateway.http.get(PAINTING)
+    assert (answer.status_code, "metadata" in answer.json()) == (500, False)
+    assert "10.0.0.1" not in answer.text
 
 
 async def test_violations_of_a_service_come_in_the_names_that_the_client_uses(

@@ -1,23 +1,33 @@
 """The OpenAPI document: valid, complete, and as exact as the contract; and the page that shows it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import hypothesis
 import jsonschema_rs
 import pytest
 import schemathesis
+from google.api import httpbody_pb2
+from schemathesis.checks import CHECKS, load_all_checks
 
-from gateway import backends, bindings, comments, openapi, writer
+from gateway import backends, bindings, comments, openapi, problems, writer
+from kobklein import errors
 from kobklein.payments.v1 import payments_pb2
 from tests import gateways
-from tests.gateways import Gallery, Gateway
+from tests.gateways import Gallery, Gateway, gallery_pb2
 
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
 
 @pytest.fixture(scope="module")
-async def gateway() -> AsyncIterator[Gateway]:
-    async with gateways.serving("gallery", Gallery().add_to) as gateway:
+def servicer() -> Gallery:
+    return Gallery()
+
+
+@pytest.fixture(scope="module")
+async def gateway(servicer: Gallery) -> AsyncIterator[Gateway]:
+    async with gateways.serving("gallery", servicer.add_to) as gateway:
         yield gateway
 
 
@@ -131,9 +141,7 @@ def test_who_may_call_and_with_which_headers_is_told(gallery: dict[str, Any]) ->
 
 
 def test_paths_of_every_shape_are_shown(gallery: dict[str, Any]) -> None:
-    assert {"/v1/artists/{artist.id}/paintings/{id}", "/v1/{name}", "/v1/files/{name}:download"} <= set(
-        gallery["paths"]
-    )
+    assert {"/v1/artists/{artistId}/paintings/{id}", "/v1/{name}", "/v1/files/{name}:download"} <= set(gallery["paths"])
     name = operation(gallery, "get", "/v1/{name}")["parameters"][0]
     assert (name["in"], name["schema"]["pattern"]) == ("path", "^rooms/[^/]+/walls/[^/]+$")
 
@@ -143,6 +151,93 @@ def test_a_query_shows_nested_and_repeated_fields(gallery: dict[str, Any]) -> No
     assert {"artist.fullName", "createdFrom", "styles", "framed"} <= set(found)
     assert found["styles"]["type"] == "array"
     assert "notes" not in found
+
+
+def test_a_map_in_a_query_is_shown_entry_by_entry_with_its_limits(gallery: dict[str, Any]) -> None:
+    found = {one["name"]: one for one in operation(gallery, "get", "/v1/paintings:search")["parameters"]}
+    marks = found["marks"]
+    assert (marks["in"], marks["style"], marks["explode"]) == ("query", "deepObject", True)
+    limits = jsonschema_rs.validator_for({"$schema": JSON_SCHEMA, **marks["schema"]})
+    assert limits.is_valid({"a": "1", "abcde": "1234567890", "c": ""})
+    for bad in (
+        {"abcdef": "1"},
+        {"a": "12345678901"},
+        {"a": 1},
+        {"a": None},
+        {"a": "\0"},
+        {"": "1"},
+        dict.fromkeys("abcd", "1"),
+    ):
+        assert not limits.is_valid(bad), bad
+    assert found["frame.smallMarks"]["style"] == "deepObject"
+
+
+def test_a_file_is_described_by_its_media_types_and_headers(gallery: dict[str, Any]) -> None:
+    whole = operation(gallery, "get", "/v1/paintings/{id}/certificate")["responses"]["200"]
+    part = operation(gallery, "get", "/v1/paintings/{id}/photograph")["responses"]["200"]
+    streamed = operation(gallery, "get", "/v1/catalogue:export")["responses"]["200"]
+    assert [set(answer["content"]) for answer in (whole, part, streamed)] == [
+        {"application/pdf", "text/html"},
+        {"*/*"},
+        {"text/csv"},
+    ]
+    for answer in (whole, part, streamed):
+        assert {"Content-Disposition", "Content-Language", "Last-Modified"} <= set(answer["headers"])
+    assert "ETag" in part["headers"]
+    assert "Photograph" not in gallery["components"]["schemas"]
+
+
+def test_a_stream_that_can_be_resumed_says_how(gallery: dict[str, Any]) -> None:
+    follow = operation(gallery, "get", "/v1/sales:follow")
+    assert {"Last-Event-ID", "cursor"} <= {one["name"] for one in follow["parameters"]}
+    assert "The id of an event is its `cursor`." in follow["responses"]["200"]["description"]
+    watch = operation(gallery, "get", "/v1/paintings/{id}:watch")
+    assert "Last-Event-ID" not in {one["name"] for one in watch["parameters"]}
+
+
+def test_a_problem_may_have_metadata(gallery: dict[str, Any]) -> None:
+    problem = problems.of(errors.EtagMismatch(etag="8")).document(instance="/", request_id="1")
+    schema(gallery, "Problem").validate(problem)
+    assert problem["metadata"] == {"etag": "8"}
+    assert not schema(gallery, "Problem").is_valid({**problem, "metadata": {"etag": 8}})
+
+
+FUZZED = ["/v1/sales:follow", "/v1/paintings/{id}/certificate", "/v1/catalogue:export"]
+
+
+@pytest.mark.parametrize("path", FUZZED)
+async def test_files_cursors_and_maps_are_answered_as_they_are_described(
+    gateway: Gateway, servicer: Gallery, gallery: dict[str, Any], path: str
+) -> None:
+    servicer.answer = httpbody_pb2.HttpBody(content_type="application/pdf", data=b"%PDF")
+    sales, catalogue = gallery_pb2.Sale(cursor="a"), httpbody_pb2.HttpBody(content_type="text/csv", data=b"a;b")
+    servicer.stream = [sales if path == FUZZED[0] else catalogue]
+    served = schemathesis.openapi.from_dict(gallery)
+    served.config.update(base_url=f"http://127.0.0.1:{gateway.port}")
+    statuses = await asyncio.to_thread(fuzz, served[path]["GET"])
+    assert 200 in statuses
+
+
+def fuzz(operation: schemathesis.APIOperation) -> set[int]:
+    """Call an operation with much that its description allows, and some that it forbids; return the statuses."""
+    statuses = set()
+    load_all_checks()
+
+    @hypothesis.settings(
+        max_examples=40,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(case=operation.as_strategy())
+    def probe(case: schemathesis.Case) -> None:
+        headers = {"Authorization": f"Bearer {gateways.token('user')}"}
+        answer = case.call_and_validate(headers=headers, excluded_checks=[CHECKS.get_one("ignored_auth")], timeout=10)
+        statuses.add(answer.status_code)
+
+    probe()
+    return statuses
 
 
 async def test_the_page_loads_nothing_from_other_hosts(gateway: Gateway) -> None:

@@ -131,6 +131,52 @@ async def test_everything_wrong_with_a_query_is_named(gateway: Gateway, gallery:
     assert gallery.received == []
 
 
+async def test_a_query_gives_a_map_entry_by_entry(gateway: Gateway, gallery: Gallery) -> None:
+    query = "marks[a]=1&marks%5Bb.c%5D=x+y&marks[d[e]]=&frame.smallMarks[Ren%C3%A9]=%C3%A9&frame.small_marks[_]=["
+    answer = await gateway.http.get(f"/v1/paintings:search?{query}")
+    assert answer.status_code == 200, answer.text
+    assert gallery.received == [
+        pb.SearchRequest(
+            marks={"a": "1", "b.c": "x y", "d[e]": ""},
+            frame=pb.Frame(small_marks={"René": "é", "_": "["}),
+        )
+    ]
+
+
+async def test_everything_wrong_with_a_map_in_a_query_is_named(gateway: Gateway, gallery: Gallery) -> None:
+    query = (
+        "marks[a]=1&marks[a]=1&marks=1&marks[]=1&text[0]=1&marks[b]=12345678901&marks[toolong]=1&marks[c]=%00"
+        "&frame.smallMarks[a]=1&frame.small_marks[a]=2&missing[a]=1&[a]=1&marks[a]b=1"
+    )
+    answer = await gateway.http.get(f"/v1/paintings:search?{query}")
+    assert answer.status_code == 400
+    found = {(error["field"], error["detail"]) for error in answer.json()["errors"]}
+    assert found == {
+        ("marks.a", "is given more than once"),
+        ("marks", "needs a key in brackets"),
+        ("marks[]", "needs a key in brackets"),
+        ("text[0]", "takes no key in brackets"),
+        ("frame.smallMarks.a", "is given more than once"),
+        ("missing[a]", "is not a known parameter"),
+        ("[a]", "is not a known parameter"),
+        ("marks[a]b", "is not a known parameter"),
+    }
+    assert gallery.received == []
+
+
+async def test_the_rules_of_a_map_hold_for_its_size_its_keys_and_its_values(gateway: Gateway, gallery: Gallery) -> None:
+    query = "colour=1&marks[b]=12345678901&marks[toolong]=1&marks[c]=%00&marks[d]=1"
+    answer = await gateway.http.get(f"/v1/paintings:search?{query}")
+    found = {(error["field"], error["detail"]) for error in answer.json()["errors"]}
+    assert found == {
+        ("colour", "is not a known parameter"),
+        ("marks", "has more than 3 items"),
+        ("marks", "has a key that is longer than 5 characters"),
+        ("marks.b", "is longer than 10 characters"),
+        ("marks.c", "contains a NUL character"),
+    }
+
+
 @pytest.mark.parametrize("query", ["id=2", "artist.id=1&id=1", "%ff=1", "text=%ff", "&".join(["artist.id=1"] * 201)])
 async def test_a_query_cannot_smuggle(gateway: Gateway, gallery: Gallery, query: str) -> None:
     answer = await gateway.http.get(f"/v1/paintings/1?{query}")

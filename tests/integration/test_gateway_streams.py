@@ -13,6 +13,7 @@ from tests.gateways import Gallery, Gateway
 from tests.gateways import gallery_pb2 as pb
 
 WATCH = "/v1/paintings/1:watch"
+FOLLOW = "/v1/sales:follow"
 SSE = {"accept": "text/event-stream"}
 SEA, SKY = pb.Painting(title="Sea"), pb.Painting(title="Sky")
 
@@ -33,6 +34,7 @@ def gateway(served: tuple[Gateway, Gallery]) -> Gateway:
 def gallery(served: tuple[Gateway, Gallery]) -> Gallery:
     served[1].refusal = None
     served[1].stream = []
+    served[1].received.clear()
     served[1].held.clear()
     served[1].ended.clear()
     return served[1]
@@ -94,3 +96,49 @@ async def test_a_stream_ends_with_its_deadline(gateway: Gateway, gallery: Galler
     gallery.stream = [SEA, None]
     lines = (await gateway.http.get(WATCH, headers={"grpc-timeout": "200m"})).text.splitlines()
     assert json.loads(lines[1])["error"]["status"] == 504
+
+
+async def test_the_id_of_an_event_is_its_cursor(gateway: Gateway, gallery: Gallery) -> None:
+    gallery.stream = [pb.Sale(cursor="a1", title="Sea"), pb.Sale(title="Sky"), pb.Sale(cursor="x\ndata: y")]
+    events = (await gateway.http.get(FOLLOW, headers=SSE)).text.split("\n\n")
+    assert events == [
+        'id: a1\ndata: {"cursor":"a1","title":"Sea"}',
+        'data: {"cursor":"","title":"Sky"}',
+        'data: {"cursor":"x\\ndata: y","title":""}',
+        "event: end\ndata: {}",
+        "",
+    ]
+    lines = (await gateway.http.get(FOLLOW)).text.splitlines()
+    assert json.loads(lines[0]) == {"cursor": "a1", "title": "Sea"}
+
+
+@pytest.mark.parametrize(
+    ("query", "header", "cursor"),
+    [
+        ("", "a1", "a1"),
+        ("", "é", "é"),
+        ("", "", ""),
+        ("?cursor=b2", "a1", "a1"),
+        ("?cursor=b2", "", "b2"),
+        ("?cursor=b2", None, "b2"),
+    ],
+)
+async def test_a_client_that_reconnects_goes_on_after_the_last_event_it_saw(
+    gateway: Gateway, gallery: Gallery, query: str, header: str | None, cursor: str
+) -> None:
+    headers = {"last-event-id": header.encode()} if header is not None else {}
+    answer = await gateway.http.get(FOLLOW + query, headers={**SSE, **headers})
+    assert answer.status_code == 200
+    assert gallery.received == [pb.FollowSalesRequest(cursor=cursor)]
+
+
+async def test_a_last_event_that_is_no_text_or_not_one_is_refused(gateway: Gateway, gallery: Gallery) -> None:
+    broken = await gateway.http.get(FOLLOW, headers={"last-event-id": b"\xff"})
+    twice = await gateway.http.get(FOLLOW, headers=[("last-event-id", "a"), ("last-event-id", "b")])
+    assert broken.json()["errors"] == [{"field": "Last-Event-ID", "detail": "is not UTF-8"}]
+    assert twice.json()["errors"] == [{"field": "Last-Event-Id", "detail": "is given more than once"}]
+
+
+async def test_the_last_event_of_a_stream_without_cursors_means_nothing(gateway: Gateway, gallery: Gallery) -> None:
+    await gateway.http.get(WATCH, headers={"last-event-id": "2"})
+    assert gallery.received == [pb.GetPaintingRequest(id="1")]

@@ -158,3 +158,62 @@ async def test_old_keys_are_forgotten_and_younger_ones_are_not(sessions: databas
     with calling(key="young") as call:
         await once(sessions, effect)
     assert call.replayed
+
+
+class Repeatable:
+    """An effect that has an id and happens once under it, however often it is asked for."""
+
+    def __init__(self) -> None:
+        self.ids: list[uuid.UUID] = []
+        self.refusing = False
+
+    async def __call__(self, id_: uuid.UUID) -> pb.Payment:
+        self.ids.append(id_)
+        await asyncio.sleep(0)
+        if self.refusing:
+            raise errors.Unavailable(part="the effect")
+        return pb.Payment(id=str(id_), description=f"answer {len(self.ids)}")
+
+
+async def repeatable(
+    sessions: database.Sessions, effect: Repeatable, request: pb.CreatePaymentRequest = REQUEST
+) -> pb.Payment:
+    return await idempotency.repeatable(sessions, request, effect, pb.Payment)
+
+
+async def test_calls_that_share_a_key_share_an_id_and_the_first_answer_that_is_kept(
+    sessions: database.Sessions,
+) -> None:
+    effect = Repeatable()
+
+    async def call() -> tuple[pb.Payment, bool]:
+        with calling() as made:
+            return await repeatable(sessions, effect), made.replayed
+
+    found = await asyncio.gather(*(call() for _ in range(10)))
+    assert len(set(effect.ids)) == 1
+    assert all(answer == found[0][0] for answer, _ in found)
+    assert [replayed for _, replayed in found].count(False) == 1
+    calls_before = len(effect.ids)
+    assert await call() == (found[0][0], True)
+    assert len(effect.ids) == calls_before
+
+
+async def test_an_effect_that_failed_is_tried_again_under_its_id_at_once(sessions: database.Sessions) -> None:
+    effect = Repeatable()
+    effect.refusing = True
+    with calling(), pytest.raises(errors.Unavailable):
+        await repeatable(sessions, effect)
+    effect.refusing = False
+    with calling() as again:
+        answer = await repeatable(sessions, effect)
+    assert (effect.ids, answer.id, again.replayed) == ([effect.ids[0]] * 2, str(effect.ids[0]), False)
+    with calling(), pytest.raises(errors.IdempotencyKeyReused):
+        await repeatable(sessions, effect, pb.CreatePaymentRequest(amount=101))
+
+
+async def test_a_repeatable_call_without_a_key_has_an_id_of_its_own(sessions: database.Sessions) -> None:
+    effect = Repeatable()
+    with calling(key=""):
+        answers = [await repeatable(sessions, effect) for _ in range(2)]
+    assert len({answer.id for answer in answers}) == 2

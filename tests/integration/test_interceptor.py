@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from google.protobuf import empty_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -31,8 +32,21 @@ class Broken(errors.Error):
     message = "payment {id} is broken"
 
 
+class OutOfReach(errors.Error):
+    code = grpc.StatusCode.UNAVAILABLE
+    message = "out of reach, however often it is tried"
+    repeated_by_channels = False
+
+
 class Servicer(pb_grpc.PaymentsServiceServicer):
     """Answers with what the interceptor made of the call."""
+
+    def __init__(self) -> None:
+        self.deletions: list[str] = []
+
+    async def DeletePayment(self, request: pb.DeletePaymentRequest, context: Any) -> empty_pb2.Empty:
+        self.deletions.append(request.id)
+        raise errors.Unavailable(part="a part") if request.id.endswith("1") else OutOfReach
 
     async def CreatePayment(self, request: pb.CreatePaymentRequest, context: Any) -> pb.Payment:
         call = calls.current()
@@ -69,13 +83,15 @@ def settings(local: identity.Identity, **changes: Any) -> ServiceSettings:
 
 
 @contextlib.asynccontextmanager
-async def serving(configured: ServiceSettings, *, healthy: bool = True) -> AsyncIterator[int]:
+async def serving(
+    configured: ServiceSettings, *, healthy: bool = True, servicer: Servicer | None = None
+) -> AsyncIterator[int]:
     async def probe() -> None:
         if not healthy:
             raise ConnectionError
 
     def add(grpc_server: grpc.aio.Server) -> None:
-        pb_grpc.add_PaymentsServiceServicer_to_server(Servicer(), grpc_server)
+        pb_grpc.add_PaymentsServiceServicer_to_server(servicer or Servicer(), grpc_server)
 
     async with server.running([SERVICE], add, configured, probe=probe) as port:
         yield port
@@ -159,6 +175,21 @@ async def test_an_error_of_ours_arrives_whole(payments: Any, local: identity.Ide
         "BROKEN",
         {"id": broken},
     )
+
+
+@pytest.mark.parametrize(("last", "reason", "times"), [("1", "UNAVAILABLE", 4), ("0", "OUT_OF_REACH", 1)])
+async def test_a_channel_repeats_unavailable_unless_the_error_says_otherwise(
+    local: identity.Identity, last: str, reason: str, times: int
+) -> None:
+    servicer, request = Servicer(), pb.DeletePaymentRequest(id=ID[:-1] + last)
+    async with (
+        serving(settings(local, longest_call_seconds=10), servicer=servicer) as port,
+        client.channel(f"127.0.0.1:{port}", None) as channel,
+    ):
+        stub = pb_grpc.PaymentsServiceStub(channel)
+        status = await refused(stub.DeletePayment(request, metadata=bearer(local, "root", "admin")))
+    assert (status.code, status.reason) == (grpc.StatusCode.UNAVAILABLE, reason)
+    assert servicer.deletions == [request.id] * times
 
 
 async def test_an_unforeseen_error_tells_nothing(payments: Any, local: identity.Identity) -> None:

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from tests import databases, wallets
-from wallets_service import decisions, errors
+from wallets_service import entries, errors
 from wallets_service.ledger import Ledger
 
 
@@ -24,10 +24,10 @@ def blocker(wallets_database: databases.Database) -> Iterator[psycopg.Connection
         yield connection
 
 
-def deposits(count: int, *, user: str = "ana") -> list[decisions.Transfer]:
+def deposits(count: int, *, user: str = "ana") -> list[entries.Transfer]:
     sent = (wallets.transfer("provider/stripe", f"user/{user}", 1) for _ in range(count))
     return [
-        decisions.Transfer(each.id, each.debit_account, each.credit_account, each.amount, each.currency, "DEPOSIT")
+        entries.Transfer(each.id, each.debit_account, each.credit_account, each.amount, each.currency, "DEPOSIT")
         for each in sent
     ]
 
@@ -82,7 +82,7 @@ async def test_a_caller_that_leaves_before_its_batch_has_no_effect_and_others_do
         await asyncio.sleep(0)
         blocker.rollback()
         (posting,) = await staying
-    assert isinstance(posting, decisions.Posting)
+    assert isinstance(posting, entries.Posting)
     assert posting.credit_balance_after == 2
     assert counted(wallets_database) == (2, 2)
 
@@ -108,7 +108,7 @@ async def test_a_call_that_the_database_refuses_for_no_known_reason_fails_alone(
     wallets_database: databases.Database, blocker: psycopg.Connection
 ) -> None:
     ledger = Ledger(wallets.settings(wallets_database))
-    poison = decisions.Transfer("no uuid", "provider/stripe", "user/ana", 1, "HTG", "DEPOSIT")
+    poison = entries.Transfer("no uuid", "provider/stripe", "user/ana", 1, "HTG", "DEPOSIT")
     async with ledger.running():
         first = asyncio.create_task(ledger.post(deposits(1)))
         await wallets.until_waiting(wallets_database, "Lock")

@@ -55,6 +55,13 @@ async def test_the_same_id_with_other_content_is_refused(client: wallets.Client)
     assert (await client.account("user/ana")).balance == 5
 
 
+async def test_a_transfer_is_recognised_whatever_numbers_its_free_data_holds(client: wallets.Client) -> None:
+    sent = wallets.transfer("provider/stripe", "user/ana", 5)
+    sent.metadata.update({"large": 1e23, "odd": 2.0**60, "small": 5e-324, "list": [-0.0, {"n": 0.1}]})
+    assert await client.post(sent) == await client.post(sent)
+    assert (await client.account("user/ana")).balance == 5
+
+
 async def test_each_transfer_of_a_call_is_decided_by_itself_and_in_order(client: wallets.Client) -> None:
     first = wallets.transfer("provider/stripe", "user/ana", 10)
     results = await client.post(
@@ -139,9 +146,9 @@ async def test_a_missing_account_is_not_found(client: wallets.Client) -> None:
     assert (status.code, status.reason) == (grpc.StatusCode.NOT_FOUND, "ACCOUNT_NOT_FOUND")
 
 
-async def test_only_services_post_transfers(client: wallets.Client) -> None:
+async def test_only_services_and_admins_post_transfers(client: wallets.Client) -> None:
     request = ledger_pb2.PostTransfersRequest(transfers=[wallets.transfer("provider/stripe", "user/ana", 1)])
-    for role in contract.ROLES - {"service"}:
+    for role in contract.ROLES - {"service", "admin"}:
         call = client.ledger.PostTransfers(request, metadata=wallets.metadata("ana", role))
         assert (await wallets.refused(call)).code == grpc.StatusCode.PERMISSION_DENIED
 

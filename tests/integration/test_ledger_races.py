@@ -12,8 +12,10 @@ import pytest
 
 from deploy.local import postgres as embedded
 from kobklein.wallets.v1 import ledger_pb2
-from tests import databases, wallets
+from tests import databases, ledger_oracle, wallets
+from tests.sizes import size
 
+pytestmark = pytest.mark.chaos
 T = TypeVar("T")
 Replicas = tuple[wallets.Client, wallets.Client]
 
@@ -61,47 +63,50 @@ async def test_of_two_contents_with_one_id_the_first_wins_everywhere(replicas: R
 
 
 async def test_the_last_cent_is_spent_once(replicas: Replicas) -> None:
-    for user in ("ana", "ben", "eva", "leo"):
+    rounds = size(5, 500)
+    for user in map(str, range(rounds)):
         await replicas[0].fund(user, 1)
         calls = [replica.post(wallets.transfer(f"user/{user}", "fees", 1)) for replica in replicas * 50]
         reasons = [result.error.reason for (result,) in await asyncio.gather(*calls)]
         assert sorted(reasons) == ["", *["INSUFFICIENT_FUNDS"] * 99]
-    assert (await replicas[0].account("fees")).balance == 4
+    assert (await replicas[0].account("fees")).balance == rounds
 
 
 async def test_new_accounts_open_once_under_concurrent_first_transfers(
     replicas: Replicas, postgres: embedded.Server
 ) -> None:
+    users, calls_each = size(60, 500), size(20, 250)
     log = postgres.folder / "postgres.log"
     start = log.stat().st_size
     calls = [
         replica.post(
-            *(wallets.transfer("provider/stripe", f"user/{number}", 1) for number in random.sample(range(60), 20))
+            *(wallets.transfer("provider/stripe", f"user/{number}", 1) for number in random.sample(range(users), 20))
         )
-        for replica in replicas * 20
+        for replica in replicas * calls_each
     ]
     for results in await asyncio.gather(*calls):
         assert all(result.HasField("transfer") for result in results)
     report = await replicas[0].verify()
-    assert (report.balanced, report.account_count, report.transfer_count) == (True, 61, 800)
+    assert (report.balanced, report.account_count, report.transfer_count) == (True, users + 1, 40 * calls_each)
     assert "ERROR" not in log.read_bytes()[start:].decode()
 
 
 async def test_transfers_in_every_order_of_accounts_never_deadlock(
-    replicas: Replicas, postgres: embedded.Server
+    replicas: Replicas, postgres: embedded.Server, wallets_database: databases.Database
 ) -> None:
-    users = [f"user/{number}" for number in range(12)]
+    users = [f"user/{number}" for number in range(200)]  # Many, so that taking the locks takes a while.
     await replicas[0].post(*(wallets.transfer("provider/stripe", user, 1_000) for user in users))
     log = postgres.folder / "postgres.log"
     start = log.stat().st_size
 
     async def client(replica: wallets.Client) -> None:
-        for _ in range(8):
-            results = await replica.post(*(wallets.transfer(*random.sample(users, 2), 5) for _ in range(20)))
+        for _ in range(size(8, 70)):
+            results = await replica.post(*(wallets.transfer(*random.sample(users, 2), 5) for _ in range(60)))
             assert {result.error.reason for result in results} <= {"", "INSUFFICIENT_FUNDS"}
 
     await asyncio.gather(*(client(replica) for replica in replicas * 8))
     assert (await replicas[0].verify()).balanced
+    ledger_oracle.check(wallets_database.superuser_url)
     assert "ERROR" not in log.read_bytes()[start:].decode()
 
 
@@ -115,10 +120,10 @@ async def test_lost_races_are_run_again_and_never_shown(
         f" IF nextval('faults') % 3 <> 0 THEN RAISE {fault}; END IF; RETURN NULL; END $$"
     )
     superuser.execute("CREATE TRIGGER fail AFTER UPDATE ON accounts FOR EACH STATEMENT EXECUTE FUNCTION fail()")
-    sent = [wallets.transfer("provider/stripe", "user/ana", 1) for _ in range(40)]
+    sent = [wallets.transfer("provider/stripe", "user/ana", 1) for _ in range(size(40, 400))]
     calls = [persistently(lambda each=each: replicas[0].post(each)) for each in sent]
     assert all(result.HasField("transfer") for (result,) in await asyncio.gather(*calls))
-    assert (await replicas[0].account("user/ana")).balance == 40
+    assert (await replicas[0].account("user/ana")).balance == len(sent)
     assert (await replicas[0].verify()).balanced
 
 
@@ -126,7 +131,7 @@ async def test_killed_connections_lose_and_double_nothing(
     replicas: Replicas, superuser: psycopg.Connection, wallets_database: databases.Database
 ) -> None:
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'wallets_service_application'"
-    sent = [wallets.transfer("provider/stripe", f"user/{number % 5}", 1) for number in range(300)]
+    sent = [wallets.transfer("provider/stripe", f"user/{number % 5}", 1) for number in range(size(300, 5_000))]
     answered = itertools.count(1)
 
     async def client(own: list[ledger_pb2.Transfer], replica: wallets.Client) -> None:
@@ -138,7 +143,8 @@ async def test_killed_connections_lose_and_double_nothing(
 
     await asyncio.gather(*(client(sent[start::10], replicas[start % 2]) for start in range(10)))
     report = await persistently(replicas[0].verify)
-    assert (report.balanced, report.transfer_count) == (True, 300)
+    assert (report.balanced, report.transfer_count) == (True, len(sent))
+    ledger_oracle.check(wallets_database.superuser_url, {each.id: ledger_oracle.POSTED for each in sent})
 
 
 async def test_a_commit_whose_answer_was_lost_is_found_again(

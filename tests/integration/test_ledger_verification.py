@@ -13,10 +13,11 @@ Tamper = Callable[..., None]
 
 @pytest.fixture
 async def client(wallets_database: databases.Database) -> AsyncIterator[wallets.Client]:
-    """A ledger where Ana got 100 and paid 30, 20 and 10 to Ben."""
+    """A sealed ledger where Ana got 100 and paid 30, 20 and 10 to Ben."""
     async with wallets.running(wallets_database) as client:
         await client.fund("ana", 100)
         await client.post(*(wallets.transfer("user/ana", "user/ben", amount) for amount in (30, 20, 10)))
+        await client.sealed(4)
         yield client
 
 
@@ -43,7 +44,7 @@ def brief(report: ledger_pb2.LedgerReport) -> set[tuple[str, str, bool, int, int
 async def test_an_honest_ledger_is_balanced(client: wallets.Client) -> None:
     report = await client.verify()
     assert report.balanced
-    assert (report.account_count, report.transfer_count) == (3, 4)
+    assert (report.account_count, report.transfer_count, report.sealed_count, report.hold_count) == (3, 4, 4, 0)
     assert report.HasField("verified_time")
     assert list(report.totals) == [ledger_pb2.CurrencyTotal(currency="HTG", balance=0, user_balance=100)]
 
@@ -67,7 +68,10 @@ async def test_money_from_nowhere_is_found(client: wallets.Client, tamper: Tampe
 
 async def test_a_balance_below_its_floor_is_found(client: wallets.Client, tamper: Tamper) -> None:
     tamper("UPDATE accounts SET held_amount = 41 WHERE address = 'user/ana'")
-    assert brief(await client.verify()) == {("BALANCE_BELOW_FLOOR", "user/ana", False, 0, -1)}
+    assert brief(await client.verify()) == {
+        ("BALANCE_BELOW_FLOOR", "user/ana", False, 0, -1),
+        ("HELD_NOT_DERIVED", "user/ana", False, 0, 41),
+    }
 
 
 @pytest.mark.parametrize(
@@ -111,8 +115,11 @@ async def test_a_changed_history_is_found_where_it_breaks(
 async def test_a_swapped_pair_of_transfers_is_found(client: wallets.Client, tamper: Tamper) -> None:
     tamper("UPDATE transfers SET amount = CASE amount WHEN 30 THEN 20 ELSE 30 END WHERE amount IN (20, 30)")
     report = await client.verify()
-    assert {each.check for each in report.breaks} == {"HISTORY_BROKEN"}
-    assert {each.address for each in report.breaks} == {"user/ana", "user/ben"}
+    assert {(each.check, each.address) for each in report.breaks} == {
+        ("HISTORY_BROKEN", "user/ana"),
+        ("HISTORY_BROKEN", "user/ben"),
+        ("CHAIN_BROKEN", ""),
+    }
 
 
 async def test_amounts_beyond_64_bits_break_the_ledger_and_not_its_verification(
@@ -133,3 +140,61 @@ async def test_at_most_a_thousand_breaks_are_listed_and_totals_stay_right(
     report = await client.verify()
     assert len(report.breaks) == 1_000
     assert (report.totals[0].balance, report.totals[0].user_balance) == (1_200, 2_500)
+
+
+async def test_a_changed_transfer_is_named_with_its_place_in_the_chain(client: wallets.Client, tamper: Tamper) -> None:
+    head = await client.sealed(4)
+    tamper("UPDATE transfers SET description = 'x' WHERE amount = 20")
+    (found,) = (await client.verify(head)).breaks
+    assert (found.check, found.sequence, bool(found.transfer_id)) == ("CHAIN_BROKEN", 3, True)
+    assert "not as it was sealed" in found.detail
+
+
+async def test_a_chain_that_was_cut_does_not_lead_to_a_head_that_was_kept(
+    client: wallets.Client, tamper: Tamper
+) -> None:
+    head = await client.sealed(4)
+    assert (await client.verify(head)).balanced
+    await client.fund("ana", 1)
+    later = await client.sealed(5)
+    tamper("DELETE FROM seals WHERE sequence > 4")
+    assert not (await client.verify(head)).breaks
+    assert [each.check for each in (await client.verify(later)).breaks] == ["HEAD_NOT_FOUND"]
+
+
+async def test_a_head_must_be_whole(client: wallets.Client) -> None:
+    head = await client.sealed(4)
+    head.ClearField("signature")
+    assert (await wallets.refused(client.verify(head))).violations[0].field == "head.signature"
+    assert (await client.verify(ledger_pb2.LedgerHead())).balanced
+
+
+async def test_a_ledger_without_transfers_has_an_empty_head(wallets_database: databases.Database) -> None:
+    async with wallets.running(wallets_database) as client:
+        assert await client.sealed(0) == ledger_pb2.LedgerHead()
+
+
+async def test_a_ledger_that_takes_longer_than_the_call_is_refused_with_a_way_out(
+    client: wallets.Client, wallets_database: databases.Database
+) -> None:
+    """Somebody's lock stands for a ledger that takes too long."""
+    with psycopg.connect(wallets_database.superuser_url) as connection:
+        connection.execute("LOCK TABLE holds IN ACCESS EXCLUSIVE MODE")
+        request = ledger_pb2.VerifyLedgerRequest()
+        refusal = await wallets.refused(client.ledger.VerifyLedger(request, metadata=wallets.AS_SERVICE, timeout=3))
+    assert refusal.reason == "LEDGER_TOO_LARGE"
+    assert "python -m wallets_service verify" in refusal.message
+
+
+async def test_a_caller_that_leaves_ends_its_verification(
+    client: wallets.Client, wallets_database: databases.Database
+) -> None:
+    running = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(wallets_database.superuser_url) as connection:
+        connection.execute("LOCK TABLE holds IN ACCESS EXCLUSIVE MODE")
+        call = client.ledger.VerifyLedger(ledger_pb2.VerifyLedgerRequest(), metadata=wallets.AS_SERVICE)
+        await wallets.until_waiting(wallets_database, "Lock")
+        call.cancel()
+        async with await psycopg.AsyncConnection.connect(wallets_database.superuser_url, autocommit=True) as other:
+            while (await other.execute(running)).rowcount:
+                pass  # Each look lets the others go on.

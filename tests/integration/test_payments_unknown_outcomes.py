@@ -36,34 +36,33 @@ async def client(fresh: Callable[[], Awaitable[payments.Client]]) -> payments.Cl
 
 
 @pytest.mark.parametrize("kind", ["drop_after_success", "rate_limit_429", "conflict_409"])
-async def test_an_unknown_outcome_is_processing_and_is_resolved_without_a_second_charge(
+async def test_an_unknown_outcome_is_unavailable_and_is_resolved_without_a_second_charge(
     client: payments.Client, kind: str
 ) -> None:
     await client.fault(kind, method="POST", count=2)
-    payment = await client.process(key="k")
-    assert payment.status == PROCESSING
-    assert (await client.ended(payment)).status == COMPLETED
+    payment = await client.unresolved(client.process(key="k"))
+    ended = await client.ended(payment)
+    assert ended.status == COMPLETED
+    assert await client.process(key="k") == ended
     assert await client.captured() == [10_000]
     assert await client.balance() == 10_000
-    assert await client.process(key="k") == payment
 
 
 async def test_an_answer_500_after_the_charge_is_found_out(client: payments.Client) -> None:
     await client.fault("error_500_after_success", method="POST", count=1)
-    payment = await client.process()
+    payment = await client.unresolved(client.process())
     assert (await client.ended(payment)).status == COMPLETED
     assert await client.captured() == [10_000]
 
 
 async def test_an_answer_500_without_a_charge_is_asked_again(client: payments.Client) -> None:
     await client.fault("error_500", method="POST", count=1)
-    payment = await client.process()
-    assert payment.status == PROCESSING
+    payment = await client.unresolved(client.process())
     assert (await client.ended(payment)).status == COMPLETED
     assert await client.captured() == [10_000]
 
 
-async def test_a_provider_that_does_not_answer_leaves_the_payment_processing(
+async def test_a_provider_that_does_not_answer_in_time_is_unavailable(
     payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
 ) -> None:
     async with payments.running(
@@ -72,9 +71,26 @@ async def test_a_provider_that_does_not_answer_leaves_the_payment_processing(
         tmp_path,
         webhooks=False,
         stripe={"retries": 0},
-        money_path={"provider_seconds": 0.5, "answer_seconds": 0.3},
+        money_path={"provider_seconds": 0.5},
     ) as client:
-        await client.fault("delay", delay_seconds=1.0, count=1)
+        await client.fault("delay", delay_seconds=2.0, count=1)
+        payment = await client.unresolved(client.process())
+        assert (await client.ended(payment)).status == COMPLETED
+        assert await client.captured() == [10_000]
+
+
+async def test_a_provider_that_is_still_being_asked_leaves_the_payment_processing(
+    payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
+) -> None:
+    async with payments.running(
+        payments_database,
+        wallets_database,
+        tmp_path,
+        webhooks=False,
+        stripe={"retries": 0},
+        money_path={"answer_seconds": 0.05},
+    ) as client:
+        await client.fault("delay", delay_seconds=3.0, count=1)
         payment = await client.process()
         assert payment.status == PROCESSING
         assert (await client.ended(payment)).status == COMPLETED
@@ -87,7 +103,7 @@ async def test_a_key_that_the_provider_refuses_loses_no_payment(
     async with payments.running(
         payments_database, wallets_database, tmp_path, webhooks=False, stripe={"secret_key": "sk_test_wrong"}
     ) as client:
-        payment = await client.process()
+        payment = await client.unresolved(client.process())
         assert payment.status == PROCESSING
     async with payments.running(payments_database, wallets_database, tmp_path, webhooks=False) as client:
         assert (await client.ended(payment)).status == COMPLETED
@@ -105,9 +121,9 @@ async def test_once_the_providers_key_is_too_old_it_is_asked_what_it_holds(
         money_path={"key_seconds": 0.15},
     ) as client:
         await client.fault("drop_after_success", method="POST", count=1)
-        charged = await client.process()
+        charged = await client.unresolved(client.process())
         await client.fault("rate_limit_429", method="POST", count=1)
-        refused_ = await client.process(user="bob")
+        refused_ = await client.unresolved(client.process(user="bob"))
         assert (await client.ended(charged)).status == COMPLETED
         ended = await client.ended(refused_)
         assert (ended.status, ended.failure_code) == (FAILED, "provider_unreachable")
@@ -123,7 +139,7 @@ async def test_a_process_that_died_after_recording_its_intent_is_recovered(clien
 
 async def test_a_process_that_died_after_the_charge_charges_no_second_time(client: payments.Client) -> None:
     await client.fault("drop_after_success", method="POST", count=1)
-    payment = await client.process()
+    payment = await client.unresolved(client.process())
     await client.rows("UPDATE payments SET leased_until = now() + interval '0.2 s' WHERE id = %s", payment.id)
     assert (await client.ended(payment)).status == COMPLETED
     assert await client.captured() == [10_000]
@@ -138,8 +154,8 @@ async def test_a_process_that_died_after_the_deposit_credits_no_second_time(clie
 
 async def test_a_repetition_takes_over_the_payment_of_a_call_that_died(client: payments.Client) -> None:
     await client.fault("drop_after_success", method="POST", count=1)
-    payment = await client.process(key="k")
-    await client.rows("UPDATE idempotency_keys SET answer = NULL, leased_until = now() + interval '1 h'")
+    payment = await client.unresolved(client.process(key="k"))
+    await client.rows("UPDATE idempotency_keys SET leased_until = now() + interval '1 h'")
     async with refused("IDEMPOTENCY_KEY_IN_USE"):
         await client.process(key="k")
     await client.rows("UPDATE idempotency_keys SET leased_until = now()")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,6 +21,7 @@ PROCESSING = payments_pb2.PAYMENT_STATUS_PROCESSING
 COMPLETED = payments_pb2.PAYMENT_STATUS_COMPLETED
 FAILED = payments_pb2.PAYMENT_STATUS_FAILED
 CANCELLED = payments_pb2.PAYMENT_STATUS_CANCELLED
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 _PATIENT = {"provider_schedule": (600.0,)}
 """A path that asks nobody for ten minutes, so that whatever happens, an event made it happen."""
 
@@ -53,8 +55,11 @@ async def test_a_payer_who_fails_is_refused_by_the_event(client: payments.Client
 
 
 async def test_an_event_before_the_answer_finds_its_payment(client: payments.Client) -> None:
+    await client.control("/webhooks/hold")
     await client.fault("drop_after_success", method="POST", count=1)
-    payment = await client.process()
+    payment = await client.unresolved(client.process())
+    assert not payment.stripe_payment_intent_id
+    await client.control("/webhooks/release")
     ended = await client.ended(payment)
     assert ended.status == COMPLETED
     assert ended.stripe_payment_intent_id.startswith("pi_")
@@ -126,6 +131,42 @@ async def test_another_amount_than_asked_is_kept_for_a_person_and_credits_nobody
     seen = await client.until(payment, lambda payment: payment.failure_code == "amount_mismatch")
     assert seen.status == PROCESSING
     assert await client.balance() == 0
+
+
+async def test_the_runbook_finds_shows_and_ends_a_payment_of_another_amount(client: payments.Client) -> None:
+    payment = await client.process(card="pm_card_threeDSecure2Required")
+    other = await client.process(card="pm_card_threeDSecure2Required")
+    intent = {**await intent_of(client, payment), "status": "succeeded", "amount_received": 9_000}
+    await client.receive(event("payment_intent.succeeded", intent))
+    await client.until(payment, lambda payment: payment.failure_code == "amount_mismatch")
+    find, trail, events, end = runbook(payment)
+    assert [str(row[0]) for row in await client.rows(find)] == [payment.id]
+    assert [row[2] for row in await client.rows(trail)][-1] == "amount_mismatch"
+    assert ("payment_intent.succeeded", "applied") in [(row[1], row[3]) for row in await client.rows(events)]
+    await client.rows(end)
+    await client.rows(end)
+    ended = await client.get(payment)
+    assert (ended.status, ended.failure_code) == (FAILED, "amount_mismatch")
+    assert (await client.get(other)).status == PROCESSING
+    assert [row[1:5] for row in await client.rows(trail)][-1] == (
+        "<your name>",
+        "refunded at the provider: <refund id>",
+        "PROCESSING",
+        "FAILED",
+    )
+    assert (await client.rows(find), await client.balance()) == ([], 0)
+
+
+def runbook(payment: payments_pb2.Payment) -> list[str]:
+    """Return the statements that the operations guide has for a payment of another amount than asked."""
+    section = OPERATIONS.read_text().partition("## A payment of another amount than asked")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```sql\n(.+?)```", section, re.DOTALL)
+    return [
+        statement.replace("<payment id>", payment.id)
+        for block in blocks
+        for statement in block.split(";\n")
+        if statement.strip()
+    ]
 
 
 async def test_an_event_waits_for_the_step_that_runs(client: payments.Client) -> None:

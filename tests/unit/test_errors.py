@@ -2,6 +2,7 @@
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2
 
 from kobklein import errors
 
@@ -27,6 +28,14 @@ def test_a_status_brings_reason_metadata_and_http_status() -> None:
         metadata={"wallet": "7"},
         http_status=409,
     )
+
+
+def test_what_others_say_of_an_error_is_not_taken_for_ours() -> None:
+    status = errors.to_status(errors.EtagMismatch(etag="8"))
+    info = error_details_pb2.ErrorInfo(reason="QUOTA", domain="example.com", metadata={"http_status": "200", "a": "b"})
+    status.details[0].Pack(info)
+    read = errors.from_status(status)
+    assert (read.reason, read.metadata, read.http_status) == ("", {}, 400)
 
 
 def test_a_status_brings_every_violation() -> None:

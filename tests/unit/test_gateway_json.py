@@ -39,6 +39,15 @@ def written(message: Any) -> bytes:
     return writer.dumps(writer.of(message.DESCRIPTOR)(message))
 
 
+@given(st.permutations([f"key {number}" for number in range(20)]))
+def test_free_data_is_shown_in_one_order_whatever_order_it_came_in(keys: list[str]) -> None:
+    struct = struct_pb2.Struct()
+    struct.update({key: dict.fromkeys(reversed(keys), 1) for key in keys})
+    shown = wellknown.PLAIN_WRITERS[struct.DESCRIPTOR.full_name](struct)
+    assert list(shown) == sorted(keys)
+    assert all(list(inner) == sorted(keys) for inner in shown.values())
+
+
 @st.composite
 def everything(draw: st.DrawFn, *, enums: bool = True, depth: int = 2) -> Any:
     """Any message with a field of every kind."""

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallets_service import decisions, errors
-from wallets_service.decisions import Account, Decision, Key, Transfer
+from wallets_service import decisions, entries, errors, rules
+from wallets_service.book import Decision, Outcome, State
+from wallets_service.entries import Account, Key, Posting, Transfer
 
 NOW: Final = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 ADDRESSES: Final = ("user/ana", "user/ben", "user/eva", "fees", "provider/stripe")
 
 
 def account(address: str, balance: int = 0, **changes: object) -> Account:
-    fields = {"held_amount": 0, "overdraft_limit": decisions.default_overdraft_limit(address), "status": "ACTIVE"}
+    fields = {"held_amount": 0, "overdraft_limit": entries.default_overdraft_limit(address), "status": "ACTIVE"}
     return Account(id=f"id of {address}", key=(address, "HTG"), balance=balance, **{**fields, "version": 0, **changes})
 
 
@@ -30,7 +31,7 @@ def transfer(debit: str, credit: str, amount: int, id_: str = "1", **changes: ob
 
 
 def decide(transfers: Sequence[Transfer], accounts: dict[Key, Account]) -> Decision:
-    return decisions.decide(transfers, accounts, {}, time=NOW)
+    return decisions.decide(transfers, State(accounts=accounts, time=NOW))
 
 
 def refusal(one: Transfer, accounts: dict[Key, Account]) -> errors.Refusal:
@@ -68,7 +69,7 @@ def test_no_unit_is_made_or_lost(batch: list[Transfer], accounts: dict[Key, Acco
 def test_no_posting_leaves_an_account_below_its_floor(batch: list[Transfer], accounts: dict[Key, Account]) -> None:
     limited = {key for key, each in accounts.items() if each.overdraft_limit is not None}
     for posting in decide(batch, accounts).postings:
-        if decisions.keys(posting.transfer)[0] in limited:
+        if posting.transfer.debit_key in limited:
             assert posting.debit_balance_after >= 0
 
 
@@ -96,7 +97,7 @@ def test_one_batch_or_one_transfer_at_a_time_is_the_same(batch: list[Transfer], 
     together = decide(batch, accounts)
     known, posted, outcomes = dict(accounts), {}, []
     for one in batch:
-        step = decisions.decide([one], known, posted, time=NOW)
+        step = decisions.decide([one], State(accounts=known, posted=posted, time=NOW))
         known.update(step.accounts)
         posted.update({posting.transfer.id: posting for posting in step.postings})
         outcomes += step.outcomes
@@ -111,7 +112,8 @@ def test_a_repeated_batch_gets_its_answers_again_and_changes_nothing(
     first = decide(batch, accounts)
     posted = {posting.transfer.id: posting for posting in first.postings}
     replayed = [posting.transfer for posting in first.postings]
-    again = decisions.decide(replayed, {**accounts, **first.accounts}, posted, time=NOW + datetime.timedelta(days=1))
+    later = NOW + datetime.timedelta(days=1)
+    again = decisions.decide(replayed, State(accounts={**accounts, **first.accounts}, posted=posted, time=later))
     assert again == Decision(outcomes=first.postings, postings=[], accounts={})
 
 
@@ -122,7 +124,7 @@ def test_the_accounts_given_are_left_as_they_are(batch: list[Transfer], accounts
     assert accounts == before
 
 
-def _plain(outcome: decisions.Outcome) -> object:
+def _plain(outcome: Outcome) -> object:
     return (outcome.reason, str(outcome)) if isinstance(outcome, errors.Refusal) else outcome
 
 
@@ -158,12 +160,13 @@ def test_an_account_cannot_pay_itself() -> None:
 
 @pytest.mark.parametrize(
     ("debit", "credit"),
-    [(decisions.MIN_BALANCE + 1, 0), (0, decisions.MAX_BALANCE - 1)],
+    [(rules.MIN_BALANCE + 1, 0), (0, rules.MAX_BALANCE - 1)],
     ids=["below the least", "above the most"],
 )
 def test_a_balance_beyond_64_bits_is_refused(debit: int, credit: int) -> None:
     accounts = book(account("provider/stripe", debit), account("user/ana", credit))
-    assert decide([transfer("provider/stripe", "user/ana", 1)], accounts).postings
+    (posting,) = decide([transfer("provider/stripe", "user/ana", 1)], accounts).postings
+    assert (posting.debit_balance_after, posting.credit_balance_after) == (debit - 1, credit + 1)
     assert refusal(transfer("provider/stripe", "user/ana", 2), accounts).reason == "AMOUNT_OVERFLOW"
 
 
@@ -176,7 +179,7 @@ def test_an_id_with_other_content_is_refused(change: dict[str, object]) -> None:
     first = transfer("provider/stripe", "user/ana", 5)
     accounts = book(account("provider/stripe"), account("user/ana"), account("fees"))
     posted, reused = decide([first, dataclasses.replace(first, **change)], accounts).outcomes
-    assert isinstance(posted, decisions.Posting)
+    assert isinstance(posted, Posting)
     assert isinstance(reused, errors.TransferIdReused)
 
 
@@ -192,4 +195,4 @@ def test_a_refused_transfer_leaves_its_neighbours_alone() -> None:
     [("user/ana", 0), ("fees", 0), ("provider/stripe", None), ("fx/liquidity", None), ("providers/x", 0)],
 )
 def test_only_clearing_accounts_open_without_a_floor(address: str, limit: int | None) -> None:
-    assert decisions.opened("1", (address, "HTG")).overdraft_limit == limit
+    assert entries.opened("1", (address, "HTG")).overdraft_limit == limit

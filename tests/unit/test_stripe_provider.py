@@ -16,7 +16,7 @@ import stripe
 from payments_service import providers
 from payments_service.providers import Charge, Intent, Refused, Unknown
 from payments_service.providers.stripe import API_VERSION, Stripe
-from payments_service.settings import Settings, StripeSettings
+from payments_service.settings import MoneyPathSettings, Settings, StripeSettings
 from payments_service.states import IntentStatus
 
 PAYMENT_ID = uuid.UUID("0198c5b0-7d2a-7c3e-9f61-2b8f4d1c9a10")
@@ -230,3 +230,10 @@ _SETTINGS: dict[str, Any] = {
     "wallets_target": "127.0.0.1:1",
     "stripe": {"secret_key": "sk_test_x", "webhook_secrets": ["whsec_x"], "return_url": "https://app.test/"},
 }
+
+
+def test_every_attempt_to_connect_in_vain_ends_before_the_caller_has_waited_long_enough() -> None:
+    fields = StripeSettings.model_fields
+    retries, connect_seconds = fields["retries"].default, fields["connect_seconds"].default
+    pauses = [stripe.HTTPXClient.INITIAL_DELAY * 2**number for number in range(retries)]
+    assert (retries + 1) * connect_seconds + sum(pauses) < MoneyPathSettings().answer_seconds

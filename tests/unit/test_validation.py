@@ -5,6 +5,7 @@ import pytest
 from kobklein import errors, validation
 from kobklein.payments.v1 import payments_pb2 as pb
 from kobklein.wallets.v1 import ledger_pb2
+from tests.gateways import gallery_pb2
 
 
 def violations(request: object) -> dict[str, str]:
@@ -94,3 +95,35 @@ def test_a_missing_message_is_refused_where_it_is_required() -> None:
 
 def test_a_pattern_must_match_the_whole_string() -> None:
     assert "id" in violations(pb.GetPaymentRequest(id="0" * 8 + "-0000-0000-0000-" + "0" * 12 + "\n"))
+
+
+def test_a_map_is_checked_by_its_size_its_keys_and_its_values() -> None:
+    good = gallery_pb2.SearchRequest(marks={"a": "1", "abcde": "1234567890", "": ""})
+    validation.check(good)
+    bad = gallery_pb2.SearchRequest(marks={"a" * 6: "1", "b": "1" * 11, "c": "\0", "d\0": "1"})
+    with pytest.raises(errors.InvalidArgument) as raised:
+        validation.check(bad)
+    assert {(violation.field, violation.description) for violation in raised.value.violations} == {
+        ("marks", "has more than 3 items"),
+        ("marks", "has a key that is longer than 5 characters"),
+        ("marks", "has a key that contains a NUL character"),
+        ("marks.b", "is longer than 10 characters"),
+        ("marks.c", "contains a NUL character"),
+    }
+
+
+def test_the_length_of_values_is_that_of_keys_where_these_have_none_of_their_own() -> None:
+    validation.check(gallery_pb2.Frame(small_marks={"abcd": "1234"}))
+    assert violations(gallery_pb2.Frame(small_marks={"abcde": "1"})) == {
+        "small_marks": "has a key that is longer than 4 characters"
+    }
+
+
+def test_a_map_of_any_other_kind_is_checked_too() -> None:
+    request = gallery_pb2.Everything(styles_by_name={"a": 1, "b": 77}, counts={"a": 1})
+    request.artists[1].full_name = "René"
+    request.artists[2].full_name = "\0"
+    assert violations(request) == {
+        "styles_by_name.b": "77 is not a known value",
+        "artists.2.full_name": "contains a NUL character",
+    }

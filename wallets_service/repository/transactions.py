@@ -1,63 +1,13 @@
-"""Everything the use cases read from and write to the tables, but the batches of transfers, which `postings` writes."""
+"""Transfers, as seen from one of their accounts."""
 
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from kobklein.database import Session
 from wallets_service.models import Account, Transaction, Transfer
-
-
-async def insert_account(
-    session: Session, id_: uuid.UUID, *, address: str, currency: str, overdraft_limit: int | None
-) -> Account | None:
-    """Insert an empty account and return it; None when it is there already."""
-    statement = (
-        postgresql.insert(Account)
-        .values(id=id_, address=address, currency=currency, overdraft_limit=overdraft_limit)
-        .on_conflict_do_nothing(constraint="accounts_address_currency_key")
-        .returning(Account)
-    )
-    return (await session.scalars(statement)).one_or_none()
-
-
-async def get_account(session: Session, *, address: str, currency: str) -> Account | None:
-    """Return an account by its name."""
-    found = sa.select(Account).where(Account.address == address, Account.currency == currency)
-    return (await session.scalars(found)).one_or_none()
-
-
-async def list_accounts(
-    session: Session, *, prefix: str, currency: str, after: tuple[str, str] | None, limit: int
-) -> Sequence[Account]:
-    """Return accounts by address and currency."""
-    accounts = sa.select(Account).order_by(Account.address, Account.currency).limit(limit)
-    if prefix:
-        accounts = accounts.where(Account.address.startswith(prefix, autoescape=True))
-    if currency:
-        accounts = accounts.where(Account.currency == currency)
-    if after is not None:
-        accounts = accounts.where(sa.tuple_(Account.address, Account.currency) > sa.tuple_(*after))
-    return (await session.scalars(accounts)).all()
-
-
-async def get_wallet(session: Session, id_: uuid.UUID) -> Account | None:
-    """Return an account by its id, if it is a user's."""
-    found = sa.select(Account).where(Account.id == id_, Account.user_id.is_not(None))
-    return (await session.scalars(found)).one_or_none()
-
-
-async def list_wallets(
-    session: Session, conditions: Sequence[sa.ColumnElement[bool]], *, after: uuid.UUID | None, limit: int
-) -> Sequence[Account]:
-    """Return the users' accounts that meet every condition, by id."""
-    wallets = sa.select(Account).where(Account.user_id.is_not(None), *conditions).order_by(Account.id).limit(limit)
-    if after is not None:
-        wallets = wallets.where(Account.id > after)
-    return (await session.scalars(wallets)).all()
 
 
 async def list_transactions(
@@ -120,4 +70,8 @@ def _side(direction: str) -> sa.Select[Any]:
         columns.description,
         columns.metadata,
         columns.created_time,
+        sa.func.coalesce(columns.effective_time, columns.created_time).label("effective_time"),
+        columns.hold_id,
+        columns.reverses_id,
+        columns.group_id,
     ).join(counterparty, counterparty.id == columns[f"{other}_account_id"])

@@ -1,78 +1,17 @@
-"""The RPCs of both services: parse, call the use case in its transaction, render."""
+"""The RPCs of wallets."""
 
 import uuid
-from typing import Any, Final
+from typing import Any
 
 import grpc
-from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
 from kobklein import calls, database, idempotency, pages
-from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc, wallets_pb2, wallets_pb2_grpc
-from wallets_service import accounts, messages, transactions, verification, wallets
-from wallets_service.ledger import Ledger
+from kobklein.wallets.v1 import wallets_pb2, wallets_pb2_grpc
+from wallets_service import transactions, wallets
+from wallets_service.messages import common
+from wallets_service.messages import wallets as messages
 
 _Context = grpc.aio.ServicerContext[Any, Any]
-SERVICES: Final = ("kobklein.wallets.v1.LedgerService", "kobklein.wallets.v1.WalletsService")
-
-
-class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
-    """Moves money between accounts and proves that none was made or lost."""
-
-    def __init__(self, ledger: Ledger, engine: sqlalchemy_asyncio.AsyncEngine, pager: pages.Pager) -> None:
-        self._ledger = ledger
-        self._engine = engine
-        self._sessions = database.sessions(engine)
-        self._pager = pager
-
-    async def PostTransfers(
-        self, request: ledger_pb2.PostTransfersRequest, _context: _Context
-    ) -> ledger_pb2.PostTransfersResponse:
-        """Post transfers."""
-        outcomes = await self._ledger.post([messages.transfer_of(transfer) for transfer in request.transfers])
-        return ledger_pb2.PostTransfersResponse(results=map(messages.result, request.transfers, outcomes))
-
-    async def CreateAccount(self, request: ledger_pb2.CreateAccountRequest, _context: _Context) -> ledger_pb2.Account:
-        """Create an account."""
-        limit = request.overdraft_limit if request.HasField("overdraft_limit") else None
-        row = await database.transaction(
-            self._sessions,
-            lambda session: accounts.create(
-                session, address=request.address, currency=request.currency, overdraft_limit=limit
-            ),
-        )
-        return messages.account(row)
-
-    async def GetAccount(self, request: ledger_pb2.GetAccountRequest, _context: _Context) -> ledger_pb2.Account:
-        """Get an account."""
-        row = await database.transaction(
-            self._sessions,
-            lambda session: accounts.get(session, address=request.address, currency=request.currency),
-        )
-        return messages.account(row)
-
-    async def ListAccounts(
-        self, request: ledger_pb2.ListAccountsRequest, _context: _Context
-    ) -> ledger_pb2.ListAccountsResponse:
-        """List accounts."""
-        position = self._pager.open(request)
-        after = (position[0], position[1]) if position else None
-        filter_ = accounts.Filter(request.address_prefix, request.currency)
-        limit = pages.size(request)
-        rows = await database.transaction(
-            self._sessions, lambda session: accounts.list_(session, filter_, after=after, limit=limit + 1)
-        )
-        page = rows[:limit]
-        more = len(rows) > limit
-        return ledger_pb2.ListAccountsResponse(
-            accounts=map(messages.account, page),
-            next_page_token=self._pager.seal(request, [page[-1].address, page[-1].currency]) if more else "",
-        )
-
-    async def VerifyLedger(
-        self, _request: ledger_pb2.VerifyLedgerRequest, _context: _Context
-    ) -> ledger_pb2.LedgerReport:
-        """Verify the ledger."""
-        return messages.report(await verification.verify(self._engine))
 
 
 class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
@@ -98,7 +37,7 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
         filter_ = wallets.Filter(
             user_id=request.user_id or None,
             currency=request.currency or None,
-            status=messages.status_name(request.status),
+            status=common.status_name(request.status),
             min_balance=request.min_balance if request.HasField("min_balance") else None,
             max_balance=request.max_balance if request.HasField("max_balance") else None,
         )

@@ -1,0 +1,233 @@
+"""`python -m tests.faults`: plants one fault after the other in a copy of the code, and sees if its test turns red.
+
+Each fault is one that hurt somebody's ledger. A test that stays green with the fault in place proves nothing. Names on
+the command line choose some of them; exit 1 if one goes uncaught.
+"""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import rich.console
+import rich.progress
+
+ROOT: Final = Path(__file__).parent.parent
+_GENERATED: Final = (
+    "build/contract.binpb",
+    "kobklein/contract.binpb",
+    "kobklein/options",
+    "kobklein/payments",
+    "kobklein/wallets",
+)
+_SECONDS: Final = 600
+_TESTS_FAILED: Final = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fault:
+    """One change that must turn one test red."""
+
+    name: str
+    file: str
+    before: str
+    after: str
+    test: str
+
+
+_DECISIONS: Final = "tests/unit/test_ledger_decisions.py"
+_RACES: Final = "tests/integration/test_ledger_races.py"
+_MODEL: Final = "tests/integration/test_ledger_model.py"
+_SEALS: Final = "tests/integration/test_ledger_seals.py"
+_TAMPERING: Final = "tests/integration/test_ledger_tampering.py"
+FAULTS: Final = (
+    Fault(
+        "missing lock",
+        "wallets_service/postings.py",
+        '_LOCK: Final = f"{_READ} FOR NO KEY UPDATE OF a"',
+        "_LOCK: Final = _READ",
+        f"{_RACES}::test_transfers_in_every_order_of_accounts_never_deadlock",
+    ),
+    Fault(
+        "locks in no order",
+        "wallets_service/postings.py",
+        "    ORDER BY a.id\n",
+        "    ORDER BY random()\n",
+        f"{_RACES}::test_transfers_in_every_order_of_accounts_never_deadlock",
+    ),
+    Fault(
+        "one cent too much: >= for >",
+        "wallets_service/rules.py",
+        "    if asked.amount <= available:\n",
+        "    if asked.amount <= available + 1:\n",
+        f"{_DECISIONS}::test_money_goes_to_the_last_cent_and_no_further",
+    ),
+    Fault(
+        "one cent too little: < for <=",
+        "wallets_service/rules.py",
+        "    if asked.amount <= available:\n",
+        "    if asked.amount < available:\n",
+        f"{_DECISIONS}::test_money_goes_to_the_last_cent_and_no_further",
+    ),
+    Fault(
+        "balances as floats",
+        "wallets_service/book.py",
+        "        id_, key, balance + amount, held",
+        "        id_, key, int(float(balance) + float(amount)), held",
+        f"{_DECISIONS}::test_a_balance_beyond_64_bits_is_refused",
+    ),
+    Fault(
+        "a lost race shown as an answer",
+        "wallets_service/batches.py",
+        "                if attempt == MAX_ATTEMPTS:\n"
+        '                    raise errors.Unavailable(part="the ledger\'s database") from error\n',
+        '                raise errors.InvalidArgument.of("amount", "is more than there is") from error\n',
+        f"{_RACES}::test_lost_races_are_run_again_and_never_shown",
+    ),
+    Fault(
+        "a lost race swallowed",
+        "wallets_service/batches.py",
+        "                if attempt == MAX_ATTEMPTS:\n",
+        "                if attempt:\n                    return []\n                if attempt == MAX_ATTEMPTS:\n",
+        f"{_RACES}::test_lost_races_are_run_again_and_never_shown",
+    ),
+    Fault(
+        "a repeated id posted again",
+        "wallets_service/decisions.py",
+        "    earlier = book.posted.get(transfer.id)\n    if earlier is not None:",
+        "    earlier = book.posted.get(transfer.id)\n    if earlier is not None and book.state.posted:",
+        f"{_DECISIONS}::test_one_batch_or_one_transfer_at_a_time_is_the_same",
+    ),
+    Fault(
+        "a refused group leaves its first legs",
+        "wallets_service/decisions.py",
+        "            book.undo()\n",
+        "            book.keep()\n",
+        f"{_MODEL}::test_the_ledger_answers_as_its_model_does",
+    ),
+    Fault(
+        "held money spent",
+        "wallets_service/rules.py",
+        "    available = debit.balance - debit.held_amount + debit.overdraft_limit\n",
+        "    available = debit.balance + debit.overdraft_limit\n",
+        f"{_DECISIONS}::test_held_money_cannot_be_spent",
+    ),
+    Fault(
+        "reversals counted one by one",
+        "wallets_service/rules.py",
+        "    if reversed_amount + transfer.amount > made.amount:",
+        "    if transfer.amount > made.amount:",
+        f"{_MODEL}::test_the_ledger_answers_as_its_model_does",
+    ),
+    Fault(
+        "an expired hold that holds",
+        "wallets_service/postings.py",
+        "h.status = 'PENDING' AND h.expires_time <= %s",
+        "h.status = 'PENDING' AND h.expires_time <= %s - interval '1 hour'",
+        f"{_MODEL}::test_the_ledger_answers_as_its_model_does",
+    ),
+    Fault(
+        "limits of yesterday",
+        "wallets_service/rules.py",
+        "        if limit is not None and used + asked.amount > limit:",
+        "        if limit is not None and asked.amount > limit:",
+        f"{_MODEL}::test_the_ledger_answers_as_its_model_does",
+    ),
+    Fault(
+        "a late commit left out of the chain",
+        "wallets_service/repository/seals.py",
+        '_ENDED: Final = sql.SQL("xid < pg_snapshot_xmin(pg_current_snapshot())")',
+        '_ENDED: Final = sql.SQL("true")',
+        f"{_SEALS}::test_a_late_commit_is_waited_for_and_not_skipped",
+    ),
+    Fault(
+        "a column that nobody hashes",
+        "wallets_service/chain.py",
+        '    "description",\n',
+        "",
+        f"{_SEALS}::test_every_column_of_a_transfer_is_hashed_in_the_documented_form",
+    ),
+    Fault(
+        "any key may sign",
+        "wallets_service/verification/chains.py",
+        "    if trusted and seal.head.public_key not in trusted:",
+        "    if not seal.head.public_key:",
+        f"{_TAMPERING}::test_a_ledger_that_is_written_anew_without_the_key_is_found_from_there",
+    ),
+    Fault(
+        "two chains at once",
+        "wallets_service/repository/seals.py",
+        "    return bool(_value(connection, \"SELECT pg_try_advisory_xact_lock(hashtext('seal transfers'))\"))",
+        "    return bool(connection)",
+        f"{_SEALS}::test_sealers_at_once_make_one_chain",
+    ),
+    Fault(
+        "an instant told before it is over",
+        "wallets_service/trial_balances.py",
+        """    while not snapshot.row(ended, {"xid": newest})["ended"]:""",
+        """    while not snapshot.row(ended, {"xid": newest}):""",
+        "tests/integration/test_trial_balances.py::test_a_transfer_that_is_being_written_is_waited_for",
+    ),
+)
+
+
+def main() -> int:
+    """Plant the faults; return the exit code."""
+    console = rich.console.Console()
+    chosen = [fault for fault in FAULTS if not sys.argv[1:] or fault.name in sys.argv[1:]]
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "project"
+        _copy(copy)
+        if _run(copy, sorted({fault.test for fault in chosen})):
+            console.print("[red]without a fault, the tests are not green")
+            return 1
+        uncaught = [fault for fault in rich.progress.track(chosen, console=console) if not _caught(copy, fault)]
+    for fault in uncaught:
+        console.print(f"[red]uncaught: {fault.name} ({fault.test})")
+    console.print(f"faults: {len(chosen) - len(uncaught)} of {len(chosen)} caught")
+    return 1 if uncaught else 0
+
+
+def _copy(target: Path) -> None:
+    """Copy what is tracked or new, and what is generated from it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,  # git is on the path
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    for name in _GENERATED:
+        source = ROOT / name
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target / name, dirs_exist_ok=True)
+        else:
+            shutil.copy2(source, target / name)
+
+
+def _caught(copy: Path, fault: Fault) -> bool:
+    file = copy / fault.file
+    text = file.read_text()
+    file.write_text(text.replace(fault.before, fault.after))
+    try:
+        return _run(copy, [fault.test]) == _TESTS_FAILED
+    finally:
+        file.write_text(text)
+
+
+def _run(copy: Path, tests: Iterable[str]) -> int:
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    return subprocess.run(command, cwd=copy, capture_output=True, check=False, timeout=_SECONDS).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""What must hold of a ledger at rest, computed from its rows here and not by the service."""
+
+import collections
+import dataclasses
+import datetime
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import psycopg
+from psycopg import rows
+
+POSTED: Final = "posted"
+REFUSED: Final = "refused"
+_CLEARING: Final = ("provider/", "fx/")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Leg:
+    """One side of a transfer."""
+
+    account: Any
+    version: int
+    change: int
+    balance_after: int
+    time: datetime.datetime
+    transfer: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Books:
+    """Every row of a ledger."""
+
+    accounts: dict[Any, dict[str, Any]]
+    transfers: dict[Any, dict[str, Any]]
+    holds: dict[Any, dict[str, Any]]
+
+    def legs(self) -> Iterator[Leg]:
+        for each in self.transfers.values():
+            for side, sign in (("debit", -1), ("credit", 1)):
+                yield Leg(
+                    each[f"{side}_account_id"],
+                    each[f"{side}_version"],
+                    sign * each["amount"],
+                    each[f"{side}_balance_after"],
+                    each["created_time"],
+                    each["id"],
+                )
+
+
+def read(url: str) -> Books:
+    """Return every row, in one snapshot."""
+    with psycopg.connect(url, row_factory=rows.dict_row) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        return Books(
+            *(
+                {row["id"]: row for row in connection.execute(f"SELECT * FROM {table}")}
+                for table in ("accounts", "transfers", "holds")
+            )
+        )
+
+
+def check(url: str, outcomes: Mapping[str, str] | None = None) -> Books:
+    """Assert everything that must hold; `outcomes` tells what became of calls, by the ids of their transfers."""
+    books = read(url)
+    _currencies_sum_to_zero(books)
+    _floors_hold(books)
+    _balances_follow_from_history(books)
+    _histories_replay(books)
+    _holds_add_up(books)
+    _reversals_stay_below_their_originals(books)
+    _groups_are_whole(books)
+    if outcomes is not None:
+        _each_call_has_its_one_effect(books, outcomes)
+    return books
+
+
+def _currencies_sum_to_zero(books: Books) -> None:
+    inside, clearing = collections.Counter[str](), collections.Counter[str]()
+    for account in books.accounts.values():
+        side = clearing if account["address"].startswith(_CLEARING) else inside
+        side[account["currency"]] += account["balance"]
+    assert {currency: -total for currency, total in clearing.items() if total} == {c: t for c, t in inside.items() if t}
+
+
+def _floors_hold(books: Books) -> None:
+    for account in books.accounts.values():
+        assert account["held_amount"] >= 0, account
+        limit = account["overdraft_limit"]
+        assert limit is None or account["balance"] - account["held_amount"] >= -limit, account
+
+
+def _balances_follow_from_history(books: Books) -> None:
+    totals = collections.Counter[Any]()
+    for leg in books.legs():
+        totals[leg.account] += leg.change
+    assert {id_: account["balance"] for id_, account in books.accounts.items() if account["balance"]} == {
+        id_: total for id_, total in totals.items() if total
+    }
+
+
+def _histories_replay(books: Books) -> None:
+    """Every account's history is one after the other: no gap, each balance from the one before, times in order."""
+    histories = collections.defaultdict[Any, list[Leg]](list)
+    for leg in books.legs():
+        histories[leg.account].append(leg)
+    for id_, legs in histories.items():
+        balance, time = 0, datetime.datetime.min.replace(tzinfo=datetime.UTC)
+        for place, leg in enumerate(sorted(legs, key=lambda each: each.version), 1):
+            balance += leg.change
+            assert (leg.version, leg.balance_after) == (place, balance), leg
+            assert leg.time >= time, leg
+            time = leg.time
+        assert books.accounts[id_]["version"] == len(legs)
+    _causes_come_before_effects(books)
+
+
+def _causes_come_before_effects(books: Books) -> None:
+    """There is one order in which a single clerk could have posted everything: no two histories disagree."""
+    waiting = {
+        id_: {
+            ("debit", row["debit_account_id"], row["debit_version"]),
+            ("credit", row["credit_account_id"], row["credit_version"]),
+        }
+        for id_, row in books.transfers.items()
+    }
+    by_place = {(account, version): id_ for id_, sides in waiting.items() for _, account, version in sides}
+    done = collections.Counter[Any]()
+    ready = [id_ for id_ in waiting if all(version == 1 for _, _, version in waiting[id_])]
+    posted = 0
+    while ready:
+        posted += 1
+        for _, account, version in waiting[ready.pop()]:
+            done[account] = version
+            following = by_place.get((account, version + 1))
+            if following is not None and all(done[other] == place - 1 for _, other, place in waiting[following]):
+                ready.append(following)
+    assert posted == len(waiting)
+
+
+def _holds_add_up(books: Books) -> None:
+    taken, held = collections.Counter[Any](), collections.Counter[Any]()
+    for transfer in books.transfers.values():
+        if transfer["hold_id"] is not None:
+            hold = books.holds[transfer["hold_id"]]
+            assert (hold["debit_account_id"], hold["credit_account_id"]) == (
+                transfer["debit_account_id"],
+                transfer["credit_account_id"],
+            )
+            taken[hold["id"]] += transfer["amount"]
+    for hold in books.holds.values():
+        assert hold["posted_amount"] == taken[hold["id"]] <= hold["amount"], hold
+        if hold["status"] == "PENDING":
+            held[hold["debit_account_id"]] += hold["amount"] - hold["posted_amount"]
+    for id_, account in books.accounts.items():
+        assert account["held_amount"] == held[id_], account
+
+
+def _reversals_stay_below_their_originals(books: Books) -> None:
+    back = collections.Counter[Any]()
+    for transfer in books.transfers.values():
+        if transfer["reverses_id"] is not None:
+            original = books.transfers[transfer["reverses_id"]]
+            assert original["debit_account_id"] == transfer["credit_account_id"]
+            assert original["credit_account_id"] == transfer["debit_account_id"]
+            back[original["id"]] += transfer["amount"]
+    assert all(amount <= books.transfers[id_]["amount"] for id_, amount in back.items())
+
+
+def _groups_are_whole(books: Books) -> None:
+    """The transfers of a group were recorded by one transaction, side by side."""
+    groups = collections.defaultdict[Any, list[dict[str, Any]]](list)
+    for transfer in books.transfers.values():
+        if transfer["group_id"] is not None:
+            groups[transfer["group_id"]].append(transfer)
+    for group_id, members in groups.items():
+        assert group_id in {each["id"] for each in members}
+        assert len({each["xid"] for each in members}) == 1
+        places = sorted(each["place"] for each in members)
+        assert places == list(range(places[0], places[0] + len(members)))
+
+
+def _each_call_has_its_one_effect(books: Books, outcomes: Mapping[str, str]) -> None:
+    recorded = {str(id_) for id_ in books.transfers}
+    for id_, outcome in outcomes.items():
+        assert (id_ in recorded) == (outcome == POSTED), (id_, outcome)

@@ -1,0 +1,33 @@
+"""Free data that comes back from PostgreSQL."""
+
+import decimal
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wallets_service import free_data
+
+values = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+def written_out(value: object) -> object:
+    """Return a value with its numbers as PostgreSQL writes them: in full, without an exponent."""
+    if isinstance(value, float):
+        return orjson.Fragment(f"{decimal.Decimal(repr(value)):f}")
+    if isinstance(value, list):
+        return [written_out(item) for item in value]
+    return {key: written_out(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+@given(st.dictionaries(st.text(max_size=5), values, max_size=5))
+def test_free_data_is_equal_to_what_was_stored(sent: dict[str, object]) -> None:
+    assert free_data.loads(orjson.dumps(written_out(sent)).decode()) == sent
+
+
+def test_a_number_beyond_64_bits_is_the_double_that_was_sent() -> None:
+    assert free_data.loads(f'{{"big": 1{"0" * 23}, "odd": 1152921504606847000}}') == {"big": 1e23, "odd": 2.0**60}

@@ -1,0 +1,197 @@
+"""The working copy of a batch: how things stood, what has been decided so far, and how to take a part of that back."""
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from wallets_service import errors, rules
+from wallets_service.entries import PENDING, POSTED, Account, Hold, Id, Key, Limits, NewHold, Posting, Transfer
+
+Outcome = Posting | Hold | errors.Refusal
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """How things stand before a batch; nothing in it is changed by deciding."""
+
+    accounts: Mapping[Key, Account]
+    """Every account of every operation, new ones as they would open."""
+    missing: frozenset[Key] = frozenset()
+    """Those of the accounts that do not exist yet."""
+    time: datetime.datetime
+    zone: datetime.tzinfo = datetime.UTC
+    """Whose days and months the limits are of."""
+    posted: Mapping[Id, Posting] = dataclasses.field(default_factory=dict)
+    """Those of the operations' transfers that are posted, and the originals of their reversals."""
+    holds: Mapping[Id, Hold] = dataclasses.field(default_factory=dict)
+    """The holds of the operations, and every hold of the accounts that has expired but not ended."""
+    reversed: Mapping[Id, int] = dataclasses.field(default_factory=dict)
+    """How much of each original is taken back."""
+    limits: Mapping[str, Limits] = dataclasses.field(default_factory=dict)
+    """What wallets may spend, by currency."""
+
+
+@dataclasses.dataclass(slots=True)
+class Decision:
+    """What became of a batch."""
+
+    outcomes: list[Outcome] = dataclasses.field(default_factory=list)
+    """One per operation, in the given order; a replay's is what is recorded."""
+    postings: list[Posting] = dataclasses.field(default_factory=list)
+    """Those to be recorded."""
+    accounts: dict[Key, Account] = dataclasses.field(default_factory=dict)
+    """The accounts that were changed, as they are afterwards."""
+    holds: dict[Id, Hold] = dataclasses.field(default_factory=dict)
+    """The holds that were made or changed, as they are afterwards."""
+
+
+class Book:
+    """What has been decided so far, over what was read."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.today = state.time.astimezone(state.zone).date()
+        self.posted = dict(state.posted)
+        self.decision = Decision()
+        self._reversed: dict[Id, int] = {}
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] | None = None
+        self._postings_before = 0
+
+    def account(self, key: Key) -> Account:
+        """Return an account as it is now."""
+        return self.decision.accounts.get(key) or self.state.accounts[key]
+
+    def hold(self, id_: Id) -> Hold | None:
+        """Return a hold as it is now."""
+        return self.decision.holds.get(id_) or self.state.holds.get(id_)
+
+    def reversed_amount(self, id_: Id) -> int:
+        """Return how much of a transfer is taken back."""
+        found = self._reversed.get(id_)
+        return found if found is not None else self.state.reversed.get(id_, 0)
+
+    def reverse(self, id_: Id, amount: int) -> None:
+        """Note that so much more of a transfer is taken back."""
+        self._set(self._reversed, id_, self.reversed_amount(id_) + amount)
+
+    def post(self, transfer: Transfer, debit: Account, credit: Account, group_id: Id | None) -> Posting:
+        """Move the money, and note what it left on both sides."""
+        counts = transfer.hold_id is None and transfer.reverses_id is None
+        debit = _debited(debit, transfer.amount, self.today if counts else None)
+        credit = _credited(credit, transfer.amount)
+        self._set(self.decision.accounts, debit.key, debit)
+        self._set(self.decision.accounts, credit.key, credit)
+        posting = Posting(
+            transfer,
+            debit.id,
+            credit.id,
+            debit.balance,
+            credit.balance,
+            debit.version,
+            credit.version,
+            self.state.time,
+            group_id,
+        )
+        self._set(self.posted, transfer.id, posting)
+        self.decision.postings.append(posting)
+        return posting
+
+    def reserve(self, made: NewHold, debit: Account, credit: Account) -> Hold:
+        """Hold the money; it counts against the limits from now on, not when it is taken."""
+        time = self.state.time
+        hold = Hold(made, debit.id, credit.id, 0, PENDING, time, time)
+        self._set(self.decision.holds, made.id, hold)
+        day, month = rules.spent(debit, self.today)
+        held = debit._replace(
+            held_amount=debit.held_amount + made.amount,
+            spent_date=self.today,
+            day_spent=_within(day + made.amount),
+            month_spent=_within(month + made.amount),
+        )
+        self._set(self.decision.accounts, held.key, held)
+        if credit.key in self.state.missing:  # A hold names it, so it opens now.
+            self._set(self.decision.accounts, credit.key, credit)
+        return hold
+
+    def take(self, hold: Hold, transfer: Transfer) -> None:
+        """Note that a transfer takes money out of a hold, and give back the rest if it says so."""
+        posted_amount = hold.posted_amount + transfer.amount
+        ended = posted_amount == hold.made.amount
+        taken = dataclasses.replace(
+            hold, posted_amount=posted_amount, status=POSTED if ended else PENDING, updated_time=self.state.time
+        )
+        self._set(self.decision.holds, hold.made.id, taken)
+        debit = self.account(hold.made.debit_key)
+        self._set(self.decision.accounts, debit.key, debit._replace(held_amount=debit.held_amount - transfer.amount))
+        if transfer.releases_hold and not ended:
+            self.release(taken, POSTED)
+
+    def release(self, hold: Hold, status: str) -> Hold:
+        """Give back what a hold still holds, to the limits of its day and month too."""
+        ended = dataclasses.replace(hold, status=status, updated_time=self.state.time)
+        self._set(self.decision.holds, hold.made.id, ended)
+        amount = hold.remaining_amount
+        debit = self.account(hold.made.debit_key)
+        made_date = hold.created_time.astimezone(self.state.zone).date()
+        same_day = debit.spent_date == made_date
+        same_month = debit.spent_date is not None and debit.spent_date.replace(day=1) == made_date.replace(day=1)
+        freed = debit._replace(
+            held_amount=debit.held_amount - amount,
+            day_spent=max(0, debit.day_spent - amount * same_day),
+            month_spent=max(0, debit.month_spent - amount * same_month),
+        )
+        self._set(self.decision.accounts, freed.key, freed)
+        return ended
+
+    def begin(self) -> None:
+        """Remember from here on what everything was."""
+        self._undo = []
+        self._postings_before = len(self.decision.postings)
+
+    def half_new(self, decided: int) -> bool:
+        """Return whether some of so many transfers decided since `begin` are new, and some are not."""
+        return len(self.decision.postings) - self._postings_before not in (0, decided)
+
+    def undo(self) -> None:
+        """Make everything what it was."""
+        for values, key, before in reversed(self._undo or ()):
+            if before is None:
+                del values[key]
+            else:
+                values[key] = before
+        del self.decision.postings[self._postings_before :]
+        self._undo = None
+
+    def keep(self) -> None:
+        """Leave everything as it is now."""
+        self._undo = None
+
+    def _set(self, values: dict[Any, Any], key: Any, value: Any) -> None:
+        if self._undo is not None:
+            self._undo.append((values, key, values.get(key)))
+        values[key] = value
+
+
+def _debited(account: Account, amount: int, today: datetime.date | None) -> Account:
+    """Return an account after a debit, which counts against its limits if `today` is given."""
+    (id_, key, balance, held, overdraft, status, version, one, daily, monthly, date, day, month) = account
+    if today is not None:
+        if date != today:
+            day, month = rules.spent(account, today)
+        date, day, month = today, _within(day + amount), _within(month + amount)
+    return Account(
+        id_, key, balance - amount, held, overdraft, status, version + 1, one, daily, monthly, date, day, month
+    )
+
+
+def _credited(account: Account, amount: int) -> Account:
+    (id_, key, balance, held, overdraft, status, version, one, daily, monthly, date, day, month) = account
+    return Account(
+        id_, key, balance + amount, held, overdraft, status, version + 1, one, daily, monthly, date, day, month
+    )
+
+
+def _within(spent: int) -> int:
+    """Return a counter within the range of its column; no limit is that high."""
+    return min(spent, rules.MAX_BALANCE)

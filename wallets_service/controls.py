@@ -1,0 +1,141 @@
+"""What admins set on accounts: overdraft, limits, free data, freezing, closing.
+
+Every change holds the lock that a batch of transfers takes, so none is decided by half of it; and it is recorded in the
+same transaction. A change that changes nothing leaves no record.
+"""
+
+import contextlib
+import dataclasses
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from sqlalchemy import exc
+
+from kobklein import database, money
+from kobklein import errors as common_errors
+from kobklein.database import Session
+from wallets_service import audit, errors
+from wallets_service.entries import ACTIVE, CLOSED, CREDIT_FROZEN, DEBIT_FROZEN, FROZEN
+from wallets_service.models import Account
+from wallets_service.repository import accounts as repository
+
+_FLOOR: Final = "accounts_floor"
+_EMPTY: Final = "accounts_closed"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What an update asks for."""
+
+    values: Mapping[str, Any]
+    """New values of the account's columns, by attribute; None lifts a limit."""
+    currencies: Mapping[str, str]
+    """In which currency the amounts are given, by the field that says so."""
+    etag: str = ""
+    """Only if the account still has this tag, if one is given."""
+
+
+async def update(session: Session, id_: uuid.UUID, change: Change, *, reason: str) -> Account:
+    """Change the overdraft limit, the limits or the free data of an account.
+
+    Raises AccountNotFound, AccountClosed, EtagMismatch, OverdraftInUse, and InvalidArgument for amounts in another
+    currency than the account's.
+    """
+    account = await _locked(session, id_)
+    if change.etag.strip('"') not in ("", str(account.revision)):
+        raise common_errors.EtagMismatch(etag=account.revision)
+    for field, currency in change.currencies.items():
+        if currency != account.currency:
+            raise common_errors.InvalidArgument.of(field, f"is not {account.currency}, the currency of the account")
+    return await _changed(session, account, "UPDATE", change.values, reason)
+
+
+async def freeze(session: Session, id_: uuid.UUID, *, debit: bool, credit: bool, reason: str) -> Account:
+    """Stop money from leaving, from coming in, or both; what is stopped already stays so.
+
+    Raises AccountNotFound and AccountClosed.
+    """
+    account = await _locked(session, id_)
+    return await _changed(
+        session, account, "FREEZE", {"status": frozen(account.status, debit=debit, credit=credit)}, reason
+    )
+
+
+def frozen(status: str, *, debit: bool, credit: bool) -> str:
+    """Return the status in which money is stopped in these directions too."""
+    debit = debit or status in (FROZEN, DEBIT_FROZEN)
+    credit = credit or status in (FROZEN, CREDIT_FROZEN)
+    if debit and credit:
+        return FROZEN
+    return DEBIT_FROZEN if debit else CREDIT_FROZEN if credit else status
+
+
+async def unfreeze(session: Session, id_: uuid.UUID, *, reason: str) -> Account:
+    """Let money move both ways again; raises AccountNotFound and AccountClosed."""
+    return await _changed(session, await _locked(session, id_), "UNFREEZE", {"status": ACTIVE}, reason)
+
+
+async def close(session: Session, id_: uuid.UUID, *, reason: str) -> Account:
+    """Close an account for ever; closing it again is answered with the account.
+
+    Raises AccountNotFound, and AccountNotEmpty while it has a balance or holds anything.
+    """
+    account = await _locked(session, id_, closed=True)
+    return await _changed(session, account, "CLOSE", {"status": CLOSED}, reason)
+
+
+async def _locked(session: Session, id_: uuid.UUID, *, closed: bool = False) -> Account:
+    account = await repository.lock_account(session, id_)
+    if account is None:
+        raise errors.AccountNotFound(account=id_)
+    if account.status == CLOSED and not closed:
+        raise errors.AccountClosed(account=account.address, currency=account.currency)
+    return account
+
+
+async def _changed(session: Session, account: Account, action: str, values: Mapping[str, Any], reason: str) -> Account:
+    if all(getattr(account, name) == value for name, value in values.items()):
+        return account
+    before = _rules(account)
+    with _translated(account):
+        await repository.update_account(session, account, values)
+    await audit.record(
+        session, subject=f"account/{account.id}", action=action, before=before, after=_rules(account), reason=reason
+    )
+    return account
+
+
+@contextlib.contextmanager
+def _translated(account: Account) -> Iterator[None]:
+    """Say in the caller's words which rule of the database stands against a change of an account."""
+    address, currency, balance, held = account.address, account.currency, account.balance, account.held_amount
+    try:
+        yield
+    except exc.IntegrityError as error:
+        broken = database.constraint(error)
+        if broken == _FLOOR:
+            raise errors.OverdraftInUse(account=address, currency=currency, used=held - balance) from error
+        if broken == _EMPTY:
+            raise errors.AccountNotEmpty(account=address, currency=currency, balance=balance, held=held) from error
+        raise
+
+
+def _rules(account: Account) -> dict[str, Any]:
+    """Return what is set on an account, as the record of changes shows it."""
+    return {
+        "address": account.address,
+        "currency": account.currency,
+        "status": account.status,
+        "overdraft_limit": _amount(account.overdraft_limit, account.currency),
+        "limits": {
+            "transfer_amount": _amount(account.transfer_limit, account.currency),
+            "day_amount": _amount(account.day_limit, account.currency),
+            "month_amount": _amount(account.month_limit, account.currency),
+        },
+        "metadata": account.metadata_,
+    }
+
+
+def _amount(minor_units: int | None, currency: str) -> str | None:
+    return None if minor_units is None else money.render(minor_units, currency)

@@ -1,0 +1,198 @@
+"""What the ledger works with in memory: accounts, what is asked of them, and what is recorded of that.
+
+Ids are UUIDs as canonical text: they come and go as text, and are only compared in between. Amounts are minor units.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, NamedTuple
+
+Id = str
+Key = tuple[str, str]
+"""The address and currency that name an account to the outside."""
+
+ACTIVE: Final = "ACTIVE"
+FROZEN: Final = "FROZEN"
+DEBIT_FROZEN: Final = "DEBIT_FROZEN"
+CREDIT_FROZEN: Final = "CREDIT_FROZEN"
+CLOSED: Final = "CLOSED"
+PENDING: Final = "PENDING"
+POSTED: Final = "POSTED"
+VOIDED: Final = "VOIDED"
+EXPIRED: Final = "EXPIRED"
+_UNLIMITED_KINDS: Final = frozenset({"provider", "fx"})
+"""First parts of the addresses whose balance mirrors money outside of the ledger, and may be negative without limit."""
+_WALLET: Final = "user/"
+
+
+class Account(NamedTuple):
+    """An account between two operations; a tuple, since each operation makes two and nothing is cheaper to make."""
+
+    id: Id
+    key: Key
+    balance: int
+    held_amount: int
+    overdraft_limit: int | None
+    status: str
+    version: int
+    transfer_limit: int | None = None
+    day_limit: int | None = None
+    month_limit: int | None = None
+    spent_date: datetime.date | None = None
+    """The day, in the platform's time zone, that `day_spent` and `month_spent` are of."""
+    day_spent: int = 0
+    month_spent: int = 0
+
+    @property
+    def available(self) -> int | None:
+        """What may leave it now; None is without limit."""
+        if self.overdraft_limit is None:
+            return None
+        return self.balance - self.held_amount + self.overdraft_limit
+
+
+class Limits(NamedTuple):
+    """How much may leave an account in one transfer, a day and a month; None limits nothing."""
+
+    transfer: int | None
+    day: int | None
+    month: int | None
+
+
+NO_LIMITS: Final = Limits(None, None, None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Transfer:
+    """A transfer as its maker asks for it; its equality decides whether a repeated id is a replay."""
+
+    id: Id
+    debit_account: str
+    credit_account: str
+    amount: int
+    currency: str
+    type: str
+    payment_id: Id | None = None
+    reference: str = ""
+    description: str = ""
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    hold_id: Id | None = None
+    reverses_id: Id | None = None
+    effective_time: datetime.datetime | None = None
+    """When it counts, if that was before it is recorded."""
+    linked: bool = dataclasses.field(default=False, compare=False)
+    """Whether it is posted only together with the next one."""
+    releases_hold: bool = dataclasses.field(default=False, compare=False)
+    """Whether what is left of its hold is given back with it."""
+    not_after: datetime.datetime | None = dataclasses.field(default=None, compare=False)
+    """Refused after this time."""
+
+    @property
+    def debit_key(self) -> Key:
+        """The paying account."""
+        return self.debit_account, self.currency
+
+    @property
+    def credit_key(self) -> Key:
+        """The receiving account."""
+        return self.credit_account, self.currency
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Posting:
+    """A transfer as it is recorded: with what it left on both sides."""
+
+    transfer: Transfer
+    debit_account_id: Id
+    credit_account_id: Id
+    debit_balance_after: int
+    credit_balance_after: int
+    debit_version: int
+    credit_version: int
+    created_time: datetime.datetime
+    group_id: Id | None = None
+    """The first of the transfers that it was posted together with."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NewHold:
+    """A hold as its maker asks for it; its equality decides whether a repeated id is a replay."""
+
+    linked: ClassVar[bool] = False
+
+    id: Id
+    debit_account: str
+    credit_account: str
+    amount: int
+    currency: str
+    type: str
+    lifetime: datetime.timedelta
+    payment_id: Id | None = None
+    reference: str = ""
+    description: str = ""
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def debit_key(self) -> Key:
+        """The paying account."""
+        return self.debit_account, self.currency
+
+    @property
+    def credit_key(self) -> Key:
+        """The receiving account."""
+        return self.credit_account, self.currency
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Hold:
+    """A hold as it is recorded."""
+
+    made: NewHold
+    debit_account_id: Id
+    credit_account_id: Id
+    posted_amount: int
+    status: str
+    created_time: datetime.datetime
+    updated_time: datetime.datetime
+
+    @property
+    def remaining_amount(self) -> int:
+        """How much is still held."""
+        return self.made.amount - self.posted_amount if self.status == PENDING else 0
+
+    @property
+    def expires_time(self) -> datetime.datetime:
+        """When what remains goes back by itself."""
+        return self.created_time + self.made.lifetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Release:
+    """Asks to give back what a hold still holds: because its payee says so, or because its time is over."""
+
+    linked: ClassVar[bool] = False
+
+    hold_id: Id
+    debit_key: Key
+    credit_key: Key
+    expiry: bool = False
+    """Whether only an expired hold is given back; one that is not stays as it is."""
+
+
+Operation = Transfer | NewHold | Release
+
+
+def opened(id_: Id, key: Key) -> Account:
+    """Return a new account with the floor of its kind of address."""
+    return Account(id_, key, 0, 0, default_overdraft_limit(key[0]), ACTIVE, 0)
+
+
+def default_overdraft_limit(address: str) -> int | None:
+    """Return how far below zero an account may go unless it says otherwise; None is without limit."""
+    return None if address.partition("/")[0] in _UNLIMITED_KINDS else 0
+
+
+def wallet(address: str) -> bool:
+    """Return whether an address is a user's wallet, for which the limits of currencies hold."""
+    return address.startswith(_WALLET)

@@ -1,0 +1,106 @@
+"""The messages of what admins set on accounts."""
+
+import uuid
+from typing import Any, Final
+
+from google.protobuf import json_format
+
+from kobklein import errors, money
+from kobklein.wallets.v1 import accounts_pb2, ledger_pb2
+from wallets_service import audit, controls, entries, models
+from wallets_service.messages import common
+
+_MAX_AMOUNT: Final = 10**money.MAX_DIGITS - 1
+_LIMITS: Final = {"transfer_amount": "transfer_limit", "day_amount": "day_limit", "month_amount": "month_limit"}
+"""The limits of an account, by their names in the contract."""
+_CURRENCIES: Final = ("currency", "limits.currency")
+"""What a mask may name without changing it: a PATCH over REST gives it to say what its amounts are."""
+
+
+def change(request: accounts_pb2.UpdateAccountRequest) -> controls.Change:
+    """Return what an update asks for; raises InvalidArgument for a mask that is empty or names something else."""
+    given, values, wrong = request.account, dict[str, Any](), list[errors.Violation]()
+    for path in request.update_mask.paths:
+        if path == "overdraft_limit":
+            values["overdraft_limit"] = given.overdraft_limit if given.HasField("overdraft_limit") else None
+        elif path == "metadata":
+            values["metadata_"] = json_format.MessageToDict(given.metadata)
+        elif path == "limits":
+            values |= {column: _limit(given.limits, name) for name, column in _LIMITS.items()}
+        elif path.removeprefix("limits.") in _LIMITS and path.startswith("limits."):
+            name = path.removeprefix("limits.")
+            values[_LIMITS[name]] = _limit(given.limits, name)
+        elif path not in _CURRENCIES:
+            wrong.append(errors.Violation("update_mask", f"{path!r} cannot be updated"))
+    if not values and not wrong:
+        wrong.append(errors.Violation("update_mask", "names no field"))
+    if not 0 <= (values.get("overdraft_limit") or 0) <= _MAX_AMOUNT:
+        wrong.append(errors.Violation("account.overdraft_limit", f"is not 0 to {_MAX_AMOUNT} minor units"))
+    if wrong:
+        raise errors.InvalidArgument(*wrong)
+    return controls.Change(values=values, currencies=_currencies(given), etag=request.etag)
+
+
+def _limit(limits: ledger_pb2.Limits, name: str) -> int | None:
+    """Return an amount of limits by its name in the contract; None when it is absent."""
+    amount: int = getattr(limits, name)
+    return amount if limits.HasField(name) else None  # type: ignore[arg-type]  # a name of the contract
+
+
+def _currencies(account: ledger_pb2.Account) -> dict[str, str]:
+    given = {"account.currency": account.currency, "account.limits.currency": account.limits.currency}
+    return {field: currency for field, currency in given.items() if currency}
+
+
+def directions(direction: "accounts_pb2.FreezeDirection.ValueType") -> dict[str, bool]:
+    """Return which ways a freeze stops money; the unspecified one is both."""
+    return {
+        "debit": direction != accounts_pb2.FREEZE_DIRECTION_CREDIT,
+        "credit": direction != accounts_pb2.FREEZE_DIRECTION_DEBIT,
+    }
+
+
+def currency_limits_of(message: ledger_pb2.Limits) -> entries.Limits:
+    """Return the limits to set; raises InvalidArgument when they are of no currency."""
+    if not message.currency:
+        raise errors.InvalidArgument.of("limits.currency", "is required")
+    return entries.Limits(*(_limit(message, name) for name in _LIMITS))
+
+
+def currency_limits(row: models.CurrencyLimits) -> ledger_pb2.Limits:
+    """Return the limits of a currency."""
+    return ledger_pb2.Limits(
+        currency=row.currency,
+        transfer_amount=row.transfer_limit,
+        day_amount=row.day_limit,
+        month_amount=row.month_limit,
+    )
+
+
+def audit_filter(request: accounts_pb2.ListAuditEntriesRequest) -> audit.Filter:
+    """Return which entries a request asks for."""
+    return audit.Filter(
+        subject=request.subject,
+        actor=request.actor,
+        created_from=common.given_time(request, "created_from"),
+        created_before=common.given_time(request, "created_before"),
+    )
+
+
+def audit_entry(row: models.AuditEntry) -> accounts_pb2.AuditEntry:
+    """Return an entry."""
+    return accounts_pb2.AuditEntry(
+        id=str(row.id),
+        subject=row.subject,
+        action=row.action,
+        actor=row.actor,
+        reason=row.reason,
+        before=common.struct(row.before or {}),
+        after=common.struct(row.after or {}),
+        created_time=common.timestamp(row.created_time),
+    )
+
+
+def audit_position(position: list[Any] | None) -> uuid.UUID | None:
+    """Return the entry after which a page goes on."""
+    return uuid.UUID(position[0]) if position else None

@@ -1,0 +1,65 @@
+"""What the messages of several services share: names of enums, instants, free data."""
+
+import datetime
+import functools
+from typing import Any, Final
+
+from google.protobuf import message as protobuf_message
+from google.protobuf import struct_pb2, timestamp_pb2
+
+from kobklein import errors
+from kobklein.wallets.v1 import ledger_pb2
+
+_TYPE_PREFIX: Final = "TRANSFER_TYPE_"
+_STATUS_PREFIX: Final = "ACCOUNT_STATUS_"
+TYPE_NAMES: Final = {
+    number: name.removeprefix(_TYPE_PREFIX) for name, number in ledger_pb2.TransferType.items() if number
+}
+"""The kinds of transfers as the tables name them, by their numbers."""
+TYPES: Final = {name: number for number, name in TYPE_NAMES.items()}
+_INT64_MAX: Final = 2**63 - 1
+
+
+def status(name: str) -> "ledger_pb2.AccountStatus.ValueType":
+    """Return an account's status by its name in the tables."""
+    return ledger_pb2.AccountStatus.Value(_STATUS_PREFIX + name)
+
+
+def status_name(number: "ledger_pb2.AccountStatus.ValueType") -> str | None:
+    """Return a status as the tables name it; None when it is unspecified."""
+    return ledger_pb2.AccountStatus.Name(number).removeprefix(_STATUS_PREFIX) if number else None
+
+
+def time(message: timestamp_pb2.Timestamp, field: str) -> datetime.datetime:
+    """Return an instant; raises InvalidArgument that names the field when it is out of range."""
+    try:
+        return message.ToDatetime(tzinfo=datetime.UTC)
+    except (ValueError, OverflowError) as error:
+        raise errors.InvalidArgument.of(field, "is out of range") from error
+
+
+def given_time(request: protobuf_message.Message, field: str) -> datetime.datetime | None:
+    """Return the instant in a field of a request; None when it is absent."""
+    return time(getattr(request, field), field) if request.HasField(field) else None
+
+
+def struct(data: dict[str, Any]) -> struct_pb2.Struct | None:
+    """Return free data; None when there is none."""
+    if not data:
+        return None
+    message = struct_pb2.Struct()
+    message.update(data)
+    return message
+
+
+def int64(amount: int) -> int:
+    """Return the nearest amount that a message can carry: a tampered ledger may add up to more."""
+    return max(-_INT64_MAX - 1, min(amount, _INT64_MAX))
+
+
+@functools.lru_cache(maxsize=256)  # All transfers of a batch have the same time.
+def timestamp(time: datetime.datetime) -> timestamp_pb2.Timestamp:
+    """Return an instant as a message."""
+    message = timestamp_pb2.Timestamp()
+    message.FromDatetime(time)
+    return message

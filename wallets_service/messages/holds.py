@@ -1,0 +1,111 @@
+"""The messages of holds."""
+
+import datetime
+import uuid
+from typing import Any, Final
+
+from google.protobuf import json_format
+
+from kobklein import errors
+from kobklein.wallets.v1 import holds_pb2, ledger_pb2
+from wallets_service import entries, holds, wallets
+from wallets_service.messages import common
+
+_STATUS_PREFIX: Final = "HOLD_STATUS_"
+
+
+def check_sides(request: holds_pb2.CreateHoldRequest) -> None:
+    """Raise InvalidArgument unless a request names who pays and who receives once each."""
+    violations = [
+        *_unless_one(request, "user_id", "debit_account"),
+        *_unless_one(request, "to_user_id", "credit_account"),
+    ]
+    if violations:
+        raise errors.InvalidArgument(*violations)
+
+
+def new_hold(request: holds_pb2.CreateHoldRequest, *, id_: uuid.UUID, default_seconds: int) -> entries.NewHold:
+    """Return the hold that a request asks for, whose sides are checked."""
+    return entries.NewHold(
+        id=str(id_),
+        debit_account=request.debit_account or wallets.address(request.user_id),
+        credit_account=request.credit_account or wallets.address(request.to_user_id),
+        amount=request.amount,
+        currency=request.currency,
+        type=common.TYPE_NAMES[request.type or ledger_pb2.TRANSFER_TYPE_TRANSFER],
+        lifetime=datetime.timedelta(seconds=request.expires_after_seconds or default_seconds),
+        payment_id=request.payment_id or None,
+        reference=request.reference,
+        description=request.description,
+        metadata=json_format.MessageToDict(request.metadata),
+    )
+
+
+def _unless_one(request: holds_pb2.CreateHoldRequest, user: str, account: str) -> list[errors.Violation]:
+    """Return what is wrong unless exactly one of two fields is given."""
+    given = [name for name in (user, account) if getattr(request, name)]
+    if not given:
+        return [errors.Violation(user, f"is required, or {account} instead")]
+    return [errors.Violation(account, f"cannot stand beside {user}")] if len(given) > 1 else []
+
+
+def reserved(request: holds_pb2.CreateHoldRequest) -> bool:
+    """Return whether a request says what only admins and services may say."""
+    own_types = (ledger_pb2.TRANSFER_TYPE_UNSPECIFIED, ledger_pb2.TRANSFER_TYPE_TRANSFER)
+    return bool(request.debit_account or request.credit_account or request.payment_id or request.type not in own_types)
+
+
+def check_currency(request: holds_pb2.PostHoldRequest, of: entries.Hold) -> None:
+    """Raise InvalidArgument for an amount in another currency than the hold's."""
+    if request.currency not in ("", of.made.currency):
+        raise errors.InvalidArgument.of("currency", f"is not {of.made.currency}, the currency of the hold")
+
+
+def part(request: holds_pb2.PostHoldRequest, *, transfer_id: uuid.UUID) -> holds.Part:
+    """Return how much of a hold a request takes."""
+    return holds.Part(
+        transfer_id=str(transfer_id),
+        amount=request.amount if request.HasField("amount") else None,
+        release_rest=request.release_rest,
+    )
+
+
+def filter_(request: holds_pb2.ListHoldsRequest) -> holds.Filter:
+    """Return which holds a request asks for."""
+    status = holds_pb2.HoldStatus.Name(request.status).removeprefix(_STATUS_PREFIX) if request.status else None
+    return holds.Filter(
+        user_id=request.user_id or None, currency=request.currency, status=status, reference=request.reference
+    )
+
+
+def position_of(hold: entries.Hold) -> list[Any]:
+    """Return where a page that ends with this hold ends."""
+    return [hold.created_time.isoformat(), hold.made.id]
+
+
+def position(sealed: list[Any] | None) -> tuple[datetime.datetime, uuid.UUID] | None:
+    """Return where a page goes on."""
+    return (datetime.datetime.fromisoformat(sealed[0]), uuid.UUID(sealed[1])) if sealed else None
+
+
+def hold(found: entries.Hold) -> holds_pb2.Hold:
+    """Return a hold."""
+    made = found.made
+    return holds_pb2.Hold(
+        id=made.id,
+        debit_account=made.debit_account,
+        credit_account=made.credit_account,
+        amount=made.amount,
+        posted_amount=found.posted_amount,
+        remaining_amount=found.remaining_amount,
+        currency=made.currency,
+        status=holds_pb2.HoldStatus.Value(_STATUS_PREFIX + found.status),
+        type=common.TYPES[made.type],
+        expires_time=common.timestamp(found.expires_time),
+        payment_id=made.payment_id or "",
+        reference=made.reference,
+        description=made.description,
+        metadata=common.struct(dict(made.metadata)),
+        created_time=common.timestamp(found.created_time),
+        updated_time=common.timestamp(found.updated_time),
+    )

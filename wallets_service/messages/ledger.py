@@ -1,0 +1,117 @@
+"""The messages of the ledger."""
+
+from collections.abc import Sequence
+
+from google.protobuf import json_format
+
+from kobklein import errors as kobklein_errors
+from kobklein.wallets.v1 import ledger_pb2
+from wallets_service import entries, errors, models
+from wallets_service.book import Outcome
+from wallets_service.messages import common
+
+
+def transfers_of(sent: Sequence[ledger_pb2.Transfer]) -> list[entries.Transfer]:
+    """Return the transfers that a request asks for; raises InvalidArgument for what no field's own rules can tell."""
+    if sent and sent[-1].linked:
+        raise kobklein_errors.InvalidArgument.of(f"transfers[{len(sent) - 1}].linked", "the last one has no next one")
+    return [_transfer_of(transfer, index) for index, transfer in enumerate(sent)]
+
+
+def _transfer_of(message: ledger_pb2.Transfer, index: int) -> entries.Transfer:
+    plain = entries.Transfer(
+        message.id,
+        message.debit_account,
+        message.credit_account,
+        message.amount,
+        message.currency,
+        common.TYPE_NAMES[message.type],
+        message.payment_id or None,
+        message.reference,
+        message.description,
+        json_format.MessageToDict(message.metadata) if message.HasField("metadata") else {},
+        message.hold_id or None,
+        message.reverses_id or None,
+        common.time(message.effective_time, f"transfers[{index}].effective_time")
+        if message.HasField("effective_time")
+        else None,
+        message.linked,
+        message.releases_hold,
+    )
+    if plain.releases_hold and plain.hold_id is None:
+        raise kobklein_errors.InvalidArgument.of(f"transfers[{index}].hold_id", "is required with releases_hold")
+    return plain
+
+
+def result(sent: ledger_pb2.Transfer, outcome: Outcome) -> ledger_pb2.TransferResult:
+    """Return what became of the transfer that was sent; what is posted under its id has the same content."""
+    if isinstance(outcome, errors.Refusal):
+        return ledger_pb2.TransferResult(error=_refusal(outcome))
+    assert isinstance(outcome, entries.Posting)  # noqa: S101  # what becomes of a transfer that is not refused
+    posted = ledger_pb2.TransferResult(transfer=sent)
+    posted.transfer.debit_balance_after = outcome.debit_balance_after
+    posted.transfer.credit_balance_after = outcome.credit_balance_after
+    posted.transfer.created_time.CopyFrom(common.timestamp(outcome.created_time))
+    if outcome.group_id is not None:
+        posted.transfer.group_id = outcome.group_id
+    return posted
+
+
+def _refusal(refusal: errors.Refusal) -> ledger_pb2.TransferError:
+    error = ledger_pb2.TransferError(reason=refusal.reason, message=str(refusal))
+    if isinstance(refusal, errors.InsufficientFunds):
+        error.currency = refusal.currency
+        error.available_amount = refusal.available_amount
+        error.held_amount = refusal.held_amount
+        error.needed_amount = refusal.needed_amount
+    return error
+
+
+def check_names_account(request: ledger_pb2.GetAccountRequest) -> None:
+    """Raise InvalidArgument unless a request names an account either by its id or by its address and currency."""
+    missing = ("address", "currency") if not request.id else ()
+    violations = [
+        *(
+            kobklein_errors.Violation(name, "is required without an id")
+            for name in missing
+            if not getattr(request, name)
+        ),
+        *(
+            kobklein_errors.Violation(name, "cannot stand beside an id")
+            for name in ("address", "currency")
+            if request.id and getattr(request, name)
+        ),
+    ]
+    if violations:
+        raise kobklein_errors.InvalidArgument(*violations)
+
+
+def account(row: models.Account) -> ledger_pb2.Account:
+    """Return an account."""
+    return ledger_pb2.Account(
+        id=str(row.id),
+        address=row.address,
+        currency=row.currency,
+        balance=row.balance,
+        held_amount=row.held,
+        overdraft_limit=row.overdraft_limit,
+        available_amount=row.available,
+        status=common.status(row.status),
+        version=row.version,
+        created_time=common.timestamp(row.created_time),
+        updated_time=common.timestamp(row.updated_time),
+        metadata=common.struct(row.metadata_),
+        limits=_limits(row),
+        etag=str(row.revision),
+    )
+
+
+def _limits(row: models.Account) -> ledger_pb2.Limits | None:
+    if row.transfer_limit is None and row.day_limit is None and row.month_limit is None:
+        return None
+    return ledger_pb2.Limits(
+        currency=row.currency,
+        transfer_amount=row.transfer_limit,
+        day_amount=row.day_limit,
+        month_amount=row.month_limit,
+    )

@@ -1,0 +1,104 @@
+"""The messages of the ledger's proofs: verification, head, trial balance."""
+
+from typing import Final
+
+from kobklein import errors
+from kobklein.wallets.v1 import ledger_pb2
+from wallets_service import chain, heads, trial_balances, verification
+from wallets_service.messages import common
+
+BASES: Final = {
+    ledger_pb2.TIME_BASIS_UNSPECIFIED: trial_balances.Basis.RECORDED,
+    ledger_pb2.TIME_BASIS_RECORDED: trial_balances.Basis.RECORDED,
+    ledger_pb2.TIME_BASIS_EFFECTIVE: trial_balances.Basis.EFFECTIVE,
+}
+
+
+def head(found: chain.Head | None) -> ledger_pb2.LedgerHead:
+    """Return a head; an empty one while nothing is sealed."""
+    if found is None:
+        return ledger_pb2.LedgerHead()
+    return ledger_pb2.LedgerHead(
+        sequence=found.sequence,
+        hash=found.hash.hex(),
+        sealed_time=common.timestamp(heads.time(found.sealed_microseconds)),
+        signature=found.signature.hex(),
+        public_key=found.public_key.hex(),
+    )
+
+
+def head_of(message: ledger_pb2.LedgerHead, field: str) -> chain.Head | None:
+    """Return the head in a message, whose patterns hold; None for the empty one of a ledger without a seal.
+
+    Raises InvalidArgument for one that has lost a part.
+    """
+    if message == ledger_pb2.LedgerHead():
+        return None
+    for name in ("sequence", "hash", "signature", "public_key"):
+        if not getattr(message, name):
+            raise errors.InvalidArgument.of(f"{field}.{name}", "is needed")
+    return chain.Head(
+        message.sequence,
+        bytes.fromhex(message.hash),
+        heads.microseconds(common.time(message.sealed_time, f"{field}.sealed_time")),
+        bytes.fromhex(message.signature),
+        bytes.fromhex(message.public_key),
+    )
+
+
+def report(found: verification.Report) -> ledger_pb2.LedgerReport:
+    """Return what a verification found."""
+    return ledger_pb2.LedgerReport(
+        balanced=not found.breaks,
+        account_count=found.account_count,
+        transfer_count=found.transfer_count,
+        hold_count=found.hold_count,
+        sealed_count=found.sealed_count,
+        totals=[
+            ledger_pb2.CurrencyTotal(
+                currency=total.currency,
+                balance=common.int64(total.balance),
+                user_balance=common.int64(total.user_balance),
+            )
+            for total in found.totals
+        ],
+        breaks=map(_break, found.breaks),
+        verified_time=common.timestamp(found.verified_time),
+    )
+
+
+def _break(found: verification.Break) -> ledger_pb2.LedgerBreak:
+    return ledger_pb2.LedgerBreak(
+        check=found.check,
+        address=found.address or "",
+        currency=found.currency or "",
+        transfer_id=str(found.transfer_id or ""),
+        hold_id=str(found.hold_id or ""),
+        sequence=found.sequence,
+        expected_amount=common.int64(found.expected_amount),
+        actual_amount=common.int64(found.actual_amount),
+        detail=found.detail,
+    )
+
+
+def trial_balance(found: trial_balances.TrialBalance) -> ledger_pb2.TrialBalance:
+    """Return a trial balance."""
+    return ledger_pb2.TrialBalance(
+        time=common.timestamp(found.time),
+        basis=ledger_pb2.TIME_BASIS_EFFECTIVE
+        if found.basis is trial_balances.Basis.EFFECTIVE
+        else ledger_pb2.TIME_BASIS_RECORDED,
+        lines=map(_line, found.lines),
+        totals=map(_line, found.totals),
+    )
+
+
+def _line(found: trial_balances.Line) -> ledger_pb2.TrialBalanceLine:
+    return ledger_pb2.TrialBalanceLine(
+        currency=found.currency,
+        kind=found.kind,
+        account_count=found.account_count,
+        debit_amount=common.int64(found.debit_amount),
+        credit_amount=common.int64(found.credit_amount),
+        balance=common.int64(found.balance),
+    )

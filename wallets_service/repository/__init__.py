@@ -1,0 +1,1 @@
+"""Everything the use cases read from and write to the tables, but the batches, which `postings` writes."""

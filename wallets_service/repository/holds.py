@@ -1,0 +1,147 @@
+"""Holds as they read now: one whose time is over reads as expired, whether or not it was given back yet."""
+
+import datetime
+import uuid
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from kobklein.database import Session
+from wallets_service import entries
+from wallets_service.models import Account, Hold, Transfer
+
+# The time of the statement is the same for all of its rows and conditions: no row can meet a filter and read otherwise.
+_LAPSED: Final = sa.and_(Hold.status == entries.PENDING, Hold.expires_time <= sa.func.statement_timestamp())
+
+
+Position = tuple[datetime.datetime, uuid.UUID]
+"""A time of a hold, by which a list is ordered, and its id."""
+
+
+class Due(NamedTuple):
+    """A hold whose time is over and that was not given back yet."""
+
+    expires_time: datetime.datetime
+    id: uuid.UUID
+    debit_account: str
+    credit_account: str
+    currency: str
+
+
+def has_status(status: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a hold reads as being in a status."""
+    if status == entries.EXPIRED:
+        return sa.or_(Hold.status == status, _LAPSED)
+    return sa.and_(Hold.status == status, sa.not_(_LAPSED))
+
+
+async def get_hold(session: Session, id_: uuid.UUID) -> entries.Hold | None:
+    """Return a hold."""
+    row = (await session.execute(_holds().where(Hold.id == id_))).mappings().one_or_none()
+    return None if row is None else _hold(row)
+
+
+async def list_holds(
+    session: Session,
+    conditions: Sequence[sa.ColumnElement[bool]],
+    *,
+    address: str | None,
+    before: Position | None,
+    limit: int,
+) -> list[entries.Hold]:
+    """Return the holds that meet every condition, newest first; with an address, those that it pays or is paid by."""
+    walk = sa.select(Hold.id, Hold.created_time).where(*conditions).order_by(*_newest_first(Hold)).limit(limit)
+    if before is not None:
+        walk = walk.where(sa.tuple_(Hold.created_time, Hold.id) < sa.tuple_(*before))
+    found = (walk if address is None else _of_address(walk, address)).subquery()
+    rows = await session.execute(
+        _holds().join(found, found.c.id == Hold.id).order_by(*_newest_first(Hold)).limit(limit)
+    )
+    return [_hold(row) for row in rows.mappings()]
+
+
+def _of_address(walk: sa.Select[uuid.UUID, datetime.datetime], address: str) -> sa.CompoundSelect[Any]:
+    """Return the walk down the index of each side of each account of an address.
+
+    A page costs the same wherever it lies. No hold is on both sides: an account cannot pay itself, and no two accounts
+    of an address have one currency.
+    """
+    account = sa.select(Account.id).where(Account.address == address).subquery()
+    sides = []
+    for own in (Hold.debit_account_id, Hold.credit_account_id):
+        side = walk.where(own == account.c.id).correlate(account).lateral()
+        sides.append(sa.select(side).select_from(account.join(side, sa.true())))
+    return sa.union_all(*sides)
+
+
+def _newest_first(of: Any) -> tuple[sa.UnaryExpression[Any], sa.UnaryExpression[Any]]:
+    return of.created_time.desc(), of.id.desc()
+
+
+def _holds() -> sa.Select[Any]:
+    debit, credit = sa.orm.aliased(Account), sa.orm.aliased(Account)
+    return (
+        sa.select(
+            *Hold.__table__.columns,
+            _LAPSED.label("lapsed"),
+            debit.address.label("debit_address"),
+            credit.address.label("credit_address"),
+        )
+        .join(debit, debit.id == Hold.debit_account_id)
+        .join(credit, credit.id == Hold.credit_account_id)
+    )
+
+
+def _hold(row: sa.RowMapping) -> entries.Hold:
+    made = entries.NewHold(
+        id=str(row["id"]),
+        debit_account=row["debit_address"],
+        credit_account=row["credit_address"],
+        amount=row["amount"],
+        currency=row["currency"],
+        type=row["type"],
+        lifetime=row["expires_time"] - row["created_time"],
+        payment_id=None if row["payment_id"] is None else str(row["payment_id"]),
+        reference=row["reference"],
+        description=row["description"],
+        metadata=row["metadata"],
+    )
+    return entries.Hold(
+        made,
+        debit_account_id=str(row["debit_account_id"]),
+        credit_account_id=str(row["credit_account_id"]),
+        posted_amount=row["posted_amount"],
+        status=entries.EXPIRED if row["lapsed"] else row["status"],
+        created_time=row["created_time"],
+        updated_time=row["expires_time"] if row["lapsed"] else row["updated_time"],
+    )
+
+
+async def get_transfer_amount(session: Session, id_: uuid.UUID) -> int | None:
+    """Return how much a transfer moved; None when there is none."""
+    return (await session.scalars(sa.select(Transfer.amount).where(Transfer.id == id_))).one_or_none()
+
+
+async def list_due(
+    session: Session,
+    *,
+    account_id: uuid.UUID | None = None,
+    after: Position | None = None,
+    limit: int,
+) -> list[Due]:
+    """Return holds whose time is over but that nobody gave back, the longest overdue first; those after `after`."""
+    debit, credit = sa.orm.aliased(Account), sa.orm.aliased(Account)
+    due = (
+        sa.select(Hold.expires_time, Hold.id, debit.address, credit.address, Hold.currency)
+        .join(debit, debit.id == Hold.debit_account_id)
+        .join(credit, credit.id == Hold.credit_account_id)
+        .where(_LAPSED)
+        .order_by(Hold.expires_time, Hold.id)
+        .limit(limit)
+    )
+    if account_id is not None:
+        due = due.where(Hold.debit_account_id == account_id)
+    if after is not None:
+        due = due.where(sa.tuple_(Hold.expires_time, Hold.id) > sa.tuple_(*after))
+    return [Due(*row) for row in await session.execute(due)]

@@ -1,0 +1,100 @@
+"""The sealer: binds what is committed into the chain, a moment later, so that no writer waits for it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+import prometheus_client
+import psycopg
+import structlog
+
+from kobklein import server
+from wallets_service import chain
+from wallets_service.repository import seals as repository
+
+_log = structlog.get_logger()
+RUN_TRANSFERS: Final = 1_000
+"""How many transfers one seal binds at most: with its digests, it is read and written as one row."""
+_RUNS_PER_ROUND: Final = 40
+_PAUSE_SECONDS: Final = 1.0
+_OPTIONS: Final = "-c timezone=UTC -c statement_timeout=10000 -c idle_in_transaction_session_timeout=30000"
+_SECONDS_TO_2000: Final = 946_684_800
+_SEALED: Final = prometheus_client.Gauge("wallets_sealed_transfers", "Transfers in the chain of seals.")
+_LAG: Final = prometheus_client.Gauge(
+    "wallets_seal_lag_seconds", "How old the oldest transfer was that the last round of sealing found; 0 without any."
+)
+_FAILED: Final = prometheus_client.Counter("wallets_seal_rounds_failed", "Rounds of sealing that were cut short.")
+
+
+class Sealer:
+    """Appends to the chain over a connection of its own, in a thread, so that hashing stops nobody else for long.
+
+    Any number of replicas may have one: a lock that ends with the transaction lets one append at a time, and the number
+    of a seal is a key. A seal is one transaction: a process that dies leaves a whole chain, and the next round goes on
+    from its end.
+    """
+
+    def __init__(self, url: str, key: chain.Key) -> None:
+        self._url = url
+        self._key = key
+        self._connection: repository.Connection | None = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Seal every second until left; then once more, for what was committed last."""
+        try:
+            async with server.repeating(self._round, seconds=_PAUSE_SECONDS):
+                yield
+        finally:
+            await self._round()
+            self.close()
+
+    async def _round(self) -> None:
+        try:
+            await asyncio.to_thread(self.seal)
+        except Exception as error:  # Whatever it is, the next round goes on where the chain ends.
+            _FAILED.inc()
+            _log.warning("transfers wait to be sealed", error=repr(error))
+
+    def seal(self) -> None:
+        """Seal what is committed, as far as one round goes; do nothing while another replica does."""
+        connection = self._connected()
+        for _ in range(_RUNS_PER_ROUND):
+            with connection.transaction():
+                count = self._append(connection) if repository.lock(connection) else 0
+            if count < RUN_TRANSFERS:
+                break
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _append(self, connection: repository.Connection) -> int:
+        """Append one seal to the chain if there is something to seal, and return of how many transfers."""
+        previous = repository.latest(connection)
+        after = previous.last if previous else None
+        rows = list(repository.unsealed_rows(connection, after=after, limit=RUN_TRANSFERS))
+        now = repository.clock(connection)
+        _LAG.set(now / 1e6 - rows[0].created_microseconds / 1e6 - _SECONDS_TO_2000 if rows else 0)
+        if rows:
+            seal = chain.sealed(previous, rows, self._key, sealed_microseconds=now)
+            repository.append(connection, seal)
+            _SEALED.set(seal.head.sequence)
+        return len(rows)
+
+    def _connected(self) -> repository.Connection:
+        if self._connection is None or self._connection.closed or self._connection.broken:
+            self._connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                client_encoding="utf8",
+                options=_OPTIONS,
+                connect_timeout=5,
+                keepalives_idle=10,
+                keepalives_interval=5,
+                keepalives_count=3,
+                tcp_user_timeout=10_000,
+            )
+        return self._connection

@@ -1,0 +1,178 @@
+"""Transfers from user to user, each with its fee: one linked group of the ledger.
+
+The ledger is its own idempotency store. A transfer's id is derived from the caller's key, so it is in the ledger if and
+only if the call had its effect, and a process that dies at any point leaves one of the two.
+"""
+
+import dataclasses
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from kobklein import calls, database, ids
+from kobklein import errors as kobklein_errors
+from wallets_service import book, entries, errors, fee_schedule, fees, wallets
+from wallets_service.ledger import Ledger
+from wallets_service.repository import transfers as repository
+
+_TYPE: Final = "TRANSFER"
+_FEES: Final = "fees"
+"""Address of the account that earns the fees."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A transfer to make; the amount is minor units, and what arrives."""
+
+    user_id: str
+    to_user_id: str
+    amount: int
+    currency: str
+    reference: str = ""
+    description: str = ""
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def transfer(self, id_: uuid.UUID) -> entries.Transfer:
+        """Return it as the ledger takes it."""
+        return entries.Transfer(
+            str(id_),
+            wallets.address(self.user_id),
+            wallets.address(self.to_user_id),
+            self.amount,
+            self.currency,
+            _TYPE,
+            reference=self.reference,
+            description=self.description,
+            metadata=self.metadata,
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Made:
+    """A transfer that was made, or would be."""
+
+    posting: entries.Posting
+    fee: entries.Posting | None = None
+    reversed_amount: int = 0
+
+
+async def create(
+    ledger: Ledger, sessions: database.Sessions, order: Order, *, id_: uuid.UUID, dry_run: bool = False
+) -> Made:
+    """Move the money and charge the fee of now, both or neither; the answer is the same however often it is asked for.
+
+    `id_` is derived from the caller's key. What is posted under it is the answer, whatever the schedule, the balance or
+    the accounts have become since, and marks the call as a repetition. A fee that is set while the transfer is on its
+    way may come too late for it; what was charged is in the answer. A dry run takes all the same steps but the posting.
+
+    If the process dies before the ledger commits, nothing has happened, and afterwards everything has; the repetition
+    finds out which. Raises IdempotencyKeyReused, and the ledger's refusals, which leave the key free.
+    """
+    transfer = order.transfer(id_)
+    earlier, terms = await database.transaction(sessions, lambda session: _prepared(session, transfer))
+    if earlier is not None:
+        return _repeated(earlier, transfer)
+    legs = _legs(transfer, fees.charged(order.amount, terms))
+    outcomes = await (ledger.preview(legs) if dry_run else ledger.post(legs))
+    refusal = _refusal(outcomes, legs)
+    if isinstance(refusal, errors.TransferIdReused):
+        # A concurrent call with this key was faster, perhaps with another fee.
+        earlier = await database.transaction(sessions, lambda session: _find(session, id_))
+        if earlier is not None:
+            return _repeated(earlier, transfer)
+    if refusal is not None:
+        raise refusal
+    posting, *charges = _postings(outcomes)
+    return Made(posting, charges[0] if charges else None)
+
+
+async def get(sessions: database.Sessions, id_: uuid.UUID, *, owner: str | None) -> Made:
+    """Return a transfer from wallet to wallet; raises TransferNotFound, also for one that `owner` has no part in."""
+    made = await database.transaction(sessions, lambda session: _find(session, id_))
+    if made is not None:
+        transfer = made.posting.transfer
+        sides = wallets.user_id(transfer.debit_account), wallets.user_id(transfer.credit_account)
+        if transfer.type == _TYPE and transfer.reverses_id is None and None not in sides and owner in (None, *sides):
+            return made
+    raise errors.TransferNotFound(id=id_)
+
+
+async def _prepared(session: database.Session, transfer: entries.Transfer) -> tuple[Made | None, fees.Terms]:
+    """Return what is posted under the transfer's id, and what a transfer like it costs now."""
+    made = await _find(session, uuid.UUID(transfer.id))
+    return made, await fee_schedule.terms(session, currency=transfer.currency, type_=_TYPE)
+
+
+async def _find(session: database.Session, id_: uuid.UUID) -> Made | None:
+    fee_id = str(_fee_id(id_))
+    found = await repository.get_transfers(session, [str(id_), fee_id])
+    if str(id_) not in found:
+        return None
+    recorded, fee = found[str(id_)], found.get(fee_id)
+    return Made(recorded.posting, fee.posting if fee else None, recorded.reversed_amount)
+
+
+def _fee_id(id_: uuid.UUID) -> uuid.UUID:
+    return ids.derived(id_, "fee")
+
+
+def _repeated(earlier: Made, transfer: entries.Transfer) -> Made:
+    """Return the first answer again, in which nothing was taken back yet; raises IdempotencyKeyReused."""
+    if earlier.posting.transfer != transfer:
+        raise kobklein_errors.IdempotencyKeyReused
+    calls.current().replayed = True
+    return dataclasses.replace(earlier, reversed_amount=0)
+
+
+def _legs(transfer: entries.Transfer, fee: int) -> list[entries.Transfer]:
+    """Return the transfer, and its fee if there is one; the reference finds both."""
+    if not fee:
+        return [transfer]
+    charge = entries.Transfer(
+        str(_fee_id(uuid.UUID(transfer.id))),
+        transfer.debit_account,
+        _FEES,
+        fee,
+        transfer.currency,
+        "FEE",
+        reference=transfer.reference,
+    )
+    return [dataclasses.replace(transfer, linked=True), charge]
+
+
+def _refusal(outcomes: Sequence[book.Outcome], legs: Sequence[entries.Transfer]) -> errors.Refusal | None:
+    """Return why the group is refused, in the terms of what was asked for; None if it is not."""
+    for paid, outcome in zip((0, legs[0].amount), outcomes, strict=False):
+        if isinstance(outcome, errors.Refusal) and not isinstance(outcome, errors.LinkedTransferRefused):
+            return _of_both(outcome, legs, paid) if len(legs) > 1 else outcome
+    return None
+
+
+def _of_both(refusal: errors.Refusal, legs: Sequence[entries.Transfer], paid: int) -> errors.Refusal:
+    """Return a leg's refusal as one of both: how things stood before any leg, and what both of them need.
+
+    `paid` is what the payer had paid when the leg was decided. Which of the legs it was is chance to the payer.
+    """
+    transfer, fee = legs
+    if isinstance(refusal, errors.InsufficientFunds):
+        return errors.InsufficientFunds(
+            account=transfer.debit_account,
+            currency=transfer.currency,
+            available=refusal.available_amount + paid,
+            held=refusal.held_amount,
+            needed=transfer.amount + fee.amount,
+            fee=fee.amount,
+        )
+    if isinstance(refusal, errors.LimitExceeded) and refusal.used_amount:
+        return errors.LimitExceeded(
+            account=transfer.debit_account,
+            currency=transfer.currency,
+            period=refusal.period,
+            limit=refusal.limit_amount,
+            used=refusal.used_amount - paid,
+        )
+    return refusal
+
+
+def _postings(outcomes: Sequence[book.Outcome]) -> list[entries.Posting]:
+    return [outcome for outcome in outcomes if isinstance(outcome, entries.Posting)]
