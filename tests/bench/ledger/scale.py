@@ -16,7 +16,7 @@ _FEW_ACCOUNTS: Final = 10
 _MANY_ACCOUNTS: Final = 100_000
 _PASTS: Final = {
     "small": fill.Past(load.ACCOUNTS, transfers=100_000),
-    "large": fill.Past(load.ACCOUNTS, transfers=10_000_000),
+    "large": fill.Past(load.ACCOUNTS, transfers=10_000_000, sealed=True),
     "few": fill.Past(_FEW_ACCOUNTS),
     "many": fill.Past(_MANY_ACCOUNTS),
 }
