@@ -7,7 +7,7 @@ import uvloop
 
 from gateway import server
 from gateway.settings import Settings
-from kobklein import logs
+from kobklein import logs, memory
 
 
 async def _serve(settings: Settings) -> None:
@@ -22,6 +22,7 @@ def main() -> None:
     """Read the settings and serve."""
     settings = Settings()
     logs.configure(settings, process="gateway")
+    memory.settle()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings))
 

@@ -3,6 +3,7 @@
 import uuid
 from typing import Final
 
+import uuid_utils
 import uuid_utils.compat
 
 _KEYS: Final = uuid.UUID("8f1f0b5e-6b0a-5d43-9a55-0c4f1c7a2e90")
@@ -11,6 +12,11 @@ _KEYS: Final = uuid.UUID("8f1f0b5e-6b0a-5d43-9a55-0c4f1c7a2e90")
 def new() -> uuid.UUID:
     """Return a new UUIDv7: rows made together lie together in an index."""
     return uuid_utils.compat.uuid7()
+
+
+def text() -> str:
+    """Return a new UUIDv7 as text, for a fraction of what making the object costs."""
+    return str(uuid_utils.uuid7())
 
 
 def derived(parent: uuid.UUID, step: str) -> uuid.UUID:

@@ -158,7 +158,7 @@ def _address(context: _Context) -> str:
 
 def _request_id(metadata: Mapping[str, str]) -> str:
     given = metadata.get("x-request-id", "")
-    return given if 0 < len(given) <= _MAX_REQUEST_ID_LENGTH and given.isprintable() else str(ids.new())
+    return given if 0 < len(given) <= _MAX_REQUEST_ID_LENGTH and given.isprintable() else ids.text()
 
 
 class _Refusal(NamedTuple):
@@ -193,13 +193,14 @@ class _Record:
         if kind is not None:
             self._code = grpc.StatusCode.CANCELLED
         seconds = time.perf_counter() - self._start
+        path, code = self._method.path, self._code.name
         metrics.RUNNING.dec()
-        metrics.CALLS.labels(self._method.path, self._code.name).inc()
-        metrics.SECONDS.labels(self._method.path).observe(seconds)
+        metrics.calls(path, code).inc()
+        metrics.seconds(path).observe(seconds)
         _log.info(
             "call",
-            method=self._method.path,
-            code=self._code.name,
+            method=path,
+            code=code,
             reason=self._reason,
             ms=round(seconds * 1000, 1),
             subject=self.subject,

@@ -25,6 +25,7 @@ _EXPONENTS: Final[dict[str, int]] = {
     }.items()
     for code in codes.split()
 }
+_CURRENCIES: Final = frozenset(_EXPONENTS)
 _DECIMAL: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
 
 
@@ -46,7 +47,7 @@ def exponent(currency: str) -> int:
 
 def currencies() -> frozenset[str]:
     """Return every currency the platform knows."""
-    return frozenset(_EXPONENTS)
+    return _CURRENCIES
 
 
 def parse(text: str, currency: str) -> int:

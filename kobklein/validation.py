@@ -4,7 +4,7 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from google.protobuf import descriptor, json_format, message, struct_pb2
@@ -18,6 +18,8 @@ MAX_STRUCT_DEPTH: Final = 16
 FieldDescriptor = descriptor.FieldDescriptor
 Check = Callable[[Any, str, list[errors.Violation]], None]
 """Adds what is wrong with one field of the message; the string is the path of the message itself, with a dot."""
+Wrong = Callable[[Any], str]
+"""Returns what is wrong with a value; empty when nothing is."""
 
 _CURRENCY: Final = "currency"
 """Name of the fields that hold an ISO 4217 code, and that give the amounts beside them their meaning."""
@@ -35,7 +37,7 @@ _INTEGERS: Final = frozenset(
 def check(request: message.Message) -> None:
     """Fill the defaults of `request` in and check it; raises InvalidArgument that names every offending field."""
     violations: list[errors.Violation] = []
-    _validator(request.DESCRIPTOR)(request, "", violations)
+    _validator(request.DESCRIPTOR).check(request, "", violations)
     if violations:
         raise errors.InvalidArgument(*violations)
 
@@ -68,54 +70,89 @@ def holds_ours(field: FieldDescriptor) -> bool:
     return field.message_type is not None and not field.message_type.full_name.startswith("google.")
 
 
-@functools.cache
-def _validator(message_type: descriptor.Descriptor) -> Check:
-    checks = [_default(field.name, rules_of(field).default_value) for field in _with_default(message_type)]
-    nested: list[tuple[FieldDescriptor, bool]] = []
-    for field in message_type.fields:
-        checks.extend(_field_checks(field, rules_of(field)))
-        if holds_ours(field) and not is_map(field):
-            nested.append((field, field.is_repeated))
+class _Rule(NamedTuple):
+    """What one field of a message is checked for."""
 
-    def validate(value: Any, path: str, found: list[errors.Violation]) -> None:
-        for one in checks:
-            one(value, path, found)
-        for field, repeated in nested:
-            name = field.name
+    name: str
+    presence: bool
+    """Whether the field knows an empty value from a missing one."""
+    required: bool
+    priced: bool
+    """Whether its amount means nothing without the currency beside it."""
+    wrong: Wrong | None
+
+
+class _Validator:
+    """The checks of one message type, in the order of its fields."""
+
+    def __init__(self, message_type: descriptor.Descriptor) -> None:
+        fields = [(field, rules_of(field)) for field in message_type.fields]
+        self._defaults = [(field.name, rules.default_value) for field, rules in fields if rules.default_value]
+        self._rules = [rule for field, rules in fields for rule in _field_rules(field, rules)]
+        self._items = [
+            (field.name, wrong)
+            for field, rules in fields
+            if field.is_repeated and not is_map(field) and not rules.output_only
+            if (wrong := _kind_check(field, rules)) is not None
+        ]
+        self._maps = [_entries(field, rules) for field, rules in fields if is_map(field) and not rules.output_only]
+        self._nested = [
+            (field.name, field.message_type, field.is_repeated)
+            for field in message_type.fields
+            if holds_ours(field) and not is_map(field)
+        ]
+
+    def check(self, value: Any, path: str, found: list[errors.Violation]) -> None:
+        """Fill the defaults of a message in, and add what is wrong with it; `path` is its own, with a dot."""
+        for name, default in self._defaults:
+            if not getattr(value, name):
+                setattr(value, name, default)
+        self._check_fields(value, path, found)
+        for name, wrong in self._items:
+            for index, item in enumerate(getattr(value, name)):
+                if description := wrong(item):
+                    found.append(errors.Violation(f"{path}{name}[{index}]", description))
+        for check_entries in self._maps:
+            check_entries(value, path, found)
+        self._check_nested(value, path, found)
+
+    def _check_fields(self, value: Any, path: str, found: list[errors.Violation]) -> None:
+        for name, presence, required, priced, wrong in self._rules:
+            content = getattr(value, name) if not presence or value.HasField(name) else None
+            if content is None or not (content or presence):
+                if required:
+                    found.append(errors.Violation(path + name, "is required"))
+                continue
+            if priced and not getattr(value, _CURRENCY, ""):
+                found.append(errors.Violation(path + _CURRENCY, f"is required with {name}"))
+            if wrong is not None and (description := wrong(content)):
+                found.append(errors.Violation(path + name, description))
+
+    def _check_nested(self, value: Any, path: str, found: list[errors.Violation]) -> None:
+        for name, message_type, repeated in self._nested:
             if repeated:
-                nested_check = _validator(field.message_type)
+                check_item = _validator(message_type).check
                 for index, item in enumerate(getattr(value, name)):
-                    nested_check(item, f"{path}{name}[{index}].", found)
+                    check_item(item, f"{path}{name}[{index}].", found)
             elif value.HasField(name):
-                _validator(field.message_type)(getattr(value, name), f"{path}{name}.", found)
-
-    return validate
+                _validator(message_type).check(getattr(value, name), f"{path}{name}.", found)
 
 
-def _with_default(message_type: descriptor.Descriptor) -> list[FieldDescriptor]:
-    return [field for field in message_type.fields if rules_of(field).default_value]
+@functools.cache
+def _validator(message_type: descriptor.Descriptor) -> _Validator:
+    return _Validator(message_type)
 
 
-def _field_checks(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Iterator[Check]:
-    name = field.name
+def _field_rules(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Iterator[_Rule]:
     if rules.output_only:
-        yield _simple(name, field, lambda _: "is set by the service")
+        yield _Rule(field.name, field.has_presence, False, False, lambda _: "is set by the service")
         return
-    if rules.required:
-        yield _required(name, _presence(field))
-    if rules.minor_units:
-        yield _currency(name, _presence(field))
-    if rules.max_items and field.is_repeated:
-        yield _simple(name, field, _most_items(rules.max_items))
-    if is_map(field):
-        yield _entries(field, rules)
-        return
-    kind = _kind_check(field, rules)
-    if kind is not None:
-        yield _each(name, kind) if field.is_repeated else _simple(name, field, kind)
+    wrong = _kind_check(field, rules) if not field.is_repeated else _most_items(rules) if rules.max_items else None
+    if rules.required or rules.minor_units or wrong is not None:
+        yield _Rule(field.name, field.has_presence, rules.required, rules.minor_units, wrong)
 
 
-def _kind_check(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Callable[[Any], str] | None:
+def _kind_check(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Wrong | None:
     if field.name == _CURRENCY and field.type == FieldDescriptor.TYPE_STRING:
         return _known_currency
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING and field.type == FieldDescriptor.TYPE_STRING:
@@ -127,59 +164,6 @@ def _kind_check(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Callab
     if field.message_type is not None and field.message_type.full_name == _STRUCT:
         return _struct(rules)
     return None
-
-
-def _presence(field: FieldDescriptor) -> Callable[[Any], bool]:
-    name = field.name
-    if field.has_presence:
-        return lambda value: bool(value.HasField(name))
-    return lambda value: bool(getattr(value, name))
-
-
-def _default(name: str, default: str) -> Check:
-    def fill(value: Any, _path: str, _found: list[errors.Violation]) -> None:
-        if not getattr(value, name):
-            setattr(value, name, default)
-
-    return fill
-
-
-def _required(name: str, present: Callable[[Any], bool]) -> Check:
-    def required(value: Any, path: str, found: list[errors.Violation]) -> None:
-        if not present(value):
-            found.append(errors.Violation(path + name, "is required"))
-
-    return required
-
-
-def _currency(name: str, present: Callable[[Any], bool]) -> Check:
-    def currency(value: Any, path: str, found: list[errors.Violation]) -> None:
-        if not getattr(value, _CURRENCY, "") and present(value):
-            found.append(errors.Violation(path + _CURRENCY, f"is required with {name}"))
-
-    return currency
-
-
-def _simple(name: str, field: FieldDescriptor, wrong: Callable[[Any], str]) -> Check:
-    def when_set(value: Any, path: str, found: list[errors.Violation]) -> None:
-        if value.HasField(name) and (description := wrong(getattr(value, name))):
-            found.append(errors.Violation(path + name, description))
-
-    def when_not_zero(value: Any, path: str, found: list[errors.Violation]) -> None:
-        content = getattr(value, name)
-        if content and (description := wrong(content)):
-            found.append(errors.Violation(path + name, description))
-
-    return when_set if field.has_presence else when_not_zero
-
-
-def _each(name: str, wrong: Callable[[Any], str]) -> Check:
-    def each(value: Any, path: str, found: list[errors.Violation]) -> None:
-        for index, item in enumerate(getattr(value, name)):
-            if description := wrong(item):
-                found.append(errors.Violation(f"{path}{name}[{index}]", description))
-
-    return each
 
 
 def _entries(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Check:
@@ -195,26 +179,28 @@ def _entries(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Check:
             elif wrong_value is not None and (description := wrong_value(item)):
                 found.append(errors.Violation(f"{path}{name}.{key}", description))
             elif nested is not None:
-                _validator(nested)(item, f"{path}{name}.{key}.", found)
+                _validator(nested).check(item, f"{path}{name}.{key}.", found)
 
     return entries
 
 
-def _most_items(most: int) -> Callable[[Any], str]:
+def _most_items(rules: options_pb2.FieldRules) -> Wrong:
+    most = rules.max_items
     return lambda items: f"has more than {most} items" if len(items) > most else ""
 
 
-def _text(rules: options_pb2.FieldRules) -> Callable[[str], str]:
-    pattern = re.compile(rules.pattern) if rules.pattern else None
+def _text(rules: options_pb2.FieldRules) -> Wrong:
+    matches = re.compile(rules.pattern).fullmatch if rules.pattern else None
+    longest, shortest = rules.max_length or math.inf, rules.min_length
 
     def wrong(text: str) -> str:
-        if rules.max_length and len(text) > rules.max_length:
-            return f"is longer than {rules.max_length} characters"
-        if len(text) < rules.min_length:
-            return f"is shorter than {rules.min_length} characters"
+        if len(text) > longest:
+            return f"is longer than {longest} characters"
+        if len(text) < shortest:
+            return f"is shorter than {shortest} characters"
         if "\x00" in text:
             return "contains a NUL character"
-        if pattern is not None and pattern.fullmatch(text) is None:
+        if matches is not None and matches(text) is None:
             return f"does not match {rules.pattern}"
         return ""
 
@@ -225,7 +211,7 @@ def _known_currency(code: str) -> str:
     return "" if code in money.currencies() else "is not a currency of ISO 4217"
 
 
-def _number(rules: options_pb2.FieldRules) -> Callable[[int], str]:
+def _number(rules: options_pb2.FieldRules) -> Wrong:
     least = rules.min if rules.HasField("min") else -math.inf
     most = rules.max if rules.HasField("max") else math.inf
 
@@ -243,12 +229,12 @@ def _bound(number: int, rules: options_pb2.FieldRules) -> str:
     return f"{number} minor unit{'' if number == 1 else 's'}" if rules.minor_units else str(number)
 
 
-def _known(enum_type: descriptor.EnumDescriptor) -> Callable[[int], str]:
+def _known(enum_type: descriptor.EnumDescriptor) -> Wrong:
     known = frozenset(enum_type.values_by_number)
     return lambda number: "" if number in known else f"{number} is not a known value"
 
 
-def _struct(rules: options_pb2.FieldRules) -> Callable[[struct_pb2.Struct], str]:
+def _struct(rules: options_pb2.FieldRules) -> Wrong:
     def wrong(struct: struct_pb2.Struct) -> str:
         if rules.max_items and len(struct.fields) > rules.max_items:
             return f"has more than {rules.max_items} keys"

@@ -3,7 +3,7 @@
 import typer
 import uvloop
 
-from kobklein import logs
+from kobklein import logs, memory
 from kobklein import server as kobklein_server
 from payments_service import server
 from payments_service.settings import Settings
@@ -33,6 +33,7 @@ def _settings() -> Settings:
 
 async def _serve(settings: Settings) -> None:
     kobklein_server.serve_metrics(settings)
+    memory.settle()
     async with server.run(settings):
         await kobklein_server.until_terminated()
 

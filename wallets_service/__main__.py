@@ -1,10 +1,9 @@
 """The process: `python -m wallets_service serve`, `migrate`, and the commands of an audit."""
 
-import asyncio
-
 import typer
+import uvloop
 
-from kobklein import logs
+from kobklein import logs, memory
 from kobklein import server as kobklein_server
 from wallets_service import commands, server
 from wallets_service.settings import Settings
@@ -18,7 +17,7 @@ def serve() -> None:
     """Bring the schema up to date, then serve until SIGTERM; running calls get time to end."""
     settings = _settings()
     server.migrate(settings)
-    asyncio.run(_serve(settings))
+    uvloop.run(_serve(settings))
 
 
 @app.command()
@@ -35,6 +34,7 @@ def _settings() -> Settings:
 
 async def _serve(settings: Settings) -> None:
     kobklein_server.serve_metrics(settings)
+    memory.settle()
     async with server.run(settings):
         await kobklein_server.until_terminated()
 

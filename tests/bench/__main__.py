@@ -1,6 +1,6 @@
 """`python -m tests.bench`: every measurement, as a table and in build/bench.json; exit 1 if a target is missed."""
 
-import asyncio
+import logging
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -8,21 +8,33 @@ from typing import Any, Final
 import orjson
 import rich.console
 import rich.table
+import structlog
+import uvloop
 
-from tests.bench import gateway, ledger, payments
+from tests.bench import gateway, payments
+from tests.bench.ledger import limit, replicas, scale, throughput
 
 RESULT: Final = Path("build/bench.json")
 COLUMNS: Final = ("name", "value", "unit", "baseline", "ratio", "target")
+PARTS: Final = {
+    "gateway": gateway.run,
+    "ledger.throughput": throughput.run,
+    "ledger.limit": limit.run,
+    "ledger.replicas": replicas.run,
+    "ledger.scale": scale.run,
+    "payments": payments.run,
+}
 
 
 def main() -> int:
-    """Measure one part after the other; what of the names on the command line, or all."""
-    parts = {"gateway": gateway.run, "ledger": ledger.run, "payments": payments.run}
-    rows: list[dict[str, Any]] = []
-    for name in sys.argv[1:] or parts:
-        rows += asyncio.run(parts[name]())
+    """Measure one part after the other: all, or those whose names begin with a word on the command line."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
+    rows: list[dict[str, Any]] = []
+    for name, measure in PARTS.items():
+        if name.startswith(tuple(sys.argv[1:] or ("",))):
+            rows += uvloop.run(measure())
+            RESULT.write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2))  # Kept, should a later part fail.
     table = rich.table.Table(title="measured on this machine, against a baseline of the same run")
     for column in (*COLUMNS, "met"):
         table.add_column(column, justify="left" if column == "name" else "right")

@@ -1,5 +1,6 @@
 """Logs never hold a secret, and no value can forge a line."""
 
+import json
 from typing import Any
 
 import pytest
@@ -46,3 +47,16 @@ def test_line_breaks_are_shown_not_written() -> None:
 def test_other_values_stay_as_they_are() -> None:
     event = {"payment": "0198c5b0-7d2a-7c3e-9f61-2b8f4d1c9a10", "ms": 1.5, "count": 3}
     assert masked(**event) == event
+
+
+def test_a_secret_is_masked_beside_harmless_texts() -> None:
+    assert masked(method="/a/B", reference="4242424242424242", ms=1) == {"method": "/a/B", "reference": "***", "ms": 1}
+
+
+def test_digits_of_two_values_together_are_no_card_number() -> None:
+    event = {"first": "42424242", "second": "42424242"}
+    assert masked(**event) == event
+
+
+def test_a_line_of_json_holds_what_a_strict_encoder_refuses() -> None:
+    assert json.loads(logs._json({"event": "\ud800", "count": 2**70}, repr)) == {"event": "\ud800", "count": 2**70}

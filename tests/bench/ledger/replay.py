@@ -1,0 +1,94 @@
+"""The statements that the ledger sends, recorded while it posts and sent again with nothing but a driver."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+import psycopg
+
+from tests import databases
+
+_WRITES: Final = "INTO transfers"
+
+
+@dataclasses.dataclass(slots=True)
+class Recording:
+    """What one connection sent, transactions included, and the options it was opened with."""
+
+    options: str
+    statements: list[tuple[str, Any]] = dataclasses.field(default_factory=list)
+
+    @property
+    def writes(self) -> int:
+        """How many batches it holds."""
+        return sum(_WRITES in statement for statement, _ in self.statements)
+
+
+class _Cursor(psycopg.AsyncCursor[Any]):
+    """Records what is executed; what it could not record, it refuses."""
+
+    connection: "_Connection"
+
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        self.connection.recording.statements.append((query, params))
+        return await super().execute(query, params, **options)
+
+    async def executemany(self, *_: Any, **__: Any) -> None:
+        raise NotImplementedError
+
+    def copy(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+
+class _Connection(psycopg.AsyncConnection[Any]):
+    """Records its transactions, and what its cursors execute in them."""
+
+    recording: Recording
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, *arguments: Any, **options: Any) -> AsyncIterator[psycopg.AsyncTransaction]:
+        self.recording.statements.append(("BEGIN", None))
+        async with super().transaction(*arguments, **options) as transaction:
+            yield transaction
+        self.recording.statements.append(("COMMIT", None))
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[list[Recording]]:
+    """Record every connection that this process opens while inside; only those that post are of interest."""
+    recordings: list[Recording] = []
+
+    class Recorder(_Connection):
+        @classmethod
+        async def connect(cls, conninfo: str = "", **arguments: Any) -> Any:
+            connection = await super().connect(conninfo, **arguments)
+            connection.cursor_factory = _Cursor
+            connection.recording = Recording(arguments.get("options") or "")
+            recordings.append(connection.recording)
+            return connection
+
+    original = psycopg.AsyncConnection
+    psycopg.AsyncConnection = Recorder  # type: ignore[assignment,misc]  # The driver has no other way to observe it.
+    try:
+        yield recordings
+    finally:
+        psycopg.AsyncConnection = original  # type: ignore[misc]
+
+
+def seconds(recording: Recording, database: databases.Database) -> float:
+    """Send a recording to a copy of the database it was made on, and return how long that took.
+
+    The statements are prepared and their answers are read, as the ledger does; between them there is no Python but this
+    loop and the driver.
+    """
+    with psycopg.connect(
+        database.application_url, autocommit=True, prepare_threshold=0, options=recording.options
+    ) as connection:
+        start = time.perf_counter()
+        for statement, parameters in recording.statements:
+            cursor = connection.execute(statement, parameters)
+            if cursor.description is not None:
+                cursor.fetchall()
+        return time.perf_counter() - start
