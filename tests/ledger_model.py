@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Final
 
-from wallets_service import entries
+from wallets_service.ledger import entries
 
 POSTED: Final = "ok"
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from tests import databases, wallets
-from wallets_service import chain, entries, seals
-from wallets_service.ledger import Ledger
+from wallets_service.ledger import entries
+from wallets_service.ledger.group_commit import Ledger
+from wallets_service.proof import chain, seals
 from wallets_service.settings import Settings
 
 USERS: Final = tuple(f"user/{number}" for number in range(8))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from kobklein import ids
 from kobklein.database import Session
-from wallets_service import entries, errors
+from wallets_service import errors
+from wallets_service.ledger import entries
 from wallets_service.models import Account
 from wallets_service.repository import accounts as repository
 

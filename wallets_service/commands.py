@@ -21,8 +21,8 @@ from google.protobuf import json_format, message
 
 from kobklein import errors, money
 from kobklein.wallets.v1 import ledger_pb2
-from wallets_service import chain, snapshots, trial_balances, verification
 from wallets_service.messages import proofs
+from wallets_service.proof import chain, snapshots, trial_balances, verification
 from wallets_service.repository import seals as repository
 
 app = typer.Typer()

@@ -16,7 +16,7 @@ from kobklein import database, money
 from kobklein import errors as common_errors
 from kobklein.database import Session
 from wallets_service import audit, errors
-from wallets_service.entries import ACTIVE, CLOSED, CREDIT_FROZEN, DEBIT_FROZEN, FROZEN
+from wallets_service.ledger.entries import ACTIVE, CLOSED, CREDIT_FROZEN, DEBIT_FROZEN, FROZEN
 from wallets_service.models import Account
 from wallets_service.repository import accounts as repository
 

@@ -15,8 +15,8 @@ from typing import Final
 import structlog
 
 from kobklein import database, server
-from wallets_service.entries import Key, Release
-from wallets_service.ledger import Ledger
+from wallets_service.ledger.entries import Key, Release
+from wallets_service.ledger.group_commit import Ledger
 from wallets_service.repository import holds as repository
 
 _log = structlog.get_logger()

@@ -15,9 +15,9 @@ from kobklein import database
 from kobklein import errors as common_errors
 from kobklein.database import Session
 from wallets_service import errors, models, wallets
-from wallets_service.book import Outcome
-from wallets_service.entries import PENDING, Hold, Id, NewHold, Release, Transfer
-from wallets_service.ledger import Ledger
+from wallets_service.ledger.book import Outcome
+from wallets_service.ledger.entries import PENDING, Hold, Id, NewHold, Release, Transfer
+from wallets_service.ledger.group_commit import Ledger
 from wallets_service.repository import holds as repository
 
 _MOST_ATTEMPTS: Final = 5

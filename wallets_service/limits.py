@@ -5,7 +5,8 @@ from typing import Any
 
 from kobklein import money
 from kobklein.database import Session
-from wallets_service import audit, entries
+from wallets_service import audit
+from wallets_service.ledger import entries
 from wallets_service.models import CurrencyLimits
 from wallets_service.repository import limits as repository
 

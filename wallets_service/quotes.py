@@ -14,8 +14,9 @@ from typing import Any, Final, NamedTuple
 from kobklein import database, ids, money
 from kobklein import errors as kobklein_errors
 from kobklein.database import Session
-from wallets_service import book, conversions, entries, errors, wallets
-from wallets_service.ledger import Ledger
+from wallets_service import conversions, errors, wallets
+from wallets_service.ledger import book, entries
+from wallets_service.ledger.group_commit import Ledger
 from wallets_service.models import Quote
 from wallets_service.rates import decimals, sources, table
 from wallets_service.repository import quotes as repository

@@ -16,8 +16,9 @@ from typing import Final
 
 from kobklein import calls, database
 from kobklein import errors as kobklein_errors
-from wallets_service import entries, errors
-from wallets_service.ledger import Ledger
+from wallets_service import errors
+from wallets_service.ledger import entries
+from wallets_service.ledger.group_commit import Ledger
 from wallets_service.repository import transfers as repository
 
 _TYPE: Final = "REFUND"

@@ -20,10 +20,10 @@ from kobklein.wallets.v1 import (
 )
 from wallets_service import expiry
 from wallets_service.cursors import Cursors
-from wallets_service.ledger import Ledger
+from wallets_service.ledger.group_commit import Ledger
+from wallets_service.proof.reports import Reports
+from wallets_service.proof.seals import Sealer
 from wallets_service.rates import http, sources
-from wallets_service.reports import Reports
-from wallets_service.seals import Sealer
 from wallets_service.servicers.accounts import AccountsServicer
 from wallets_service.servicers.conversions import ConversionsServicer
 from wallets_service.servicers.holds import HoldsServicer

@@ -9,7 +9,7 @@ import pydantic
 import pydantic_settings
 
 from kobklein.settings import ServiceSettings
-from wallets_service import chain
+from wallets_service.proof import chain
 
 
 class Isolation(enum.StrEnum):

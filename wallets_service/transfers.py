@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from kobklein import calls, database, ids
 from kobklein import errors as kobklein_errors
-from wallets_service import book, entries, errors, fee_schedule, fees, wallets
-from wallets_service.ledger import Ledger
+from wallets_service import errors, fee_schedule, fees, wallets
+from wallets_service.ledger import book, entries
+from wallets_service.ledger.group_commit import Ledger
 from wallets_service.repository import transfers as repository
 
 _TYPE: Final = "TRANSFER"

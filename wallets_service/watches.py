@@ -22,9 +22,9 @@ from typing import Any, Final, Generic, TypeVar
 import structlog
 
 from kobklein import database, errors, server
-from wallets_service.book import Outcome
 from wallets_service.cursors import START, Cursors, Position
-from wallets_service.entries import Id, Posting
+from wallets_service.ledger.book import Outcome
+from wallets_service.ledger.entries import Id, Posting
 from wallets_service.models import Transaction
 from wallets_service.repository import histories
 from wallets_service.repository import watches as repository

@@ -12,8 +12,9 @@ import structlog
 from kobklein import database
 from kobklein.wallets.v1 import holds_pb2, wallets_pb2
 from tests import databases, holds, ledger_oracle, wallets
-from wallets_service import entries, expiry
-from wallets_service.ledger import Ledger
+from wallets_service import expiry
+from wallets_service.ledger import entries
+from wallets_service.ledger.group_commit import Ledger
 from wallets_service.wallets import Filter, list_
 
 NEVER, SOON = {"hold_sweep_seconds": 3_600.0}, {"hold_sweep_seconds": 0.05}

@@ -7,8 +7,9 @@ import psycopg
 import pytest
 
 from tests import databases, wallets
-from wallets_service import entries, errors
-from wallets_service.ledger import Ledger
+from wallets_service import errors
+from wallets_service.ledger import entries
+from wallets_service.ledger.group_commit import Ledger
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from tests import databases, ledger_model
 from tests.sizes import size
-from wallets_service import batches, entries, errors
+from wallets_service import errors
+from wallets_service.ledger import batches, entries
 from wallets_service.settings import Isolation
 
 _numbers = itertools.count(1)

@@ -13,7 +13,8 @@ import sqlalchemy
 from deploy.local import postgres as embedded
 from tests import databases
 from tests import wallets as service
-from wallets_service import chain, models, server
+from wallets_service import models, server
+from wallets_service.proof import chain
 
 Connection = psycopg.Connection
 _IDS: Final = {name: str(uuid.uuid5(uuid.NAMESPACE_OID, name)) for name in ("ana", "ben", "usd", "first")}

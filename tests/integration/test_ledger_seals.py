@@ -15,8 +15,8 @@ import psycopg
 import pytest
 
 from tests import databases, ledgers, wallets
-from wallets_service import chain, heads, seals, snapshots, verification
-from wallets_service.ledger import Ledger
+from wallets_service.ledger.group_commit import Ledger
+from wallets_service.proof import chain, heads, seals, snapshots, verification
 from wallets_service.repository import seals as repository
 
 Connection = psycopg.Connection[tuple[Any, ...]]

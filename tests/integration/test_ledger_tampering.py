@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local import postgres as embedded
 from tests import databases, ledgers, sizes
-from wallets_service import chain, snapshots, verification
+from wallets_service.proof import chain, snapshots, verification
 from wallets_service.repository import seals as repository
 
 Connection = psycopg.Connection[tuple[Any, ...]]

@@ -10,8 +10,10 @@ import pytest
 from kobklein import calls, database, ids
 from kobklein import errors as kobklein_errors
 from tests import databases, transfers, wallets
-from wallets_service import book, entries, errors, ledger, reversals, settings
+from wallets_service import errors, reversals, settings
 from wallets_service import transfers as use_case
+from wallets_service.ledger import book, entries
+from wallets_service.ledger import group_commit as ledger
 
 
 @pytest.fixture

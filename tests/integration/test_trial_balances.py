@@ -10,7 +10,7 @@ import pytest
 
 from kobklein.wallets.v1 import ledger_pb2
 from tests import databases, wallets
-from wallets_service import snapshots, trial_balances
+from wallets_service.proof import snapshots, trial_balances
 
 RECORDED = ledger_pb2.TIME_BASIS_RECORDED
 EFFECTIVE = ledger_pb2.TIME_BASIS_EFFECTIVE

@@ -16,7 +16,7 @@ from tests.watching import FINANCE, Watch
 from tests.watching import transfers as watch_transfers
 from wallets_service import cursors, watches
 from wallets_service.cursors import START, Cursors, Position
-from wallets_service.entries import Posting
+from wallets_service.ledger.entries import Posting
 
 ANA, BEN = wallets.metadata("ana", "user"), wallets.metadata("ben", "user")
 

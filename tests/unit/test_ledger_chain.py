@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallets_service import chain
+from wallets_service.proof import chain
 from wallets_service.settings import Settings
 
 KEY = chain.Key(bytes(range(32)))

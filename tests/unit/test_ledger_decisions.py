@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallets_service import decisions, entries, errors, rules
-from wallets_service.book import Decision, Outcome, State
-from wallets_service.entries import Account, Key, Posting, Transfer
+from wallets_service import errors
+from wallets_service.ledger import decisions, entries, rules
+from wallets_service.ledger.book import Decision, Outcome, State
+from wallets_service.ledger.entries import Account, Key, Posting, Transfer
 
 NOW: Final = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 ADDRESSES: Final = ("user/ana", "user/ben", "user/eva", "fees", "provider/stripe")

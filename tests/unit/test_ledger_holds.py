@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallets_service import decisions, errors, holds
-from wallets_service.book import Decision, Outcome, State
-from wallets_service.entries import Account, Hold, Key, NewHold, Operation, Release, Transfer
+from wallets_service import errors, holds
+from wallets_service.ledger import decisions
+from wallets_service.ledger.book import Decision, Outcome, State
+from wallets_service.ledger.entries import Account, Hold, Key, NewHold, Operation, Release, Transfer
 
 HAITI: Final = zoneinfo.ZoneInfo("America/Port-au-Prince")
 NOON: Final = datetime.datetime(2026, 11, 24, 12, tzinfo=HAITI)

@@ -7,7 +7,8 @@ from google.protobuf import json_format
 
 from kobklein import errors, money
 from kobklein.wallets.v1 import accounts_pb2, ledger_pb2
-from wallets_service import audit, controls, entries, models
+from wallets_service import audit, controls, models
+from wallets_service.ledger import entries
 from wallets_service.messages import common
 
 _MAX_AMOUNT: Final = 10**money.MAX_DIGITS - 1

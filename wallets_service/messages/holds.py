@@ -8,7 +8,8 @@ from google.protobuf import json_format
 
 from kobklein import errors
 from kobklein.wallets.v1 import holds_pb2, ledger_pb2
-from wallets_service import entries, holds, wallets
+from wallets_service import holds, wallets
+from wallets_service.ledger import entries
 from wallets_service.messages import common
 
 _STATUS_PREFIX: Final = "HOLD_STATUS_"

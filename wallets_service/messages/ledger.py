@@ -6,8 +6,9 @@ from google.protobuf import json_format
 
 from kobklein import errors as kobklein_errors
 from kobklein.wallets.v1 import ledger_pb2
-from wallets_service import entries, errors, models
-from wallets_service.book import Outcome
+from wallets_service import errors, models
+from wallets_service.ledger import entries
+from wallets_service.ledger.book import Outcome
 from wallets_service.messages import common
 
 

@@ -4,8 +4,8 @@ from typing import Final
 
 from kobklein import errors
 from kobklein.wallets.v1 import ledger_pb2
-from wallets_service import chain, heads, trial_balances, verification
 from wallets_service.messages import common
+from wallets_service.proof import chain, heads, trial_balances, verification
 
 BASES: Final = {
     ledger_pb2.TIME_BASIS_UNSPECIFIED: trial_balances.Basis.RECORDED,

@@ -6,7 +6,8 @@ from google.protobuf import json_format
 
 from kobklein import calls, errors
 from kobklein.wallets.v1 import ledger_pb2, transfers_pb2
-from wallets_service import entries, fees, models, reversals, transfers, wallets
+from wallets_service import fees, models, reversals, transfers, wallets
+from wallets_service.ledger import entries
 from wallets_service.messages import common
 
 _NEVER_CHARGED = (ledger_pb2.TRANSFER_TYPE_FEE, ledger_pb2.TRANSFER_TYPE_REFUND)

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from kobklein.database import Session
-from wallets_service import entries
+from wallets_service.ledger import entries
 from wallets_service.models import Account, Hold, Transfer
 
 # The time of the statement is the same for all of its rows and conditions: no row can meet a filter and read otherwise.

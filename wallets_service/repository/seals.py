@@ -6,7 +6,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from wallets_service import chain
+from wallets_service.proof import chain
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from kobklein.database import Session
-from wallets_service import free_data
-from wallets_service.entries import Id, Posting, Transfer
+from wallets_service.ledger import free_data
+from wallets_service.ledger.entries import Id, Posting, Transfer
 from wallets_service.models import Account
 from wallets_service.models import Transfer as Row
 

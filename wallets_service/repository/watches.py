@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from kobklein.database import Session
 from wallets_service.cursors import START, Position
-from wallets_service.entries import Posting, Transfer
+from wallets_service.ledger.entries import Posting, Transfer
 from wallets_service.models import Account
 
 _SELECT: Final = """

@@ -10,7 +10,7 @@ from google.protobuf import message
 from kobklein import database, idempotency, pages
 from kobklein.wallets.v1 import accounts_pb2, accounts_pb2_grpc, ledger_pb2
 from wallets_service import audit, controls, expiry, limits, models
-from wallets_service.ledger import Ledger
+from wallets_service.ledger.group_commit import Ledger
 from wallets_service.messages import accounts as messages
 from wallets_service.messages import ledger as ledger_messages
 

@@ -10,7 +10,7 @@ import grpc
 from kobklein import calls, database, idempotency, ids
 from kobklein.wallets.v1 import conversions_pb2, conversions_pb2_grpc
 from wallets_service import quotes
-from wallets_service.ledger import Ledger
+from wallets_service.ledger.group_commit import Ledger
 from wallets_service.messages import conversions as messages
 from wallets_service.rates import sources, table
 

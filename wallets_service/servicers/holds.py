@@ -7,8 +7,9 @@ import grpc
 
 from kobklein import calls, database, errors, idempotency, pages
 from kobklein.wallets.v1 import holds_pb2, holds_pb2_grpc
-from wallets_service import entries, holds
-from wallets_service.ledger import Ledger
+from wallets_service import holds
+from wallets_service.ledger import entries
+from wallets_service.ledger.group_commit import Ledger
 from wallets_service.messages import holds as messages
 
 _Context = grpc.aio.ServicerContext[Any, Any]

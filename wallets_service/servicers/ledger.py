@@ -10,11 +10,12 @@ from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
 from kobklein import database, pages
 from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc
-from wallets_service import accounts, heads, models, watches
-from wallets_service.ledger import Ledger
+from wallets_service import accounts, models, watches
+from wallets_service.ledger.group_commit import Ledger
 from wallets_service.messages import common, proofs
 from wallets_service.messages import ledger as messages
-from wallets_service.reports import Reports
+from wallets_service.proof import heads
+from wallets_service.proof.reports import Reports
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 

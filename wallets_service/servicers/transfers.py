@@ -9,7 +9,7 @@ from google.protobuf import empty_pb2
 from kobklein import calls, database, idempotency, ids
 from kobklein.wallets.v1 import ledger_pb2, transfers_pb2, transfers_pb2_grpc
 from wallets_service import fee_schedule, reversals, transfers
-from wallets_service.ledger import Ledger
+from wallets_service.ledger.group_commit import Ledger
 from wallets_service.messages import common
 from wallets_service.messages import transfers as messages
 

@@ -12,9 +12,9 @@ import orjson
 import psycopg
 
 from kobklein import ids
-from wallets_service import arrays, free_data
-from wallets_service.book import Decision, State
-from wallets_service.entries import (
+from wallets_service.ledger import arrays, free_data
+from wallets_service.ledger.book import Decision, State
+from wallets_service.ledger.entries import (
     Account,
     Hold,
     Id,

@@ -10,9 +10,9 @@ import psycopg
 import structlog
 
 from kobklein import errors
-from wallets_service import decisions, postings
-from wallets_service.book import Outcome
-from wallets_service.entries import Operation
+from wallets_service.ledger import decisions, postings
+from wallets_service.ledger.book import Outcome
+from wallets_service.ledger.entries import Operation
 from wallets_service.settings import Isolation
 
 _log = structlog.get_logger()

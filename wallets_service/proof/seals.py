@@ -10,7 +10,7 @@ import psycopg
 import structlog
 
 from kobklein import server
-from wallets_service import chain
+from wallets_service.proof import chain
 from wallets_service.repository import seals as repository
 
 _log = structlog.get_logger()

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from wallets_service import errors, rules
-from wallets_service.book import Book, Decision, Outcome, State
-from wallets_service.entries import (
+from wallets_service import errors
+from wallets_service.ledger import rules
+from wallets_service.ledger.book import Book, Decision, Outcome, State
+from wallets_service.ledger.entries import (
     EXPIRED,
     PENDING,
     VOIDED,

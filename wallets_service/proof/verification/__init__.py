@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from wallets_service import chain, snapshots
-from wallets_service.verification import chains, sums
-from wallets_service.verification.values import MAX_BREAKS, Break, Progress, Report, Total
+from wallets_service.proof import chain, snapshots
+from wallets_service.proof.verification import chains, sums
+from wallets_service.proof.verification.values import MAX_BREAKS, Break, Progress, Report, Total
 
 __all__ = ["MAX_BREAKS", "Break", "Progress", "Report", "Total", "examine", "verify"]
 

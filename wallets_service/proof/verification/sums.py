@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from wallets_service.snapshots import Snapshot
-from wallets_service.verification.values import MAX_BREAKS, Break, Progress, Total
+from wallets_service.proof.snapshots import Snapshot
+from wallets_service.proof.verification.values import MAX_BREAKS, Break, Progress, Total
 
 _TOTALS: Final = """
     SELECT currency, sum(balance) AS balance,

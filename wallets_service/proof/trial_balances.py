@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from kobklein import errors
-from wallets_service import snapshots
+from wallets_service.proof import snapshots
 
 _SETTLING_SECONDS: Final = 10.0
 """How long transactions that run at the instant may take to end; a batch takes less than one second."""

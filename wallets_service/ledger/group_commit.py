@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import structlog
 
 from kobklein import errors as kobklein_errors
-from wallets_service import batches, errors
-from wallets_service.book import Outcome
-from wallets_service.entries import Operation
+from wallets_service import errors
+from wallets_service.ledger import batches
+from wallets_service.ledger.book import Outcome
+from wallets_service.ledger.entries import Operation
 from wallets_service.settings import Settings
 
 _log = structlog.get_logger()

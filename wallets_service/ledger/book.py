@@ -5,8 +5,9 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from wallets_service import errors, rules
-from wallets_service.entries import PENDING, POSTED, Account, Hold, Id, Key, Limits, NewHold, Posting, Transfer
+from wallets_service import errors
+from wallets_service.ledger import rules
+from wallets_service.ledger.entries import PENDING, POSTED, Account, Hold, Id, Key, Limits, NewHold, Posting, Transfer
 
 Outcome = Posting | Hold | errors.Refusal
 

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import AsyncIterator
 from typing import Final
 
-from wallets_service import chain, snapshots, trial_balances, verification
+from wallets_service.proof import chain, snapshots, trial_balances, verification
 from wallets_service.settings import Settings
 
 _AT_ONCE: Final = 2

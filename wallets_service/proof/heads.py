@@ -6,8 +6,8 @@ from typing import Final
 import sqlalchemy as sa
 
 from kobklein.database import Session
-from wallets_service import chain
 from wallets_service.models import Seal
+from wallets_service.proof import chain
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND: Final = datetime.timedelta(microseconds=1)

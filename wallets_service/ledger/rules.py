@@ -4,7 +4,7 @@ import datetime
 from typing import Final
 
 from wallets_service import errors
-from wallets_service.entries import (
+from wallets_service.ledger.entries import (
     ACTIVE,
     CLOSED,
     CREDIT_FROZEN,

@@ -4,10 +4,10 @@ import itertools
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from wallets_service import chain
+from wallets_service.proof import chain
+from wallets_service.proof.snapshots import Snapshot
+from wallets_service.proof.verification.values import Break, Progress
 from wallets_service.repository import seals as repository
-from wallets_service.snapshots import Snapshot
-from wallets_service.verification.values import Break, Progress
 
 _PAGE_SEALS: Final = 100
 _SEAL_SECONDS: Final = 60
