@@ -153,7 +153,7 @@ FAULTS: Final = (
     ),
     Fault(
         "any key may sign",
-        "wallets_service/verification/chains.py",
+        "wallets_service/proof/verification/chains.py",
         "    if trusted and seal.head.public_key not in trusted:",
         "    if not seal.head.public_key:",
         f"{_TAMPERING}::test_a_ledger_that_is_written_anew_without_the_key_is_found_from_there",
