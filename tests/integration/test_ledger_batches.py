@@ -1,15 +1,29 @@
 """Group commit by itself: what is collected, what is turned away, and what a caller that leaves does to others."""
 
 import asyncio
+import datetime
+import uuid
 from collections.abc import Iterator
+from typing import Final
 
 import psycopg
 import pytest
 
-from tests import databases, wallets
+from tests import databases, ledger_oracle, wallets
 from wallets_service import errors
 from wallets_service.ledger import entries
 from wallets_service.ledger.group_commit import Ledger
+
+HOLD: Final = uuid.UUID(int=1)
+INSERT_HOLD: Final = """
+    WITH paying AS (UPDATE accounts SET held_amount = 10 WHERE address = %(address)s RETURNING id)
+    INSERT INTO holds (id, debit_account_id, credit_account_id, amount, currency, type, expires_time, created_time,
+                       updated_time)
+    SELECT %(id)s, paying.id, shop.id, 10, 'HTG', 'TRANSFER', now() + interval '1 hour', now(), now()
+    FROM paying, accounts shop
+    WHERE shop.address = 'user/shop'
+"""
+"""Makes a hold as another replica does, in a transaction that is still open."""
 
 
 @pytest.fixture
@@ -128,3 +142,27 @@ async def test_what_waits_is_posted_before_the_ledger_stops(wallets_database: da
         await asyncio.sleep(0)
     assert counted(wallets_database)[0] == 3_000
     assert all(call.done() for call in calls)
+
+
+async def test_of_two_holds_under_one_id_on_other_accounts_the_first_one_stands(
+    wallets_database: databases.Database,
+) -> None:
+    """Their accounts' locks do not keep them apart: only the id does."""
+    first, second = (
+        entries.NewHold(str(HOLD), f"user/{user}", "user/shop", 10, "HTG", "TRANSFER", datetime.timedelta(hours=1))
+        for user in ("ana", "ben")
+    )
+    ledger = Ledger(wallets.settings(wallets_database))
+    async with (
+        ledger.running(),
+        await psycopg.AsyncConnection.connect(wallets_database.owner_url) as other,
+        asyncio.TaskGroup() as calls,
+    ):
+        await ledger.post([*deposits(10), *deposits(10, user="ben"), *deposits(1, user="shop")])
+        await other.execute(INSERT_HOLD, {"id": HOLD, "address": first.debit_account})
+        late = calls.create_task(ledger.post([second]))
+        await wallets.until_waiting(wallets_database, "Lock")
+        await other.commit()
+        (refusal,) = await late
+    assert isinstance(refusal, errors.HoldIdReused)
+    ledger_oracle.check(wallets_database.superuser_url)

@@ -37,6 +37,33 @@ async def test_a_first_credit_opens_the_wallet_and_answers_both_balances(client:
     assert not (await client.account("provider/stripe")).HasField("overdraft_limit")
 
 
+async def test_an_account_is_as_old_as_its_first_transfer(client: wallets.Client) -> None:
+    posted = await client.fund("ana", 250)
+    account = await client.account("user/ana")
+    assert account.created_time == account.updated_time == posted.transfer.created_time
+
+
+async def test_a_dry_run_answers_what_each_transfer_would_do_and_posts_nothing(client: wallets.Client) -> None:
+    await client.fund("ana", 100)
+    asked = ledger_pb2.PostTransfersRequest(
+        transfers=[
+            wallets.transfer("user/ana", "user/ben", 60),
+            wallets.transfer("user/ana", "user/cid", 30, linked=True),
+            wallets.transfer("user/ana", "user/cid", 30),
+            wallets.transfer("user/ben", "user/ana", 60),
+        ],
+        dry_run=True,
+    )
+    first, one, other, last = (await client.ledger.PostTransfers(asked, metadata=wallets.AS_SERVICE)).results
+    assert (first.transfer.debit_balance_after, last.transfer.credit_balance_after) == (40, 100)
+    assert [one.error.reason, other.error.reason] == ["LINKED_TRANSFER_REFUSED", "INSUFFICIENT_FUNDS"]
+    assert (await client.account("user/ana")).version == 1
+    status = await wallets.refused(client.account("user/ben"))
+    assert status.reason == "ACCOUNT_NOT_FOUND"
+    results = await client.post(*asked.transfers)
+    assert [each.WhichOneof("result") for each in results] == ["transfer", "error", "error", "transfer"]
+
+
 async def test_texts_are_stored_as_they_were_sent(client: wallets.Client) -> None:
     texts = {"reference": 'a"b\\c,{}', "description": "NULL\n'ß' 漢字"}
     sent = wallets.transfer("provider/stripe", "null", 1, payment_id=str(uuid.uuid4()), metadata={"x": "a\\b"}, **texts)

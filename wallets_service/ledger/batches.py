@@ -35,9 +35,9 @@ class _LostRaceError(Exception):
 
 
 _REPEATABLE: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UniqueViolation, _LostRaceError)
-"""What another run of the whole batch can settle: lost races (40001, 40P01, an account or a transfer that another
-transaction wrote first), a database that is away, and a connection lost while committing, which may have succeeded: the
-next run finds the transfers by their ids."""
+"""What another run of the whole batch can settle: lost races (40001, 40P01, an account, a transfer or a hold that
+another transaction wrote first), a database that is away, and a connection lost while committing, which may have
+succeeded: the next run finds the transfers by their ids."""
 
 
 class Writer:
@@ -86,9 +86,9 @@ class Writer:
             decision = decisions.decide(operations, state)
             if decision.accounts:
                 new = [account for key, account in decision.accounts.items() if key in state.missing]
-                if new and not await postings.open_accounts(connection, new):
+                if new and not await postings.open_accounts(connection, new, state.time):
                     raise _LostRaceError
-                await postings.write(connection, decision, state.time)
+                await postings.write(connection, decision, state)
         return decision.outcomes
 
     async def _try(self, connection: postings.Connection, operations: Sequence[Operation]) -> list[Outcome]:

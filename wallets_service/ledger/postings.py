@@ -78,8 +78,8 @@ _EXPIRED_HOLDS: Final = f"""
     ORDER BY h.expires_time LIMIT 1000
 """
 _OPEN: Final = """
-    INSERT INTO accounts (id, address, currency, overdraft_limit)
-    SELECT id, address, currency, overdraft_limit
+    INSERT INTO accounts (created_time, id, address, currency, overdraft_limit)
+    SELECT %s::timestamptz, new.*
     FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[]) AS new (id, address, currency, overdraft_limit)
     ORDER BY address, currency
     ON CONFLICT (address, currency) DO NOTHING
@@ -106,7 +106,7 @@ _UPDATE: Final = """
         AS new (id, balance, held_amount, version, spent_date, day_spent, month_spent)
     WHERE a.id = new.id
 """
-_WRITE_HOLDS: Final = """
+_INSERT_HOLDS: Final = """
     INSERT INTO holds (
         id, debit_account_id, credit_account_id, amount, posted_amount, currency, status, type, payment_id, reference,
         description, metadata, expires_time, created_time, updated_time
@@ -115,8 +115,15 @@ _WRITE_HOLDS: Final = """
         %s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::uuid[],
         %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[]
     ) AS new
-    ON CONFLICT (id) DO UPDATE SET
-        posted_amount = excluded.posted_amount, status = excluded.status, updated_time = excluded.updated_time
+"""
+"""Another hold may have come first under an id that was free, on quite other accounts, whose locks are not held. Then
+this one breaks the primary key, and the batch is run again and finds it."""
+_UPDATE_HOLDS: Final = """
+    UPDATE holds h
+    SET posted_amount = new.posted_amount, status = new.status, updated_time = new.updated_time
+    FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::timestamptz[])
+        AS new (id, posted_amount, status, updated_time)
+    WHERE h.id = new.id
 """
 
 
@@ -216,12 +223,16 @@ def _hold(row: Sequence[Any]) -> Hold:
     return Hold(NewHold(*made), *row[11:])
 
 
-async def open_accounts(connection: Connection, accounts: Iterable[Account]) -> bool:
-    """Insert empty accounts in the order of their addresses; return False when another transaction opened one first."""
+async def open_accounts(connection: Connection, accounts: Iterable[Account], time: datetime.datetime) -> bool:
+    """Insert empty accounts in the order of their addresses; return False when another transaction opened one first.
+
+    `time` is that of the batch, so that no account is younger than its first transfer.
+    """
     new = list(accounts)
     inserted = await connection.execute(
         _OPEN,
         (
+            time,
             arrays.plain([account.id for account in new]),
             arrays.quoted([account.key[0] for account in new]),
             arrays.plain([account.key[1] for account in new]),
@@ -231,13 +242,17 @@ async def open_accounts(connection: Connection, accounts: Iterable[Account]) -> 
     return len(await inserted.fetchall()) == len(new)
 
 
-async def write(connection: Connection, decision: Decision, time: datetime.datetime) -> None:
-    """Record the decision's postings and holds, and the accounts as they left them."""
+async def write(connection: Connection, decision: Decision, state: State) -> None:
+    """Record the decision's postings and holds, and the accounts as they left them, on the state that was read."""
     if decision.postings:
-        await connection.execute(_INSERT, _transfer_columns(decision.postings, time))
-    await connection.execute(_UPDATE, (time, *_account_columns(decision.accounts)))
-    if decision.holds:
-        await connection.execute(_WRITE_HOLDS, _hold_columns(decision.holds.values()))
+        await connection.execute(_INSERT, _transfer_columns(decision.postings, state.time))
+    await connection.execute(_UPDATE, (state.time, *_account_columns(decision.accounts)))
+    made = [hold for id_, hold in decision.holds.items() if id_ not in state.holds]
+    changed = [hold for id_, hold in decision.holds.items() if id_ in state.holds]
+    if made:
+        await connection.execute(_INSERT_HOLDS, _hold_columns(made))
+    if changed:
+        await connection.execute(_UPDATE_HOLDS, _changed_hold_columns(changed))
 
 
 def _account_columns(accounts: Mapping[Key, Account]) -> tuple[str, ...]:
@@ -278,8 +293,16 @@ def _transfer_columns(postings: list[Posting], time: datetime.datetime) -> tuple
     )
 
 
-def _hold_columns(changed: Iterable[Hold]) -> tuple[str, ...]:
-    holds = list(changed)
+def _changed_hold_columns(holds: Sequence[Hold]) -> tuple[str, ...]:
+    return (
+        arrays.plain([hold.made.id for hold in holds]),
+        arrays.numbers([hold.posted_amount for hold in holds]),
+        arrays.plain([hold.status for hold in holds]),
+        arrays.times(hold.updated_time for hold in holds),
+    )
+
+
+def _hold_columns(holds: Sequence[Hold]) -> tuple[str, ...]:
     made = [hold.made for hold in holds]
     return (
         arrays.plain([each.id for each in made]),
