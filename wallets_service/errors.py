@@ -32,6 +32,7 @@ Error
 ├── FeeNotFound                this kind of transfer costs nothing in this currency
 ├── ConversionNotOffered       there is no rate for these currencies
 ├── RateStale                  the rates are too old to be used
+├── RateNotFound               no rate is set for these currencies
 ├── QuoteNotFound              missing, or somebody else's: a caller cannot tell which
 ├── QuoteExpired               its time is over
 ├── QuoteAlreadyAccepted       by another call than this one
@@ -295,6 +296,13 @@ class RateStale(errors.Error):
     message = "there is no rate of now from {source}"
     retry_after_seconds = 10.0
     repeated_by_channels = False  # Rates are read again in a while, not because somebody asks.
+
+
+class RateNotFound(errors.Error):
+    """No rate is set for these currencies; one of a source on the web may be quoted."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    message = "there is no rate set from {sell_currency} to {buy_currency}"
 
 
 class QuoteNotFound(errors.Error):

@@ -65,8 +65,8 @@ BODIES = {
 """What a request needs that is more than single fields with examples."""
 PATHS = {
     "{user_id}": OWNER,
-    "{rate.sell_currency}": "USD",
-    "{rate.buy_currency}": "HTG",
+    "{rate.sell_currency}/{rate.buy_currency}": "USD/HTG",
+    "{sell_currency}/{buy_currency}": "USD/HTG",
     "{limits.currency}": "BIF",
     "{fee.currency}/{fee.type}": "HTG/DEPOSIT",
     "{currency}/{type}": "HTG/DEPOSIT",
@@ -162,6 +162,9 @@ class Owned:
         if method.name == "DeleteFee":
             admin = self._client.token("admin-1", "admin")
             self._client.call("PUT", "/fees/HTG/DEPOSIT", token=admin, json={"fixedAmount": "1.00"})
+        if method.name == "DeleteRate":
+            admin = self._client.token("admin-1", "admin")
+            self._client.call("PUT", "/rates/USD/HTG", token=admin, json=BODIES["SetRate"])
 
 
 @pytest.fixture(scope="module")

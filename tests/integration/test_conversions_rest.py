@@ -83,6 +83,23 @@ async def test_a_rate_is_set_by_its_path_and_shown(system: System) -> None:
     assert listed[0] == answer.json()
 
 
+async def test_a_rate_that_is_deleted_is_quoted_no_more_and_recorded(system: System) -> None:
+    deleting = {"url": "/rates/USD/HTG", "params": {"reason": "The feed is back."}}
+    assert (await system.http.delete(**deleting, headers=bearer("ana", "user"))).status_code == 403
+    assert (await system.http.delete(**deleting, headers=bearer("fin", "finance"))).status_code == 204
+    refused = (await system.quote(sell={"amount": "1"})).json()
+    assert refused["reason"] == "CONVERSION_NOT_OFFERED"
+    gone = await system.http.delete(**deleting, headers=bearer("fin", "finance"))
+    assert (gone.status_code, gone.json()["reason"]) == (404, "RATE_NOT_FOUND")
+    recorded = await system.http.get(
+        "/ledger/audit", params={"subject": "rates/USD/HTG"}, headers=bearer("root", "admin")
+    )
+    last = recorded.json()["entries"][0]
+    assert (last["action"], last["actor"], last["reason"]) == ("DELETE", "fin", "The feed is back.")
+    assert last["before"]["rate"] == "131.25"
+    assert "after" not in last
+
+
 async def test_a_rate_that_makes_no_sense_names_its_field(system: System) -> None:
     for pair, changes, field in (
         ("USD/HTG", {"rate": "0"}, "rate"),
@@ -202,6 +219,8 @@ async def test_where_the_table_has_no_rate_the_source_has_the_say(
         assert {f"{each['sellCurrency']}/{each['buyCurrency']}": each["source"] for each in listed} == {
             "EUR/USD": "feed", "HTG/USD": "feed", "USD/EUR": "feed", "USD/HTG": "table",
         }  # fmt: skip
+        await system.http.delete("/rates/USD/HTG", headers=bearer("root", "admin"))
+        assert (await until_quoted(system))["rate"] == "131.25"
 
 
 async def test_rates_that_are_too_old_are_not_quoted_by_and_the_table_still_is(

@@ -7,6 +7,7 @@ from typing import Any, Final
 from kobklein import errors, money
 from kobklein.database import Session
 from wallets_service import audit, models
+from wallets_service import errors as wallets_errors
 from wallets_service.rates import decimals
 from wallets_service.rates.sources import Rate
 from wallets_service.repository import rates as repository
@@ -62,13 +63,35 @@ async def set_(
     )
     await audit.record(
         session,
-        subject=f"rates/{sell_currency}/{buy_currency}",
+        subject=_subject(sell_currency, buy_currency),
         action="SET",
         before=before,
         after=_described(rate),
         reason=reason,
     )
     return rate
+
+
+async def delete(session: Session, *, sell_currency: str, buy_currency: str, reason: str) -> None:
+    """Leave a pair to the other sources from now on, and record who did so; raises RateNotFound if none is set."""
+    await repository.lock(session)
+    rate = await repository.get_rate(session, sell_currency, buy_currency)
+    if rate is None:
+        raise wallets_errors.RateNotFound(sell_currency=sell_currency, buy_currency=buy_currency)
+    before = _described(_rate(rate))
+    await repository.delete_rate(session, rate)
+    await audit.record(
+        session,
+        subject=_subject(sell_currency, buy_currency),
+        action="DELETE",
+        before=before,
+        after=None,
+        reason=reason,
+    )
+
+
+def _subject(sell_currency: str, buy_currency: str) -> str:
+    return f"rates/{sell_currency}/{buy_currency}"
 
 
 def _check(sell_currency: str, buy_currency: str, value: Fraction) -> None:

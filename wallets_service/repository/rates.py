@@ -28,6 +28,12 @@ async def get_rate(session: Session, sell_currency: str, buy_currency: str) -> R
     return await session.get(Rate, (sell_currency, buy_currency))
 
 
+async def delete_rate(session: Session, rate: Rate) -> None:
+    """Delete the rate of a pair."""
+    await session.delete(rate)
+    await session.flush()
+
+
 async def put_rate(
     session: Session, *, sell_currency: str, buy_currency: str, rate: Fraction, spread_parts_per_million: int
 ) -> Rate:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
+from google.protobuf import empty_pb2
 
 from kobklein import calls, database, idempotency, ids
 from kobklein.wallets.v1 import conversions_pb2, conversions_pb2_grpc
@@ -89,6 +90,20 @@ class ConversionsServicer(conversions_pb2_grpc.ConversionsServiceServicer):
             return messages.rate(rate)
 
         return await idempotency.once(self._sessions, request, effect, conversions_pb2.Rate)
+
+    async def DeleteRate(self, request: conversions_pb2.DeleteRateRequest, _context: _Context) -> empty_pb2.Empty:
+        """Delete a rate."""
+
+        async def effect(session: database.Session) -> empty_pb2.Empty:
+            await table.delete(
+                session,
+                sell_currency=request.sell_currency,
+                buy_currency=request.buy_currency,
+                reason=request.reason,
+            )
+            return empty_pb2.Empty()
+
+        return await idempotency.once(self._sessions, request, effect, empty_pb2.Empty)
 
     async def ListRates(
         self, _request: conversions_pb2.ListRatesRequest, _context: _Context
