@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kobklein import ids
 from kobklein.database import Session
-from wallets_service import errors
+from wallets_service import controls, errors
 from wallets_service.ledger import entries
 from wallets_service.models import Account
 from wallets_service.repository import accounts as repository
@@ -23,12 +23,15 @@ class Filter:
 async def create(session: Session, *, address: str, currency: str, overdraft_limit: int | None) -> Account:
     """Open an account; without a limit of its own, it has the one of its kind of address.
 
-    Opening it again is answered with the account as it is. Raises AccountExists when that has another limit.
+    A limit of its own is recorded as a change is. Opening it again is answered with the account as it is. Raises
+    AccountExists when that has another limit.
     """
     limit = entries.default_overdraft_limit(address) if overdraft_limit is None else overdraft_limit
     opened = await repository.insert_account(
         session, ids.new(), address=address, currency=currency, overdraft_limit=limit
     )
+    if opened is not None and overdraft_limit is not None:
+        await controls.record_opening(session, opened)
     account = opened or await get(session, address=address, currency=currency)
     if account.overdraft_limit != limit:
         raise errors.AccountExists(account=address, currency=currency)

@@ -106,6 +106,13 @@ async def _changed(session: Session, account: Account, action: str, values: Mapp
     return account
 
 
+async def record_opening(session: Session, account: Account) -> None:
+    """Record what was set on an account when it was opened."""
+    await audit.record(
+        session, subject=f"account/{account.id}", action="OPEN", before=None, after=_rules(account), reason=""
+    )
+
+
 @contextlib.contextmanager
 def _translated(account: Account) -> Iterator[None]:
     """Say in the caller's words which rule of the database stands against a change of an account."""

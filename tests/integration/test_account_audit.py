@@ -6,7 +6,7 @@ import grpc
 import pytest
 from google.protobuf import json_format
 
-from kobklein.wallets.v1 import accounts_pb2
+from kobklein.wallets.v1 import accounts_pb2, ledger_pb2
 from tests import accounts, databases, ledger_oracle, wallets
 
 
@@ -38,6 +38,16 @@ async def test_every_change_is_recorded_with_who_why_and_what_it_was(client: wal
     assert [json_format.MessageToDict(each.after) for each in (oldest, newest)] == [
         changed, changed | {"status": "DEBIT_FROZEN"},
     ]  # fmt: skip
+
+
+async def test_an_overdraft_that_an_account_opens_with_is_recorded_once(client: wallets.Client) -> None:
+    request = ledger_pb2.CreateAccountRequest(address="distributor/7", currency="HTG", overdraft_limit=500)
+    for _ in range(2):
+        opened = await client.ledger.CreateAccount(request, metadata=wallets.AS_SERVICE)
+    (entry,) = await accounts.entries(client, subject=f"account/{opened.id}")
+    assert (entry.action, entry.actor) == ("OPEN", "payments_service")
+    assert not entry.HasField("before")
+    assert json_format.MessageToDict(entry.after)["overdraft_limit"] == "5.00"
 
 
 async def test_a_change_that_changes_nothing_is_not_recorded(client: wallets.Client) -> None:
