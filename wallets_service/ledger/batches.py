@@ -15,12 +15,14 @@ import structlog
 
 from kobklein import errors
 from wallets_service.ledger import decisions, postings
-from wallets_service.ledger.book import Outcome
+from wallets_service.ledger.book import Decision, Outcome, State
 from wallets_service.ledger.entries import Operation
 from wallets_service.settings import Isolation
 
 _log = structlog.get_logger()
 MAX_ATTEMPTS: Final = 6
+_PART_TRANSFERS: Final = 200
+"""How many transfers are written by one statement, when there are more."""
 _OPTIONS: Final = (
     "-c timezone=UTC -c statement_timeout=10000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=30000"
     # Every statement of a batch is a look-up by key. Plans are made once, perhaps while the tables are still small, and
@@ -87,12 +89,15 @@ class Writer:
     def _run(self, connection: postings.Connection, operations: Sequence[Operation]) -> list[Outcome]:
         with connection.pipeline(), connection.transaction():
             state = postings.read(connection, operations, zone=self._zone)
-            decision = decisions.decide(operations, state)
-            if decision.accounts:
-                new = [account for key, account in decision.accounts.items() if key in state.missing]
-                if new and not postings.open_accounts(connection, new):
-                    raise _LostRaceError
-                postings.write(connection, decision, state.time)
+            # PostgreSQL writes a part while the next one is decided; accounts that are new have to be opened first.
+            size = 0 if state.missing else _PART_TRANSFERS
+            written = 0
+            for decision in decisions.decide_in_parts(operations, state, size=size):
+                if state.missing:
+                    _open_accounts(connection, decision, state)
+                postings.write_transfers(connection, decision, state.time, start=written)
+                written = len(decision.postings)
+            postings.write_accounts(connection, decision, state.time)
         return decision.outcomes
 
     def _try(self, connection: postings.Connection, operations: Sequence[Operation]) -> list[Outcome]:
@@ -115,3 +120,9 @@ class Writer:
             )
             self._connection.set_isolation_level(_LEVELS[self._isolation])
         return self._connection
+
+
+def _open_accounts(connection: postings.Connection, decision: Decision, state: State) -> None:
+    new = [account for key, account in decision.accounts.items() if key in state.missing]
+    if new and not postings.open_accounts(connection, new):
+        raise _LostRaceError

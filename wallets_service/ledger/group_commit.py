@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final
 
 import structlog
 
@@ -17,6 +18,11 @@ from wallets_service.ledger.entries import Operation
 from wallets_service.settings import Settings
 
 _log = structlog.get_logger()
+_GATHERED_SHARE: Final = 0.7
+_CROWD_DECAY: Final = 0.9
+_QUIET_TURNS: Final = 50
+"""Turns of the event loop without a new call, a fraction of a millisecond, after which no more are expected."""
+_LONGEST_GATHERING_SECONDS: Final = 0.01
 _Post = Callable[[Sequence[Operation]], Awaitable[list[Outcome]]]
 
 
@@ -86,15 +92,33 @@ class Ledger:
             def post(operations: Sequence[Operation]) -> Awaitable[list[Outcome]]:
                 return loop.run_in_executor(thread, writer.post, operations)
 
+            crowd = 0.0
             while True:
                 await self._arrived.wait()
+                await self._gathered(int(crowd * _GATHERED_SHARE))
                 batch = self._collect()
                 if batch:
                     await self._settle(post, batch)
+                    crowd = max(crowd * _CROWD_DECAY, len(batch) + len(self._calls))
                 elif self._closing:
                     return
                 else:
                     self._arrived.clear()
+
+    async def _gathered(self, calls: int) -> None:
+        """Wait until so many calls have come, as long as they keep coming: few large batches cost less than many small.
+
+        So many are a share of those that were lately under way at once, so that the event loop is busy with the others
+        while these are written, and a caller that is alone never waits.
+        """
+        loop = asyncio.get_running_loop()
+        deadline, quiet = loop.time() + _LONGEST_GATHERING_SECONDS, 0
+        while len(self._calls) < calls and self._waiting < self._settings.ledger_batch_transfers:
+            before = len(self._calls)
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if len(self._calls) == before else 0
+            if quiet == _QUIET_TURNS or loop.time() > deadline:
+                return
 
     def _collect(self) -> list[_Call]:
         """Take the next calls for one batch, whole calls at a time, without those that nobody waits for any more."""

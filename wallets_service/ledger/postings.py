@@ -91,12 +91,18 @@ _INSERT: Final = """
         description, metadata, debit_balance_after, credit_balance_after, debit_version, credit_version,
         hold_id, reverses_id, group_id, effective_time, place
     )
-    SELECT %s::timestamptz, new.*
+    SELECT %s::timestamptz, id, debit_account_id, credit_account_id, amount, currency, type, payment_id, reference,
+           description, metadata, debit_balance_after, credit_balance_after, debit_version, credit_version,
+           hold_id, reverses_id, group_id, effective_time, %s::bigint + place
     FROM unnest(
         %s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::uuid[], %s::text[],
         %s::text[], %s::jsonb[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
         %s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[]
-    ) WITH ORDINALITY AS new
+    ) WITH ORDINALITY AS new (
+        id, debit_account_id, credit_account_id, amount, currency, type, payment_id, reference, description, metadata,
+        debit_balance_after, credit_balance_after, debit_version, credit_version, hold_id, reverses_id, group_id,
+        effective_time, place
+    )
 """
 _UPDATE: Final = """
     UPDATE accounts a
@@ -227,11 +233,16 @@ def open_accounts(connection: Connection, accounts: Iterable[Account]) -> bool:
     return len(inserted.fetchall()) == len(new)
 
 
-def write(connection: Connection, decision: Decision, time: datetime.datetime) -> None:
-    """Record the decision's postings and holds, and the accounts as they left them."""
-    if decision.postings:
-        connection.execute(_INSERT, _transfer_columns(decision.postings, time))
-    connection.execute(_UPDATE, (time, *_account_columns(decision.accounts)))
+def write_transfers(connection: Connection, decision: Decision, time: datetime.datetime, *, start: int) -> None:
+    """Record the decision's postings from that place on."""
+    if len(decision.postings) > start:
+        connection.execute(_INSERT, (time, start, *_transfer_columns(decision.postings[start:])))
+
+
+def write_accounts(connection: Connection, decision: Decision, time: datetime.datetime) -> None:
+    """Record the accounts and holds as the decision leaves them."""
+    if decision.accounts:
+        connection.execute(_UPDATE, (time, *_account_columns(decision.accounts)))
     if decision.holds:
         connection.execute(_WRITE_HOLDS, _hold_columns(decision.holds.values()))
 
@@ -249,10 +260,9 @@ def _account_columns(accounts: Mapping[Key, Account]) -> tuple[str, ...]:
     )
 
 
-def _transfer_columns(postings: list[Posting], time: datetime.datetime) -> tuple[object, ...]:
+def _transfer_columns(postings: list[Posting]) -> tuple[str, ...]:
     transfers = [posting.transfer for posting in postings]
     return (
-        time,
         arrays.plain([transfer.id for transfer in transfers]),
         arrays.plain([posting.debit_account_id for posting in postings]),
         arrays.plain([posting.credit_account_id for posting in postings]),
