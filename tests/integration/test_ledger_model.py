@@ -1,6 +1,5 @@
 """The ledger against its model: whatever is asked, in whatever order, both answer and end up the same."""
 
-import asyncio
 import dataclasses
 import datetime
 import itertools
@@ -42,7 +41,6 @@ class Ledger(stateful.RuleBasedStateMachine):
     """Asks the service's writer and the model the same, and compares answers and every balance."""
 
     connection: ClassVar[psycopg.Connection]
-    runner: ClassVar[asyncio.Runner]
     writer: ClassVar[batches.Writer]
 
     def __init__(self) -> None:
@@ -93,7 +91,7 @@ class Ledger(stateful.RuleBasedStateMachine):
             if each.linked and not (following and isinstance(following[0], entries.Transfer)):
                 batch[place] = dataclasses.replace(each, linked=False)
         if batch:
-            outcomes = self.runner.run(self.writer.post(batch))
+            outcomes = self.writer.post(batch)
             assert [_reason(each) for each in outcomes] == self.model.post(batch)
 
     def _operation(self, kind: str, *drawn: Any) -> entries.Operation | None:
@@ -178,11 +176,11 @@ def _reason(outcome: object) -> str:
 @pytest.fixture
 def machine(wallets_database: databases.Database) -> Iterator[type[Ledger]]:
     url = wallets_database.application_url
-    with asyncio.Runner() as runner, psycopg.connect(url, autocommit=True) as connection:
-        Ledger.connection, Ledger.runner = connection, runner
+    with psycopg.connect(url, autocommit=True) as connection:
+        Ledger.connection = connection
         Ledger.writer = batches.Writer(url, Isolation.READ_COMMITTED)
         yield Ledger
-        runner.run(Ledger.writer.aclose())
+        Ledger.writer.close()
 
 
 @pytest.mark.chaos

@@ -21,7 +21,18 @@ from wallets_service.ledger.entries import (
 
 def decide(operations: Iterable[Operation], state: State) -> Decision:
     """Decide each operation in order, on what the ones before it left; linked ones together or not at all."""
+    *_, decision = decide_in_parts(operations, state)
+    return decision
+
+
+def decide_in_parts(operations: Iterable[Operation], state: State, *, size: int = 0) -> Iterator[Decision]:
+    """Decide as `decide` does; yield the decision each time it has some `size` postings more, and in the end.
+
+    It is one decision that grows: postings that it holds once stay as they are, and can be written while the rest is
+    decided. Accounts and holds are final only in the end.
+    """
     book = Book(state)
+    yielded = 0
     for hold in state.holds.values():
         locked = hold.made.debit_key in state.accounts  # An operation may name a hold of quite other accounts.
         if locked and hold.status == PENDING and rules.expired(hold, state.time):
@@ -31,7 +42,10 @@ def decide(operations: Iterable[Operation], state: State) -> Decision:
             book.decision.outcomes.append(_decided(book, group[0], None))
         else:
             book.decision.outcomes += _together(book, group)
-    return book.decision
+        if size and len(book.decision.postings) - yielded >= size:
+            yielded = len(book.decision.postings)
+            yield book.decision
+    yield book.decision
 
 
 def _groups(operations: Iterable[Operation]) -> Iterator[Sequence[Operation]]:

@@ -2,9 +2,11 @@
 
 import asyncio
 import collections
+import concurrent.futures
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final
 
 import structlog
 
@@ -16,6 +18,12 @@ from wallets_service.ledger.entries import Operation
 from wallets_service.settings import Settings
 
 _log = structlog.get_logger()
+_GATHERED_SHARE: Final = 0.7
+_CROWD_DECAY: Final = 0.9
+_QUIET_TURNS: Final = 50
+"""Turns of the event loop without a new call, a fraction of a millisecond, after which no more are expected."""
+_LONGEST_GATHERING_SECONDS: Final = 0.01
+_Post = Callable[[Sequence[Operation]], Awaitable[list[Outcome]]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +63,7 @@ class Ledger:
     async def preview(self, operations: Sequence[Operation]) -> list[Outcome]:
         """Return what would become of the operations if they were posted now."""
         async with self._preview_lock:
-            return await self._previewer.preview(operations)
+            return await asyncio.to_thread(self._previewer.preview, operations)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -67,23 +75,50 @@ class Ledger:
             self._closing = True
             self._arrived.set()
             await asyncio.gather(*tasks)
-            await self._previewer.aclose()
+            self._previewer.close()
 
     def _writer(self) -> batches.Writer:
         settings = self._settings
         return batches.Writer(settings.database_url.get_secret_value(), settings.isolation, settings.zone)
 
     async def _write(self) -> None:
-        async with contextlib.aclosing(self._writer()) as writer:
+        """Write one batch after the other, in a thread of its own."""
+        with (
+            contextlib.closing(self._writer()) as writer,
+            concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="ledger") as thread,
+        ):
+            loop = asyncio.get_running_loop()
+
+            def post(operations: Sequence[Operation]) -> Awaitable[list[Outcome]]:
+                return loop.run_in_executor(thread, writer.post, operations)
+
+            crowd = 0.0
             while True:
                 await self._arrived.wait()
+                await self._gathered(int(crowd * _GATHERED_SHARE))
                 batch = self._collect()
                 if batch:
-                    await self._settle(writer, batch)
+                    await self._settle(post, batch)
+                    crowd = max(crowd * _CROWD_DECAY, len(batch) + len(self._calls))
                 elif self._closing:
                     return
                 else:
                     self._arrived.clear()
+
+    async def _gathered(self, calls: int) -> None:
+        """Wait until so many calls have come, as long as they keep coming: few large batches cost less than many small.
+
+        So many are a share of those that were lately under way at once, so that the event loop is busy with the others
+        while these are written, and a caller that is alone never waits.
+        """
+        loop = asyncio.get_running_loop()
+        deadline, quiet = loop.time() + _LONGEST_GATHERING_SECONDS, 0
+        while len(self._calls) < calls and self._waiting < self._settings.ledger_batch_transfers:
+            before = len(self._calls)
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if len(self._calls) == before else 0
+            if quiet == _QUIET_TURNS or loop.time() > deadline:
+                return
 
     def _collect(self) -> list[_Call]:
         """Take the next calls for one batch, whole calls at a time, without those that nobody waits for any more."""
@@ -99,10 +134,10 @@ class Ledger:
                 size += len(call.operations)
         return batch
 
-    async def _settle(self, writer: batches.Writer, batch: list[_Call]) -> None:
+    async def _settle(self, post: _Post, batch: list[_Call]) -> None:
         """Post a batch and answer its calls; after an unforeseen error, each by itself, so that one fails alone."""
         try:
-            outcomes = await writer.post([each for call in batch for each in call.operations])
+            outcomes = await post([each for call in batch for each in call.operations])
         except kobklein_errors.Error as error:
             _fail(batch, error)
         except Exception as error:  # Whatever it is, callers must not wait for ever.
@@ -111,7 +146,7 @@ class Ledger:
                 return
             _log.exception("batch failed", calls=len(batch))
             for call in batch:
-                await self._settle(writer, [call])
+                await self._settle(post, [call])
         else:
             self._tell(outcomes)
             remaining = iter(outcomes)

@@ -28,8 +28,8 @@ from wallets_service.ledger.entries import (
     opened,
 )
 
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
-_Cursor = psycopg.AsyncCursor[tuple[Any, ...]]
+Connection = psycopg.Connection[tuple[Any, ...]]
+_Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 _READ: Final = """
     SELECT a.id::text, a.address, a.currency, a.balance, a.held_amount, a.overdraft_limit, a.status, a.version,
@@ -91,12 +91,18 @@ _INSERT: Final = """
         description, metadata, debit_balance_after, credit_balance_after, debit_version, credit_version,
         hold_id, reverses_id, group_id, effective_time, place
     )
-    SELECT %s::timestamptz, new.*
+    SELECT %s::timestamptz, id, debit_account_id, credit_account_id, amount, currency, type, payment_id, reference,
+           description, metadata, debit_balance_after, credit_balance_after, debit_version, credit_version,
+           hold_id, reverses_id, group_id, effective_time, %s::bigint + place
     FROM unnest(
         %s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::uuid[], %s::text[],
         %s::text[], %s::jsonb[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
         %s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[]
-    ) WITH ORDINALITY AS new
+    ) WITH ORDINALITY AS new (
+        id, debit_account_id, credit_account_id, amount, currency, type, payment_id, reference, description, metadata,
+        debit_balance_after, credit_balance_after, debit_version, credit_version, hold_id, reverses_id, group_id,
+        effective_time, place
+    )
 """
 _UPDATE: Final = """
     UPDATE accounts a
@@ -155,9 +161,7 @@ def _wanted(operations: Iterable[Operation]) -> _Wanted:
     return wanted
 
 
-async def read(
-    connection: Connection, operations: Iterable[Operation], *, zone: datetime.tzinfo, lock: bool = True
-) -> State:
+def read(connection: Connection, operations: Iterable[Operation], *, zone: datetime.tzinfo, lock: bool = True) -> State:
     """Return how everything stands that the operations are about, in a pipeline of one wait.
 
     The accounts are locked in the order of their ids until the transaction ends; with the locks held, the time that is
@@ -166,49 +170,47 @@ async def read(
     """
     wanted = _wanted(operations)
     names = arrays.quoted([key[0] for key in wanted.keys]), arrays.plain([key[1] for key in wanted.keys])
-    found = await connection.execute(_LOCK if lock else _READ, names)
-    posted = await connection.execute(_FIND, (arrays.plain(wanted.transfer_ids | wanted.reversed_ids),))
-    now = await connection.execute(_NOW)
-    holds = await _selected(connection, _HOLDS_BY_ID, wanted.hold_ids)
-    reversed_ = await _selected(connection, _REVERSED, wanted.reversed_ids)
-    rows = await found.fetchall()
+    found = connection.execute(_LOCK if lock else _READ, names)
+    posted = connection.execute(_FIND, (arrays.plain(wanted.transfer_ids | wanted.reversed_ids),))
+    now = connection.execute(_NOW)
+    holds = _selected(connection, _HOLDS_BY_ID, wanted.hold_ids)
+    reversed_ = _selected(connection, _REVERSED, wanted.reversed_ids)
+    rows = found.fetchall()
     accounts = {(key := (address, currency)): Account(id_, key, *state) for id_, address, currency, *state, _ in rows}
     missing = frozenset(key for key in wanted.keys if key not in accounts)
     accounts.update({key: opened(str(ids.new()), key) for key in missing})
-    time, limits = await _one(now)
+    time, limits = _one(now)
     if any(row[-1] for row in rows):  # The clock went back since an account last changed; its history must not.
-        (time,) = await _one(await connection.execute(_LATEST, (arrays.plain([row[0] for row in rows]),)))
+        (time,) = _one(connection.execute(_LATEST, (arrays.plain([row[0] for row in rows]),)))
     return State(
         accounts=accounts,
         missing=missing,
-        posted={row[0]: _posting(row) for row in await posted.fetchall()},
-        holds=await _expired_holds(connection, accounts.values(), time)
-        | {row[0]: _hold(row) for row in (await holds.fetchall() if holds else ())},
-        reversed={row[0]: row[1] for row in (await reversed_.fetchall() if reversed_ else ())},
+        posted={row[0]: _posting(row) for row in posted.fetchall()},
+        holds=_expired_holds(connection, accounts.values(), time)
+        | {row[0]: _hold(row) for row in (holds.fetchall() if holds else ())},
+        reversed={row[0]: row[1] for row in (reversed_.fetchall() if reversed_ else ())},
         limits={currency: Limits(*row) for currency, row in (limits or {}).items()},
         time=time,
         zone=zone,
     )
 
 
-async def _selected(connection: Connection, statement: str, ids: Iterable[Id]) -> _Cursor | None:
+def _selected(connection: Connection, statement: str, ids: Iterable[Id]) -> _Cursor | None:
     """Look rows up by their ids; most batches have none to look up."""
-    return await connection.execute(statement, (arrays.plain(ids),)) if ids else None
+    return connection.execute(statement, (arrays.plain(ids),)) if ids else None
 
 
-async def _expired_holds(
-    connection: Connection, accounts: Iterable[Account], time: datetime.datetime
-) -> dict[Id, Hold]:
+def _expired_holds(connection: Connection, accounts: Iterable[Account], time: datetime.datetime) -> dict[Id, Hold]:
     """Return the holds of these accounts whose time is over, so that they stand in nobody's way any more."""
     holding = [account.id for account in accounts if account.held_amount]
     if not holding:
         return {}
-    found = await connection.execute(_EXPIRED_HOLDS, (arrays.plain(holding), time))
-    return {row[0]: _hold(row) for row in await found.fetchall()}
+    found = connection.execute(_EXPIRED_HOLDS, (arrays.plain(holding), time))
+    return {row[0]: _hold(row) for row in found.fetchall()}
 
 
-async def _one(cursor: _Cursor) -> tuple[Any, ...]:
-    row = await cursor.fetchone()
+def _one(cursor: _Cursor) -> tuple[Any, ...]:
+    row = cursor.fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM, or of an aggregate, has exactly one row
     return row
 
@@ -223,13 +225,13 @@ def _hold(row: Sequence[Any]) -> Hold:
     return Hold(NewHold(*made), *row[11:])
 
 
-async def open_accounts(connection: Connection, accounts: Iterable[Account], time: datetime.datetime) -> bool:
+def open_accounts(connection: Connection, accounts: Iterable[Account], time: datetime.datetime) -> bool:
     """Insert empty accounts in the order of their addresses; return False when another transaction opened one first.
 
     `time` is that of the batch, so that no account is younger than its first transfer.
     """
     new = list(accounts)
-    inserted = await connection.execute(
+    inserted = connection.execute(
         _OPEN,
         (
             time,
@@ -239,20 +241,25 @@ async def open_accounts(connection: Connection, accounts: Iterable[Account], tim
             arrays.optional(account.overdraft_limit for account in new),
         ),
     )
-    return len(await inserted.fetchall()) == len(new)
+    return len(inserted.fetchall()) == len(new)
 
 
-async def write(connection: Connection, decision: Decision, state: State) -> None:
-    """Record the decision's postings and holds, and the accounts as they left them, on the state that was read."""
-    if decision.postings:
-        await connection.execute(_INSERT, _transfer_columns(decision.postings, state.time))
-    await connection.execute(_UPDATE, (state.time, *_account_columns(decision.accounts)))
+def write_transfers(connection: Connection, decision: Decision, time: datetime.datetime, *, start: int) -> None:
+    """Record the decision's postings from that place on."""
+    if len(decision.postings) > start:
+        connection.execute(_INSERT, (time, start, *_transfer_columns(decision.postings[start:])))
+
+
+def write_accounts(connection: Connection, decision: Decision, state: State) -> None:
+    """Record the accounts and holds as the decision leaves them, on the state that was read."""
+    if decision.accounts:
+        connection.execute(_UPDATE, (state.time, *_account_columns(decision.accounts)))
     made = [hold for id_, hold in decision.holds.items() if id_ not in state.holds]
     changed = [hold for id_, hold in decision.holds.items() if id_ in state.holds]
     if made:
-        await connection.execute(_INSERT_HOLDS, _hold_columns(made))
+        connection.execute(_INSERT_HOLDS, _hold_columns(made))
     if changed:
-        await connection.execute(_UPDATE_HOLDS, _changed_hold_columns(changed))
+        connection.execute(_UPDATE_HOLDS, _changed_hold_columns(changed))
 
 
 def _account_columns(accounts: Mapping[Key, Account]) -> tuple[str, ...]:
@@ -268,10 +275,9 @@ def _account_columns(accounts: Mapping[Key, Account]) -> tuple[str, ...]:
     )
 
 
-def _transfer_columns(postings: list[Posting], time: datetime.datetime) -> tuple[object, ...]:
+def _transfer_columns(postings: list[Posting]) -> tuple[str, ...]:
     transfers = [posting.transfer for posting in postings]
     return (
-        time,
         arrays.plain([transfer.id for transfer in transfers]),
         arrays.plain([posting.debit_account_id for posting in postings]),
         arrays.plain([posting.credit_account_id for posting in postings]),

@@ -1,6 +1,6 @@
 """The messages of the ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from google.protobuf import json_format
 
@@ -44,18 +44,26 @@ def _transfer_of(message: ledger_pb2.Transfer, index: int) -> entries.Transfer:
     return plain
 
 
-def result(sent: ledger_pb2.Transfer, outcome: Outcome) -> ledger_pb2.TransferResult:
-    """Return what became of the transfer that was sent; what is posted under its id has the same content."""
-    if isinstance(outcome, errors.Refusal):
-        return ledger_pb2.TransferResult(error=_refusal(outcome))
-    assert isinstance(outcome, entries.Posting)  # noqa: S101  # what becomes of a transfer that is not refused
-    posted = ledger_pb2.TransferResult(transfer=sent)
-    posted.transfer.debit_balance_after = outcome.debit_balance_after
-    posted.transfer.credit_balance_after = outcome.credit_balance_after
-    posted.transfer.created_time.CopyFrom(common.timestamp(outcome.created_time))
-    if outcome.group_id is not None:
-        posted.transfer.group_id = outcome.group_id
-    return posted
+def results(sent: Iterable[ledger_pb2.Transfer], outcomes: Iterable[Outcome]) -> ledger_pb2.PostTransfersResponse:
+    """Return what became of the transfers that were sent; what is posted under an id has the content that was sent."""
+    response = ledger_pb2.PostTransfersResponse()
+    for asked, outcome in zip(sent, outcomes, strict=True):
+        result = response.results.add()  # Made where it stays: a thousand of them would cost as much to copy.
+        if isinstance(outcome, errors.Refusal):
+            result.error.CopyFrom(_refusal(outcome))
+        else:
+            assert isinstance(outcome, entries.Posting)  # noqa: S101  # what becomes of a transfer otherwise
+            _post(result.transfer, asked, outcome)
+    return response
+
+
+def _post(shown: ledger_pb2.Transfer, asked: ledger_pb2.Transfer, posting: entries.Posting) -> None:
+    shown.CopyFrom(asked)
+    shown.debit_balance_after = posting.debit_balance_after
+    shown.credit_balance_after = posting.credit_balance_after
+    shown.created_time.CopyFrom(common.timestamp(posting.created_time))
+    if posting.group_id is not None:
+        shown.group_id = posting.group_id
 
 
 def transfer(posting: entries.Posting) -> ledger_pb2.Transfer:

@@ -3,14 +3,14 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import psycopg
 
 from tests import databases
 
-_WRITES: Final = "INTO transfers"
+_WRITES: Final = "UPDATE accounts"
 
 
 @dataclasses.dataclass(slots=True)
@@ -26,31 +26,31 @@ class Recording:
         return sum(_WRITES in statement for statement, _ in self.statements)
 
 
-class _Cursor(psycopg.AsyncCursor[Any]):
+class _Cursor(psycopg.Cursor[Any]):
     """Records what is executed; what it could not record, it refuses."""
 
     connection: "_Connection"
 
-    async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         self.connection.recording.statements.append((query, params))
-        return await super().execute(query, params, **options)
+        return super().execute(query, params, **options)
 
-    async def executemany(self, *_: Any, **__: Any) -> None:
+    def executemany(self, *_: Any, **__: Any) -> None:
         raise NotImplementedError
 
     def copy(self, *_: Any, **__: Any) -> Any:
         raise NotImplementedError
 
 
-class _Connection(psycopg.AsyncConnection[Any]):
+class _Connection(psycopg.Connection[Any]):
     """Records its transactions, and what its cursors execute in them."""
 
     recording: Recording
 
-    @contextlib.asynccontextmanager
-    async def transaction(self, *arguments: Any, **options: Any) -> AsyncIterator[psycopg.AsyncTransaction]:
+    @contextlib.contextmanager
+    def transaction(self, *arguments: Any, **options: Any) -> Iterator[psycopg.Transaction]:
         self.recording.statements.append(("BEGIN", None))
-        async with super().transaction(*arguments, **options) as transaction:
+        with super().transaction(*arguments, **options) as transaction:
             yield transaction
         self.recording.statements.append(("COMMIT", None))
 
@@ -62,19 +62,19 @@ def recorded() -> Iterator[list[Recording]]:
 
     class Recorder(_Connection):
         @classmethod
-        async def connect(cls, conninfo: str = "", **arguments: Any) -> Any:
-            connection = await super().connect(conninfo, **arguments)
+        def connect(cls, conninfo: str = "", **arguments: Any) -> Any:
+            connection = super().connect(conninfo, **arguments)
             connection.cursor_factory = _Cursor
             connection.recording = Recording(arguments.get("options") or "")
             recordings.append(connection.recording)
             return connection
 
-    original = psycopg.AsyncConnection
-    psycopg.AsyncConnection = Recorder  # type: ignore[assignment,misc]  # The driver has no other way to observe it.
+    original = psycopg.Connection
+    psycopg.Connection = Recorder  # type: ignore[assignment,misc]  # The driver has no other way to observe it.
     try:
         yield recordings
     finally:
-        psycopg.AsyncConnection = original  # type: ignore[misc]
+        psycopg.Connection = original  # type: ignore[misc]
 
 
 def seconds(recording: Recording, database: databases.Database) -> float:
