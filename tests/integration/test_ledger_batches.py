@@ -166,3 +166,20 @@ async def test_of_two_holds_under_one_id_on_other_accounts_the_first_one_stands(
         (refusal,) = await late
     assert isinstance(refusal, errors.HoldIdReused)
     ledger_oracle.check(wallets_database.superuser_url)
+
+
+async def test_a_preview_that_nobody_waits_for_any_more_does_not_disturb_the_next_one(
+    wallets_database: databases.Database,
+) -> None:
+    ledger = Ledger(wallets.settings(wallets_database))
+    async with ledger.running(), await psycopg.AsyncConnection.connect(wallets_database.superuser_url) as blocking:
+        for _ in range(20):
+            await blocking.execute("LOCK TABLE accounts")
+            leaving = asyncio.create_task(ledger.preview(deposits(200)))
+            await wallets.until_waiting(wallets_database, "Lock")
+            leaving.cancel()
+            staying = [asyncio.create_task(ledger.preview(deposits(count))) for count in (3, 2)]
+            await asyncio.sleep(0)
+            await blocking.rollback()
+            answers = await asyncio.gather(*staying)
+            assert [[each.credit_balance_after for each in answer] for answer in answers] == [[1, 2, 3], [1, 2]]

@@ -43,8 +43,8 @@ class Ledger:
         self._waiting = 0
         self._arrived = asyncio.Event()
         self._closing = False
-        self._preview_lock = asyncio.Lock()
         self._previewer = self._writer()
+        self._preview_thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="preview")
 
     async def post(self, operations: Sequence[Operation]) -> list[Outcome]:
         """Post the operations of one call in one transaction, and return what became of each, once it is durable.
@@ -61,9 +61,13 @@ class Ledger:
         return await call.answer
 
     async def preview(self, operations: Sequence[Operation]) -> list[Outcome]:
-        """Return what would become of the operations if they were posted now."""
-        async with self._preview_lock:
-            return await asyncio.to_thread(self._previewer.preview, operations)
+        """Return what would become of the operations if they were posted now.
+
+        A caller that stops waiting does not stop a preview that runs: the one thread keeps the next one off its
+        connection until then.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._preview_thread, self._previewer.preview, operations)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -75,6 +79,7 @@ class Ledger:
             self._closing = True
             self._arrived.set()
             await asyncio.gather(*tasks)
+            await asyncio.to_thread(self._preview_thread.shutdown, cancel_futures=True)
             self._previewer.close()
 
     def _writer(self) -> batches.Writer:
