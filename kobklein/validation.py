@@ -12,6 +12,8 @@ from google.protobuf import descriptor, json_format, message, struct_pb2
 from kobklein import errors, money
 from kobklein.options.v1 import options_pb2
 
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""A NUL as JSON writes it; after a backslash that is escaped itself, the same letters are just letters."""
 MAX_STRUCT_DEPTH: Final = 16
 """Deepest nesting of a free-form structure."""
 
@@ -246,7 +248,7 @@ def _struct(rules: options_pb2.FieldRules) -> Wrong:
             return "holds a number that JSON cannot"
         if rules.max_bytes and len(text) > rules.max_bytes:
             return f"takes more than {rules.max_bytes} bytes"
-        return "contains a NUL character" if rb"\u0000" in text else ""
+        return "contains a NUL character" if _NUL.search(text) else ""
 
     return wrong
 

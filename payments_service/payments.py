@@ -89,7 +89,7 @@ async def delete(session: database.Session, payment_id: uuid.UUID, *, etag: str,
 
 def check_etag(payment: Payment, etag: str) -> None:
     """Raise EtagMismatch if the caller has seen another version than this one."""
-    if etag.strip('"') not in ("", payment.etag):
+    if etag.strip('"') not in ("", "*", payment.etag):
         raise common_errors.EtagMismatch(etag=payment.etag)
 
 

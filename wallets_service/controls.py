@@ -43,7 +43,7 @@ async def update(session: Session, id_: uuid.UUID, change: Change, *, reason: st
     currency than the account's.
     """
     account = await _locked(session, id_)
-    if change.etag.strip('"') not in ("", str(account.revision)):
+    if change.etag.strip('"') not in ("", "*", str(account.revision)):
         raise common_errors.EtagMismatch(etag=account.revision)
     for field, currency in change.currencies.items():
         if currency != account.currency:

@@ -41,6 +41,7 @@ class Filter:
             yield repository.has_status(self.status)
         if self.reference:
             yield models.Hold.reference == self.reference
+            yield models.Hold.reference != ""  # So says the index, which leaves out the many that have none.
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

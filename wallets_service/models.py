@@ -183,6 +183,9 @@ class Hold(Base):
         sa.Index("holds_debit_account", "debit_account_id", "created_time", "id"),
         sa.Index("holds_credit_account", "credit_account_id", "created_time", "id"),
         sa.Index("holds_created", "created_time", "id"),
+        sa.Index("holds_status", "status", "created_time", "id"),
+        sa.Index("holds_currency", "currency", "created_time", "id"),
+        sa.Index("holds_reference", "reference", "created_time", "id", postgresql_where=sa.text("reference <> ''")),
         sa.Index("holds_expiry", "expires_time", postgresql_where=_PENDING),
         sa.Index("holds_pending", "debit_account_id", "expires_time", postgresql_where=_PENDING),
     )

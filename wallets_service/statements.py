@@ -83,8 +83,11 @@ async def account(session: Session, id_: uuid.UUID, *, owner: str | None) -> Hea
 
 
 async def balance(session: Session, head: Head, time: datetime.datetime | None, basis: Basis) -> Balance:
-    """Return what the account held at an instant, with what happened in that very instant; None is now."""
-    time = head.time if time is None else time
+    """Return what the account held at an instant, with what happened in that very instant.
+
+    None, and what is not over yet, is now: nobody knows what an account will hold.
+    """
+    time = head.time if time is None else min(time, head.time)
     before = _just_after(time)
     point = await repository.point_before(session, head.id, before, until=head.version)
     late = (

@@ -127,6 +127,8 @@ async def test_an_etag_lets_the_first_of_two_writers_win(client: wallets.Client)
     now = await client.account("user/ana")
     assert (status.reason, status.http_status, status.metadata) == ("ETAG_MISMATCH", 412, {"etag": now.etag})
     assert len(await accounts.entries(client)) == 1
+    changed = await accounts.update(client, before.id, "metadata", metadata={"by": "anybody"}, etag="*")
+    assert changed.metadata["by"] == "anybody"
 
 
 async def test_transfers_leave_the_etag_as_it_is(client: wallets.Client) -> None:

@@ -56,6 +56,7 @@ async def test_a_dry_run_answers_what_each_transfer_would_do_and_posts_nothing(c
     )
     first, one, other, last = (await client.ledger.PostTransfers(asked, metadata=wallets.AS_SERVICE)).results
     assert (first.transfer.debit_balance_after, last.transfer.credit_balance_after) == (40, 100)
+    assert not first.transfer.HasField("created_time")
     assert [one.error.reason, other.error.reason] == ["LINKED_TRANSFER_REFUSED", "INSUFFICIENT_FUNDS"]
     assert (await client.account("user/ana")).version == 1
     status = await wallets.refused(client.account("user/ben"))

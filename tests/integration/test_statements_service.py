@@ -79,6 +79,14 @@ async def test_a_balance_is_that_of_its_instant(client: wallets.Client) -> None:
         assert (found.balance, found.version, found.time) == (*expected, at)
 
 
+async def test_a_balance_of_an_instant_that_is_not_over_is_that_of_now(client: wallets.Client) -> None:
+    await client.fund("ana", 100)
+    coming = timestamp_pb2.Timestamp(seconds=4_000_000_000)
+    found = await balance(client, id=await wallet_id(client, "ana"), time=coming)
+    assert found.balance == 100
+    assert found.time.seconds < coming.seconds
+
+
 async def test_a_backdated_transfer_counts_from_its_effective_time_on_that_basis_only(client: wallets.Client) -> None:
     funded = (await client.fund("ana", 100)).transfer
     effective = stamp(funded.created_time, days=-10)

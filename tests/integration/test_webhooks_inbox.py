@@ -157,9 +157,22 @@ async def test_the_runbook_finds_shows_and_ends_a_payment_of_another_amount(clie
     assert (await client.rows(find), await client.balance()) == ([], 0)
 
 
-def runbook(payment: payments_pb2.Payment) -> list[str]:
-    """Return the statements that the operations guide has for a payment of another amount than asked."""
-    section = OPERATIONS.read_text().partition("## A payment of another amount than asked")[2].partition("\n## ")[0]
+async def test_a_payment_into_a_closed_wallet_is_ended_as_the_guide_says(client: payments.Client) -> None:
+    payment = await client.process()
+    await client.rows(
+        "UPDATE payments SET status = 'PROCESSING', step = 'SETTLE', completed_time = NULL,"
+        " due_time = now() + interval '1 hour' WHERE id = %s",
+        payment.id,
+    )
+    (end,) = runbook(payment, "A payment into a wallet that is closed")
+    await client.rows(end)
+    ended = await client.ended(payment)
+    assert (ended.status, ended.failure_code) == (FAILED, "wallet_closed")
+
+
+def runbook(payment: payments_pb2.Payment, title: str = "A payment of another amount than asked") -> list[str]:
+    """Return the statements that a section of the operations guide has for a payment."""
+    section = OPERATIONS.read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
     blocks = re.findall(r"```sql\n(.+?)```", section, re.DOTALL)
     return [
         statement.replace("<payment id>", payment.id)

@@ -197,3 +197,24 @@ def test_a_refused_transfer_leaves_its_neighbours_alone() -> None:
 )
 def test_only_clearing_accounts_open_without_a_floor(address: str, limit: int | None) -> None:
     assert entries.opened("1", (address, "HTG")).overdraft_limit == limit
+
+
+def test_what_is_held_stays_within_64_bits_where_the_balance_has_no_floor() -> None:
+    accounts = book(account("provider/stripe", held_amount=rules.MAX_BALANCE - 5), account("user/ana"))
+    hold = entries.NewHold("1", "provider/stripe", "user/ana", 6, "HTG", "TRANSFER", datetime.timedelta(hours=1))
+    (refused,) = decisions.decide([hold], State(accounts=accounts, time=NOW)).outcomes
+    assert isinstance(refused, errors.AmountOverflow)
+    (held,) = decisions.decide([dataclasses.replace(hold, amount=5)], State(accounts=accounts, time=NOW)).outcomes
+    assert isinstance(held, entries.Hold)
+
+
+def test_deciding_in_parts_is_the_same_as_deciding_at_once() -> None:
+    state = State(accounts=book(account("user/ana", 100), account("user/ben")), time=NOW)
+    batch = [transfer("user/ana", "user/ben", 5, str(number), linked=number % 3 == 0) for number in range(1, 30)]
+    sizes, outcomes = [], []
+    for decision in decisions.decide_in_parts(batch, state, size=4):
+        sizes.append(len(decision.postings))
+        outcomes = decision.outcomes
+    assert list(map(_plain, outcomes)) == list(map(_plain, decisions.decide(batch, state).outcomes))
+    assert len(sizes) > 3
+    assert sizes == sorted(sizes)

@@ -52,6 +52,12 @@ def test_a_nul_character_deep_in_a_structure_is_refused() -> None:
     assert violations(request) == {"metadata": "contains a NUL character"}
 
 
+def test_letters_that_only_look_like_an_escaped_nul_character_are_text() -> None:
+    request = payment()
+    request.metadata.update({"a": "\\u0000"})
+    assert violations(request) == {}
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_a_number_that_json_cannot_hold_is_refused(number: float) -> None:
     request = payment()

@@ -140,6 +140,7 @@ def _new_hold(book: Book, made: NewHold) -> Outcome:
     debit, credit = book.account(made.debit_key), book.account(made.credit_key)
     refusal = (
         rules.sides(made, debit, credit)
+        or rules.held_range(made, debit)
         or rules.funds(made, debit)
         or rules.limits(made, debit, book.state.limits.get(made.currency), book.today)
     )

@@ -194,5 +194,5 @@ def default_overdraft_limit(address: str) -> int | None:
 
 
 def wallet(address: str) -> bool:
-    """Return whether an address is a user's wallet, for which the limits of currencies hold."""
-    return address.startswith(_WALLET)
+    """Return whether an address is a user's wallet, for which the limits of currencies hold; `user/a/b` is none."""
+    return address.startswith(_WALLET) and "/" not in address[len(_WALLET) :]

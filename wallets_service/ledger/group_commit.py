@@ -41,6 +41,7 @@ class Ledger:
         self._tell = tell
         self._calls: collections.deque[_Call] = collections.deque()
         self._waiting = 0
+        self._previewed = 0
         self._arrived = asyncio.Event()
         self._closing = False
         self._previewer = self._writer()
@@ -64,10 +65,16 @@ class Ledger:
         """Return what would become of the operations if they were posted now.
 
         A caller that stops waiting does not stop a preview that runs: the one thread keeps the next one off its
-        connection until then.
+        connection until then. Raises LedgerBusy when too many wait.
         """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._preview_thread, self._previewer.preview, operations)
+        if self._previewed + len(operations) > self._settings.ledger_waiting_transfers:
+            raise errors.LedgerBusy
+        self._previewed += len(operations)
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._preview_thread, self._previewer.preview, operations)
+        finally:
+            self._previewed -= len(operations)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

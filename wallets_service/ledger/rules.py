@@ -66,7 +66,12 @@ def range_(transfer: Transfer, debit: Account, credit: Account) -> errors.Refusa
     return None
 
 
-def _overflow(transfer: Transfer, address: str) -> errors.AmountOverflow:
+def held_range(made: NewHold, debit: Account) -> errors.Refusal | None:
+    """Return why what is held would leave the range of 64 bits, which it can only where the balance has no floor."""
+    return _overflow(made, made.debit_account) if debit.held_amount + made.amount > MAX_BALANCE else None
+
+
+def _overflow(transfer: Transfer | NewHold, address: str) -> errors.AmountOverflow:
     return errors.AmountOverflow(account=address, currency=transfer.currency, amount=transfer.amount)
 
 

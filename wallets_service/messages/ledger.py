@@ -44,8 +44,13 @@ def _transfer_of(message: ledger_pb2.Transfer, index: int) -> entries.Transfer:
     return plain
 
 
-def results(sent: Iterable[ledger_pb2.Transfer], outcomes: Iterable[Outcome]) -> ledger_pb2.PostTransfersResponse:
-    """Return what became of the transfers that were sent; what is posted under an id has the content that was sent."""
+def results(
+    sent: Iterable[ledger_pb2.Transfer], outcomes: Iterable[Outcome], *, dry_run: bool
+) -> ledger_pb2.PostTransfersResponse:
+    """Return what became of the transfers that were sent; what is posted under an id has the content that was sent.
+
+    After a dry run, nothing was recorded at any time.
+    """
     response = ledger_pb2.PostTransfersResponse()
     for asked, outcome in zip(sent, outcomes, strict=True):
         result = response.results.add()  # Made where it stays: a thousand of them would cost as much to copy.
@@ -54,6 +59,8 @@ def results(sent: Iterable[ledger_pb2.Transfer], outcomes: Iterable[Outcome]) ->
         else:
             assert isinstance(outcome, entries.Posting)  # noqa: S101  # what becomes of a transfer otherwise
             _post(result.transfer, asked, outcome)
+            if dry_run:
+                result.transfer.ClearField("created_time")
     return response
 
 
@@ -128,7 +135,7 @@ def account(row: models.Account) -> ledger_pb2.Account:
         balance=row.balance,
         held_amount=row.held,
         overdraft_limit=row.overdraft_limit,
-        available_amount=row.available,
+        available_amount=None if row.available is None else common.int64(row.available),
         status=common.status(row.status),
         version=row.version,
         created_time=common.timestamp(row.created_time),

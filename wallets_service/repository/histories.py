@@ -86,6 +86,7 @@ class Totals:
 
 
 NOTHING: Final = Totals(0, 0, 0)
+_SUMMED_AT_ONCE: Final = 500_000
 
 
 async def get_head(session: Session, account_id: uuid.UUID) -> Head | None:
@@ -109,9 +110,16 @@ async def point_before(session: Session, account_id: uuid.UUID, time: datetime.d
 async def totals(
     session: Session, account_id: uuid.UUID, *, after: int, until: int, recorded_only: bool = False
 ) -> Totals:
-    """Return what moved in the versions above `after` and up to `until`; `recorded_only` leaves backdated ones out."""
+    """Return what moved in the versions above `after` and up to `until`; `recorded_only` leaves backdated ones out.
+
+    A long history is summed run by run, so that its length is limited by the time of the call, not of a statement.
+    """
     statement = _RECORDED_TOTALS if recorded_only else _TOTALS
-    return await _sum(session, statement, id=account_id, after=after, until=until)
+    found = NOTHING
+    for start in range(after, until, _SUMMED_AT_ONCE):
+        end = min(start + _SUMMED_AT_ONCE, until)
+        found += await _sum(session, statement, id=account_id, after=start, until=end)
+    return found
 
 
 async def backdated_totals(

@@ -137,6 +137,11 @@ def _create_holds() -> None:
     op.create_index("holds_debit_account", "holds", ["debit_account_id", "created_time", "id"])
     op.create_index("holds_credit_account", "holds", ["credit_account_id", "created_time", "id"])
     op.create_index("holds_created", "holds", ["created_time", "id"])
+    op.create_index("holds_status", "holds", ["status", "created_time", "id"])
+    op.create_index("holds_currency", "holds", ["currency", "created_time", "id"])
+    op.create_index(
+        "holds_reference", "holds", ["reference", "created_time", "id"], postgresql_where=sa.text("reference <> ''")
+    )
     pending = sa.text("status = 'PENDING'")
     op.create_index("holds_expiry", "holds", ["expires_time"], postgresql_where=pending)
     op.create_index("holds_pending", "holds", ["debit_account_id", "expires_time"], postgresql_where=pending)
