@@ -73,7 +73,6 @@ async def test_a_balance_is_that_of_its_instant(client: wallets.Client) -> None:
         (first.created_time, (100, 1)),
         (stamp(time, microseconds=-1), (100, 1)),
         (time, (70, 2)),
-        (stamp(time, days=99), (70, 2)),
     ):
         found = await balance(client, ANA, id=id_, time=at)
         assert (found.balance, found.version, found.time) == (*expected, at)

@@ -55,7 +55,8 @@ def test_a_nul_character_deep_in_a_structure_is_refused() -> None:
 def test_letters_that_only_look_like_an_escaped_nul_character_are_text() -> None:
     request = payment()
     request.metadata.update({"a": "\\u0000"})
-    assert violations(request) == {}
+    validation.check(request)  # Raises nothing.
+    assert request.metadata["a"] == "\\u0000"
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
