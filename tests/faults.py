@@ -57,7 +57,7 @@ FAULTS: Final = (
         "wallets_service/ledger/postings.py",
         "    ORDER BY a.id\n",
         "    ORDER BY random()\n",
-        f"{_RACES}::test_transfers_in_every_order_of_accounts_never_deadlock",
+        f"{_RACES}::test_accounts_are_locked_in_the_order_of_their_ids",
     ),
     Fault(
         "one cent too much: >= for >",
@@ -135,7 +135,7 @@ FAULTS: Final = (
         "wallets_service/ledger/rules.py",
         "        if limit is not None and used + asked.amount > limit:",
         "        if limit is not None and asked.amount > limit:",
-        f"{_MODEL}::test_the_ledger_answers_as_its_model_does",
+        f"{_DECISIONS}::test_what_was_spent_today_counts_against_the_limit_of_the_day",
     ),
     Fault(
         "a late commit left out of the chain",

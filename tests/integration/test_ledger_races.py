@@ -110,6 +110,25 @@ async def test_transfers_in_every_order_of_accounts_never_deadlock(
     assert "ERROR" not in log.read_bytes()[start:].decode()
 
 
+async def test_accounts_are_locked_in_the_order_of_their_ids(
+    replicas: Replicas, wallets_database: databases.Database
+) -> None:
+    """Whoever waits for the first of its accounts holds none of the others."""
+    deposits = [wallets.transfer("provider/stripe", f"user/{number}", 1) for number in range(30)]
+    await replicas[0].post(*deposits)
+    url = wallets_database.superuser_url
+    with psycopg.connect(url) as holder, psycopg.connect(url) as other:
+        holder.execute("SELECT FROM accounts ORDER BY id LIMIT 1 FOR UPDATE")
+        again = [wallets.transfer(each.debit_account, each.credit_account, 1) for each in deposits]
+        call = asyncio.create_task(replicas[0].post(*again))
+        await wallets.until_waiting(wallets_database, "Lock")
+        free = other.execute("SELECT FROM accounts FOR UPDATE SKIP LOCKED").rowcount
+        other.rollback()
+        holder.rollback()
+        assert all(result.HasField("transfer") for result in await call)
+    assert free == len(deposits)
+
+
 @pytest.mark.parametrize("fault", ["serialization_failure", "deadlock_detected", "lock_not_available"])
 async def test_lost_races_are_run_again_and_never_shown(
     replicas: Replicas, superuser: psycopg.Connection, fault: str

@@ -218,3 +218,12 @@ def test_deciding_in_parts_is_the_same_as_deciding_at_once() -> None:
     assert list(map(_plain, outcomes)) == list(map(_plain, decisions.decide(batch, state).outcomes))
     assert len(sizes) > 3
     assert sizes == sorted(sizes)
+
+
+def test_what_was_spent_today_counts_against_the_limit_of_the_day() -> None:
+    accounts = book(account("user/ana", 100, day_limit=50), account("user/ben"))
+    batch = [transfer("user/ana", "user/ben", amount, str(amount)) for amount in (30, 21, 20)]
+    first, over, exact = decide(batch, accounts).outcomes
+    assert isinstance(over, errors.LimitExceeded)
+    assert isinstance(first, Posting)
+    assert isinstance(exact, Posting)
