@@ -21,10 +21,14 @@ from wallets_service.settings import Isolation
 
 _log = structlog.get_logger()
 MAX_ATTEMPTS: Final = 6
+LONGEST_SECONDS: Final = 30
+"""How long a transaction of a batch may last; the server ends it then. No transfer is recorded later than so long after
+its time."""
 _PART_TRANSFERS: Final = 200
 """How many transfers are written by one statement, when there are more."""
 _OPTIONS: Final = (
-    "-c timezone=UTC -c statement_timeout=10000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=30000"
+    "-c timezone=UTC -c statement_timeout=10000 -c lock_timeout=1000"
+    f" -c transaction_timeout={LONGEST_SECONDS * 1000}"
     # Every statement of a batch is a look-up by key. Plans are made once, perhaps while the tables are still small, and
     # must not be the ones that only suit small tables.
     " -c plan_cache_mode=force_generic_plan -c jit=off"
