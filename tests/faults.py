@@ -47,16 +47,16 @@ _TAMPERING: Final = "tests/integration/test_ledger_tampering.py"
 FAULTS: Final = (
     Fault(
         "missing lock",
-        "wallets_service/ledger/postings.py",
-        '_LOCK: Final = f"{_READ} FOR NO KEY UPDATE OF a"',
-        "_LOCK: Final = _READ",
+        "wallets_service/ledger/lookups.py",
+        "        FOR NO KEY UPDATE OF a\n",
+        "",
         f"{_RACES}::test_transfers_in_every_order_of_accounts_never_deadlock",
     ),
     Fault(
         "locks in no order",
-        "wallets_service/ledger/postings.py",
-        "    ORDER BY a.id\n",
-        "    ORDER BY random()\n",
+        "wallets_service/ledger/lookups.py",
+        "        ORDER BY a.id\n",
+        "        ORDER BY random()\n",
         f"{_RACES}::test_accounts_are_locked_in_the_order_of_their_ids",
     ),
     Fault(
@@ -125,9 +125,9 @@ FAULTS: Final = (
     ),
     Fault(
         "an expired hold that holds",
-        "wallets_service/ledger/postings.py",
-        "h.status = 'PENDING' AND h.expires_time <= %s",
-        "h.status = 'PENDING' AND h.expires_time <= %s - interval '1 hour'",
+        "wallets_service/ledger/lookups.py",
+        "AND status = 'PENDING' AND expires_time <= %s",
+        "AND status = 'PENDING' AND expires_time <= %s - interval '1 hour'",
         f"{_MODEL}::test_the_ledger_answers_as_its_model_does",
     ),
     Fault(

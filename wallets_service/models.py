@@ -94,7 +94,7 @@ class Account(Base):
     address: orm.Mapped[str] = orm.mapped_column(sa.Text(collation="C"))
     currency: orm.Mapped[str] = orm.mapped_column(sa.Text(collation="C"))
     user_id: orm.Mapped[str | None] = orm.mapped_column(
-        sa.Text, sa.Computed("CASE WHEN address ~ '^user/[^/]+$' THEN substr(address, 6) END", persisted=True)
+        sa.Text, sa.Computed("CASE WHEN address ~ '^user/[^/]+$' THEN substr(address, 6) END", persisted=False)
     )
     """Whose wallet it is; None for every account that is not a wallet."""
     balance: orm.Mapped[int] = orm.mapped_column(_MONEY, server_default="0")

@@ -14,9 +14,10 @@ import psycopg
 import structlog
 
 from kobklein import errors
-from wallets_service.ledger import decisions, postings
+from wallets_service.ledger import decisions, lookups, postings
 from wallets_service.ledger.book import Decision, Outcome, State
 from wallets_service.ledger.entries import Operation
+from wallets_service.ledger.known import Known
 from wallets_service.settings import Isolation
 
 _log = structlog.get_logger()
@@ -57,7 +58,8 @@ class Writer:
         self._url = url
         self._isolation = isolation
         self._zone = zone
-        self._connection: postings.Connection | None = None
+        self._known = Known()
+        self._connection: lookups.Connection | None = None
 
     def post(self, operations: Sequence[Operation]) -> list[Outcome]:
         """Decide and record the operations in one transaction, and return what became of each, once it is durable.
@@ -77,7 +79,7 @@ class Writer:
 
     def _repeated(
         self,
-        run: Callable[[postings.Connection, Sequence[Operation]], list[Outcome]],
+        run: Callable[[lookups.Connection, Sequence[Operation]], list[Outcome]],
         operations: Sequence[Operation],
     ) -> list[Outcome]:
         for attempt in range(1, MAX_ATTEMPTS + 1):
@@ -90,9 +92,9 @@ class Writer:
             time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311  # jitter, not a secret
         raise AssertionError  # pragma: no cover  # the last attempt raised
 
-    def _run(self, connection: postings.Connection, operations: Sequence[Operation]) -> list[Outcome]:
+    def _run(self, connection: lookups.Connection, operations: Sequence[Operation]) -> list[Outcome]:
         with connection.pipeline(), connection.transaction():
-            state = postings.read(connection, operations, zone=self._zone)
+            state = lookups.read(connection, operations, self._known, zone=self._zone)
             # PostgreSQL writes a part while the next one is decided; accounts that are new have to be opened first.
             size = 0 if state.missing else _PART_TRANSFERS
             written = 0
@@ -102,14 +104,16 @@ class Writer:
                 postings.write_transfers(connection, decision, state.time, start=written)
                 written = len(decision.postings)
             postings.write_accounts(connection, decision, state)
+        self._known.remember(state, decision)
         return decision.outcomes
 
-    def _try(self, connection: postings.Connection, operations: Sequence[Operation]) -> list[Outcome]:
+    def _try(self, connection: lookups.Connection, operations: Sequence[Operation]) -> list[Outcome]:
         with connection.pipeline(), connection.transaction():
-            state = postings.read(connection, operations, zone=self._zone, lock=False)
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            state = lookups.read(connection, operations, Known(), zone=self._zone, lock=False)
         return decisions.decide(operations, state).outcomes
 
-    def _connected(self) -> postings.Connection:
+    def _connected(self) -> lookups.Connection:
         if self._connection is None or self._connection.broken or self._connection.closed:
             self._connection = psycopg.Connection.connect(
                 self._url,
@@ -126,7 +130,7 @@ class Writer:
         return self._connection
 
 
-def _open_accounts(connection: postings.Connection, decision: Decision, state: State) -> None:
+def _open_accounts(connection: lookups.Connection, decision: Decision, state: State) -> None:
     new = [account for key, account in decision.accounts.items() if key in state.missing]
     if new and not postings.open_accounts(connection, new, state.time):
         raise _LostRaceError

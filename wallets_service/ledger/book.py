@@ -20,6 +20,10 @@ class State:
     """Every account of every operation, new ones as they would open."""
     missing: frozenset[Key] = frozenset()
     """Those of the accounts that do not exist yet."""
+    stamps: Mapping[Key, str] = dataclasses.field(default_factory=dict)
+    """The transactions that wrote the rows of those that do."""
+    stamp: str = ""
+    """The transaction of the batch itself."""
     time: datetime.datetime
     zone: datetime.tzinfo = datetime.UTC
     """Whose days and months the limits are of."""

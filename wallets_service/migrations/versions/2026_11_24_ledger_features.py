@@ -18,6 +18,8 @@ _BYTEWISE = sa.Text(collation="C")
 _NOW = sa.func.clock_timestamp()
 _IMMUTABLE_TABLES = ("fx_quotes", "audit_entries", "seals")
 
+_USER_ID = "CASE WHEN address ~ '^user/[^/]+$' THEN substr(address, 6) END"
+
 
 def upgrade() -> None:
     """Extend accounts and transfers, add the new tables, then let the application role use them."""
@@ -53,6 +55,9 @@ def _extend_accounts() -> None:
         sa.Column("month_spent", sa.BigInteger, nullable=False, server_default="0"),
     ):
         op.add_column("accounts", column)
+    # Stored, it would be computed anew with every change of a balance.
+    op.drop_column("accounts", "user_id")
+    op.add_column("accounts", sa.Column("user_id", sa.Text, sa.Computed(_USER_ID, persisted=False)))
     op.create_check_constraint(
         "accounts_limits", "accounts", "least(transfer_limit, day_limit, month_limit, day_spent, month_spent) >= 0"
     )
