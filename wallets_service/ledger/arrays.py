@@ -13,10 +13,18 @@ def numbers(values: Iterable[int]) -> str:
 
 
 def optional(values: Sequence[object]) -> str:
-    """Return an array of what needs no quotes, such as numbers, ids and dates, or is None."""
+    """Return an array of what needs no quotes, such as numbers and ids, or is None."""
     if _blank(values, None):
         return "{}"
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+
+
+def dates(values: Sequence[datetime.date | None]) -> str:
+    """Return an array of dates, of which there are few different ones, or None."""
+    if _blank(values, None):
+        return "{}"
+    written = {value: "NULL" if value is None else value.isoformat() for value in set(values)}
+    return "{" + ",".join([written[value] for value in values]) + "}"
 
 
 def times(values: Sequence[datetime.datetime | None]) -> str:

@@ -118,7 +118,7 @@ def _account_columns(accounts: Mapping[Key, Account]) -> tuple[str, ...]:
         arrays.numbers([account.balance for account in changed]),
         arrays.numbers([account.held_amount for account in changed]),
         arrays.numbers([account.version for account in changed]),
-        arrays.optional([account.spent_date for account in changed]),
+        arrays.dates([account.spent_date for account in changed]),
         arrays.numbers([account.day_spent for account in changed]),
         arrays.numbers([account.month_spent for account in changed]),
     )
