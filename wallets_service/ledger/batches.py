@@ -22,6 +22,8 @@ from wallets_service.settings import Isolation
 
 _log = structlog.get_logger()
 MAX_ATTEMPTS: Final = 6
+_MAX_WAITS: Final = 2
+"""How often a batch waits for locks that somebody else keeps."""
 LONGEST_SECONDS: Final = 30
 """How long a transaction of a batch may last; the server ends it then. No transfer is recorded later than so long after
 its time."""
@@ -49,6 +51,12 @@ _REPEATABLE: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.
 """What another run of the whole batch can settle: lost races (40001, 40P01, an account, a transfer or a hold that
 another transaction wrote first), a database that is away, and a connection lost while committing, which may have
 succeeded: the next run finds the transfers by their ids."""
+_WAITED: Final = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)
+_OF_SOME_ROWS: Final = (*_WAITED, psycopg.errors.UniqueViolation, psycopg.errors.TransactionRollback, _LostRaceError)
+
+
+class BlockedError(Exception):
+    """A batch cannot be written because of some of its rows, and nothing of it was; a part of it might be."""
 
 
 class Writer:
@@ -64,7 +72,8 @@ class Writer:
     def post(self, operations: Sequence[Operation]) -> list[Outcome]:
         """Decide and record the operations in one transaction, and return what became of each, once it is durable.
 
-        Raises Unavailable after MAX_ATTEMPTS runs; what became of the batch is then open, and posting it again tells.
+        Raises BlockedError when it cannot be written for its own rows, and Unavailable when the database is out of
+        reach: what became of it is then open, and posting it again tells.
         """
         return self._repeated(self._run, operations)
 
@@ -87,8 +96,8 @@ class Writer:
                 return run(self._connected(), operations)
             except _REPEATABLE as error:
                 _log.warning("batch repeated", attempt=attempt, operations=len(operations), error=repr(error))
-                if attempt == MAX_ATTEMPTS:
-                    raise errors.Unavailable(part="the ledger's database") from error
+                if attempt >= (_MAX_WAITS if isinstance(error, _WAITED) else MAX_ATTEMPTS):
+                    raise BlockedError if isinstance(error, _OF_SOME_ROWS) else unavailable() from error
             time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311  # jitter, not a secret
         raise AssertionError  # pragma: no cover  # the last attempt raised
 
@@ -128,6 +137,11 @@ class Writer:
             )
             self._connection.set_isolation_level(_LEVELS[self._isolation])
         return self._connection
+
+
+def unavailable() -> errors.Unavailable:
+    """Return what callers are told when nothing can be written for them now."""
+    return errors.Unavailable(part="the ledger's database")
 
 
 def _open_accounts(connection: lookups.Connection, decision: Decision, state: State) -> None:

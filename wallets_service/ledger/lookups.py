@@ -78,6 +78,7 @@ recorded with a time before it any more, which is what makes a report of an inst
 _REVERSED: Final = """
     SELECT reverses_id::text, sum(amount)::bigint FROM transfers WHERE reverses_id = ANY (%s::uuid[]) GROUP BY 1
 """
+_GROUPS: Final = "SELECT group_id::text, count(*) FROM transfers WHERE group_id = ANY (%s::uuid[]) GROUP BY 1"
 _HOLDS: Final = """
     SELECT id::text, debit_account_id::text, credit_account_id::text, amount, currency, type,
            expires_time - created_time, payment_id::text, reference, description, metadata::text,
@@ -150,12 +151,14 @@ def read(
     found = [*_rows(holds), *_expired_holds(connection, accounts.values(), time)]
     postings = _rows(posted)
     addresses = _addresses(connection, [*postings, *found])
+    groups = _selected(connection, _GROUPS, {row[-1] for row in postings if row[-1] is not None})
     return State(
         accounts=accounts,
         missing=missing,
         stamps=stamps,
         stamp=stamp,
         posted={row[0]: _posting(row, addresses) for row in postings},
+        group_sizes=dict(_rows(groups)),
         holds={row[0]: _hold(row, addresses) for row in found},
         reversed=dict(_rows(reversed_)),
         limits={currency: Limits(*row) for currency, row in (limits or {}).items()},
