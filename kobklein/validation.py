@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 from google.protobuf import descriptor, json_format, message, struct_pb2
 
-from kobklein import errors, money
+from kobklein import enums, errors, money
 from kobklein.options.v1 import options_pb2
 
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -198,7 +198,7 @@ def _kind_check(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Wrong 
     if field.cpp_type in _INTEGERS and (rules.HasField("min") or rules.HasField("max")):
         return _number(rules)
     if field.enum_type is not None:
-        return _known(field.enum_type)
+        return _known(field.enum_type, rules)
     if field.message_type is not None and field.message_type.full_name == _STRUCT:
         return _struct(rules)
     return None
@@ -271,9 +271,13 @@ def _bound(number: int, rules: options_pb2.FieldRules) -> str:
     return f"{number} minor unit{'' if number == 1 else 's'}" if rules.minor_units else str(number)
 
 
-def _known(enum_type: descriptor.EnumDescriptor) -> Wrong:
+def _known(enum_type: descriptor.EnumDescriptor, rules: options_pb2.FieldRules) -> Wrong:
     known = frozenset(enum_type.values_by_number)
-    return lambda number: "" if number in known else f"{number} is not a known value"
+    if not rules.allowed:
+        return lambda number: "" if number in known else f"{number} is not a known value"
+    numbers = enums.numbers(enum_type)
+    allowed, expected = frozenset(numbers[name] for name in rules.allowed), f"is not one of {', '.join(rules.allowed)}"
+    return lambda number: "" if number in allowed else expected
 
 
 def _struct(rules: options_pb2.FieldRules) -> Wrong:
