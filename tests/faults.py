@@ -102,7 +102,8 @@ FAULTS: Final = (
         "wallets_service/ledger/batches.py",
         "                    raise BlockedError if isinstance(error, _OF_SOME_ROWS) else unavailable() from error\n"
         "            time.sleep",
-        '                raise errors.InvalidArgument.of("amount", "is more than there is") from error\n            time.sleep',
+        '                raise errors.InvalidArgument.of("amount", "is more than there is") from error\n'
+        "            time.sleep",
         f"{_RACES}::test_lost_races_are_run_again_and_never_shown",
     ),
     Fault(
@@ -235,12 +236,9 @@ FAULTS: Final = (
     Fault(
         "a quote accepted twice",
         "wallets_service/quotes.py",
-        "    moves = [\n        (quote.transfer_id, wallet, LIQUIDITY, quote.sell_amount, quote.sell_currency),\n"
-        '        (ids.derived(quote.id, "buy"), LIQUIDITY, wallet, quote.buy_amount, quote.buy_currency),\n    ]\n'
-        '    if quote.spread_amount:\n        spread_id = ids.derived(quote.id, "spread")\n',
-        "    moves = [\n        (acceptance_id, wallet, LIQUIDITY, quote.sell_amount, quote.sell_currency),\n"
-        '        (ids.derived(acceptance_id, "buy"), LIQUIDITY, wallet, quote.buy_amount, quote.buy_currency),\n    ]\n'
-        '    if quote.spread_amount:\n        spread_id = ids.derived(acceptance_id, "spread")\n',
+        "entries.Transfer(str(id_), debit, credit, amount, currency, type_, linked=True, **common)",
+        "entries.Transfer(str(ids.derived(acceptance_id, str(id_))), debit, credit, amount, currency, type_,"
+        " linked=True, **common)",
         f"{_QUOTES}::test_accepting_again_with_another_key_is_refused",
     ),
     Fault(

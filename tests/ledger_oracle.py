@@ -214,23 +214,30 @@ def _clearing_is_explained(books: Books) -> None:
     """
     accepted = [quote for quote in books.quotes.values() if quote["transfer_id"] in books.transfers]
     promised = [(quote["transfer_id"], leg) for quote in accepted for leg in _legs_of(quote)]
-    moved = [(each, (*books.addresses(each), each["amount"], each["currency"])) for each in books.transfers.values()]
-    converted = [(each["group_id"], leg) for each, leg in moved if each["type"] == _CONVERSION]
+    moved = [
+        (each["group_id"], (*books.addresses(each), each["amount"], each["currency"], each["type"]))
+        for each in books.transfers.values()
+    ]
+    groups = {quote["transfer_id"] for quote in accepted}
+    converted = [(group, leg) for group, leg in moved if group in groups or leg[-1] == _CONVERSION]
     assert collections.Counter(converted) == collections.Counter(promised)
-    by_hand = [leg for each, leg in moved if each["type"] != _CONVERSION]
+    by_hand = [leg for group, leg in moved if group not in groups]
     explained = collections.Counter[str]()
-    for debit, credit, amount, currency in (*(leg for _, leg in promised), *by_hand):
+    for debit, credit, amount, currency, _ in (*(leg for _, leg in promised), *by_hand):
         explained[currency] += amount * ((credit == _LIQUIDITY) - (debit == _LIQUIDITY))
     has = {each["currency"]: each["balance"] for each in books.accounts.values() if each["address"] == _LIQUIDITY}
     assert {currency: total for currency, total in explained.items() if total} == {c: t for c, t in has.items() if t}
 
 
-def _legs_of(quote: dict[str, Any]) -> Iterator[tuple[str, str, int, str]]:
+def _legs_of(quote: dict[str, Any]) -> Iterator[tuple[str, str, int, str, str]]:
     wallet = f"user/{quote['user_id']}"
-    yield wallet, _LIQUIDITY, quote["sell_amount"], quote["sell_currency"]
-    yield _LIQUIDITY, wallet, quote["buy_amount"], quote["buy_currency"]
-    if quote["spread_amount"]:
-        yield _LIQUIDITY, _SPREAD, quote["spread_amount"], quote["buy_currency"]
+    legs = (
+        (wallet, _LIQUIDITY, quote["sell_amount"], quote["sell_currency"], _CONVERSION),
+        (wallet, "fees", quote["fee_amount"], quote["sell_currency"], "FEE"),
+        (_LIQUIDITY, wallet, quote["buy_amount"], quote["buy_currency"], _CONVERSION),
+        (_LIQUIDITY, _SPREAD, quote["spread_amount"], quote["buy_currency"], _CONVERSION),
+    )
+    return (leg for leg in legs if leg[2])
 
 
 def _each_call_has_its_one_effect(books: Books, outcomes: Mapping[str, str]) -> None:

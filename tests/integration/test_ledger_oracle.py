@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from deploy.local import postgres as embedded
-from kobklein.wallets.v1 import conversions_pb2, ledger_pb2
+from kobklein.wallets.v1 import conversions_pb2, ledger_pb2, transfers_pb2
 from tests import databases, ledger_oracle, ledgers, seal_oracle, wallets
 
 ROUNDS = 4
@@ -53,6 +53,7 @@ MISTAKES = {
     "a torn group": "UPDATE transfers SET group_id = gen_random_uuid() WHERE group_id IS NOT NULL",
     "another price": "UPDATE fx_quotes SET buy_amount = buy_amount + 1",
     "another spread": "UPDATE fx_quotes SET spread_amount = spread_amount - 1, buy_amount = buy_amount + 1",
+    "another fee": "UPDATE fx_quotes SET fee_amount = fee_amount + 1",
     "a conversion of no quote": "DELETE FROM fx_quotes",
     "half a conversion": "UPDATE transfers SET type = 'ADJUSTMENT' WHERE type = 'CONVERSION' AND currency = 'USD'",
 }
@@ -90,6 +91,8 @@ async def _convert(client: wallets.Client) -> None:
     rate = conversions_pb2.Rate(sell_currency="USD", buy_currency="HTG", rate="131.25", spread_parts_per_million=15_000)
     admin = wallets.metadata("root", "admin")
     await client.conversions.SetRate(conversions_pb2.SetRateRequest(rate=rate), metadata=admin)
+    fee = transfers_pb2.Fee(currency="USD", type=ledger_pb2.TRANSFER_TYPE_CONVERSION, fixed_amount=25)
+    await client.transfers.SetFee(transfers_pb2.SetFeeRequest(fee=fee), metadata=admin)
     asked = conversions_pb2.CreateQuoteRequest(
         sell=conversions_pb2.Money(amount=5_000, currency="USD"), buy=conversions_pb2.Money(currency="HTG")
     )
@@ -113,7 +116,7 @@ def case(written: tuple[databases.Database, ledger_pb2.LedgerHead]) -> Iterator[
 def test_an_honest_ledger_holds_and_is_sealed_to_its_end(case: Case) -> None:
     books = ledger_oracle.examine(case.connection, heads=[case.head])
     assert case.seals() == case.head.sequence == len(books.transfers)
-    assert len(books.quotes) == 1
+    assert [(quote["fee_amount"], quote["spread_amount"] > 0) for quote in books.quotes.values()] == [(25, True)]
     assert {name for (name,) in case.connection.execute(COLUMNS)} == set(seal_oracle.COLUMNS)
 
 
