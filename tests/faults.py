@@ -100,10 +100,9 @@ FAULTS: Final = (
     Fault(
         "a lost race shown as an answer",
         "wallets_service/ledger/batches.py",
-        "                    raise BlockedError if isinstance(error, _OF_SOME_ROWS) else unavailable() from error\n"
-        "            time.sleep",
-        '                raise errors.InvalidArgument.of("amount", "is more than there is") from error\n'
-        "            time.sleep",
+        "                if attempt >= (_MAX_WAITS if isinstance(error, _WAITED) else MAX_ATTEMPTS):\n"
+        "                    raise BlockedError if isinstance(error, _OF_SOME_ROWS) else unavailable() from error\n",
+        '                raise errors.InvalidArgument.of("amount", "is more than there is") from error\n',
         f"{_RACES}::test_lost_races_are_run_again_and_never_shown",
     ),
     Fault(
