@@ -6,7 +6,6 @@ then reads page after page in as many transactions as it likes, while others wri
 
 import dataclasses
 import datetime
-import enum
 import heapq
 import itertools
 import uuid
@@ -15,19 +14,13 @@ from typing import Final
 
 from kobklein.database import Session
 from wallets_service import errors
+from wallets_service.instants import Basis
 from wallets_service.models import Transaction
 from wallets_service.repository import histories as repository
 from wallets_service.repository.histories import Head, Totals
 
 _INSTANT: Final = datetime.timedelta(microseconds=1)
 _END_OF_TIME: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
-
-
-class Basis(enum.StrEnum):
-    """Which of a transfer's two times counts."""
-
-    RECORDED = "RECORDED"
-    EFFECTIVE = "EFFECTIVE"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,13 +75,9 @@ async def account(session: Session, id_: uuid.UUID, *, owner: str | None) -> Hea
     return head
 
 
-async def balance(session: Session, head: Head, time: datetime.datetime | None, basis: Basis) -> Balance:
-    """Return what the account held at an instant, with what happened in that very instant.
-
-    None, and what is not over yet, is now: nobody knows what an account will hold.
-    """
-    time = head.time if time is None else min(time, head.time)
-    before = _just_after(time)
+async def balance(session: Session, head: Head, time: datetime.datetime, basis: Basis) -> Balance:
+    """Return what the account held at a final instant, with what happened in that very instant."""
+    before = just_after(time)
     point = await repository.point_before(session, head.id, before, until=head.version)
     late = (
         await _backdated_later(session, head, before, point.version) if basis is Basis.EFFECTIVE else repository.NOTHING
@@ -97,10 +86,9 @@ async def balance(session: Session, head: Head, time: datetime.datetime | None, 
 
 
 async def open_(
-    session: Session, head: Head, from_time: datetime.datetime, before_time: datetime.datetime | None, basis: Basis
+    session: Session, head: Head, from_time: datetime.datetime, before_time: datetime.datetime, basis: Basis
 ) -> tuple[Period, Position]:
-    """Return the period of a statement and where its lines start; without an end, it goes up to now."""
-    before_time = _just_after(head.time) if before_time is None else before_time
+    """Return the period of a statement, whose end is final, and where its lines start."""
     first = await repository.point_before(session, head.id, from_time, until=head.version)
     last = await repository.point_before(session, head.id, before_time, until=head.version)
     effective = basis is Basis.EFFECTIVE
@@ -170,7 +158,7 @@ async def _effective_lines(
     )
     until = period.last_version
     if len(backdated) == limit:
-        end = _just_after(backdated[-1].effective_time)
+        end = just_after(backdated[-1].effective_time)
         until = (await repository.point_before(session, account_id, end, until=until)).version
     recorded = await repository.list_versions(
         session, account_id, after=position.version, until=until, limit=limit, recorded_only=True
@@ -192,6 +180,15 @@ async def _backdated_later(session: Session, head: Head, before: datetime.dateti
     return await repository.backdated_totals(session, head.id, before_time=before, after=version, until=head.version)
 
 
-def _just_after(time: datetime.datetime) -> datetime.datetime:
+def latest(head: Head, now: datetime.datetime) -> datetime.datetime:
+    """Return the instant of all that an account has known by now, which is final.
+
+    Where the clock went back, that is later than now: an account's own times never go back, so what comes next is later
+    still.
+    """
+    return head.ahead_time or now
+
+
+def just_after(time: datetime.datetime) -> datetime.datetime:
     """Return the next instant that the database can tell from this one."""
     return min(time, _END_OF_TIME - _INSTANT) + _INSTANT

@@ -6,30 +6,20 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from kobklein import errors
-from kobklein.wallets.v1 import ledger_pb2, statements_pb2
+from kobklein.wallets.v1 import statements_pb2
 from wallets_service import documents, exports, models
 from wallets_service import statements as use_case
 from wallets_service.documents import csv_file, html_page
+from wallets_service.instants import Basis
 from wallets_service.messages import common, wallets
 from wallets_service.repository.histories import Head
-from wallets_service.statements import Basis, Period, Position
+from wallets_service.statements import Period, Position
 
-_BASES: Final = {
-    ledger_pb2.TIME_BASIS_UNSPECIFIED: Basis.RECORDED,
-    ledger_pb2.TIME_BASIS_RECORDED: Basis.RECORDED,
-    ledger_pb2.TIME_BASIS_EFFECTIVE: Basis.EFFECTIVE,
-}
-_NUMBERS: Final = {Basis.RECORDED: ledger_pb2.TIME_BASIS_RECORDED, Basis.EFFECTIVE: ledger_pb2.TIME_BASIS_EFFECTIVE}
 _FORMS: Final[dict[int, type[documents.Document]]] = {
     statements_pb2.STATEMENT_FORMAT_UNSPECIFIED: csv_file.CsvFile,
     statements_pb2.STATEMENT_FORMAT_CSV: csv_file.CsvFile,
     statements_pb2.STATEMENT_FORMAT_HTML: html_page.HtmlPage,
 }
-
-
-def basis(number: "ledger_pb2.TimeBasis.ValueType") -> Basis:
-    """Return which time counts."""
-    return _BASES[number]
 
 
 def range_(
@@ -64,7 +54,7 @@ def balance(found: use_case.Balance) -> statements_pb2.Balance:
         balance=found.balance,
         version=found.version,
         time=common.timestamp(found.time),
-        basis=_NUMBERS[found.basis],
+        basis=common.basis_number(found.basis),
     )
 
 
@@ -78,7 +68,7 @@ def statement(
         currency=account.currency,
         from_time=common.timestamp(period.from_time),
         before_time=common.timestamp(period.before_time),
-        basis=_NUMBERS[period.basis],
+        basis=common.basis_number(period.basis),
         opening_balance=common.int64(period.opening_balance),
         credit_amount=common.int64(period.credit_amount),
         debit_amount=common.int64(period.debit_amount),

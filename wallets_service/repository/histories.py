@@ -54,8 +54,8 @@ class Head:
     currency: str
     user_id: str | None
     version: int
-    time: datetime.datetime
-    """Now, and not before its newest transfer, even where the clock went back."""
+    ahead_time: datetime.datetime | None
+    """When it last changed, where the clock has gone back behind that."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,8 +91,8 @@ _SUMMED_AT_ONCE: Final = 500_000
 
 async def get_head(session: Session, account_id: uuid.UUID) -> Head | None:
     """Return an account by its id."""
-    now = sa.func.greatest(sa.func.clock_timestamp(), Account.updated_time)
-    columns = (Account.id, Account.address, Account.currency, Account.user_id, Account.version, now)
+    ahead = sa.case((Account.updated_time > sa.func.clock_timestamp(), Account.updated_time))
+    columns = (Account.id, Account.address, Account.currency, Account.user_id, Account.version, ahead)
     row = (await session.execute(sa.select(*columns).where(Account.id == account_id))).one_or_none()
     return Head(*row) if row is not None else None
 

@@ -96,7 +96,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         """Get the trial balance."""
         found = await self._reports.trial_balance(
             at=common.given_time(request, "time"),
-            basis=proofs.BASES[request.basis],
+            basis=common.basis(request.basis),
             currency=request.currency,
             seconds=context.time_remaining(),
         )
