@@ -95,6 +95,7 @@ async def test_an_account_is_found_updated_under_its_etag_and_recorded(system: S
     (account,) = listed.json()["accounts"]
     path = f"/accounts/{account['id']}"
     found = await system.call("GET", path)
+    path += "?reason=agreed"
     assert (found.json(), found.headers["etag"]) == (account, f'"{account["etag"]}"')
     body = {
         "currency": "HTG",
@@ -111,9 +112,13 @@ async def test_an_account_is_found_updated_under_its_etag_and_recorded(system: S
     assert (stale.status_code, stale.json()["reason"]) == (412, "ETAG_MISMATCH")
     lifted = await system.call("PATCH", path, json={"limits": {"dayAmount": None}})
     assert "limits" not in lifted.json()
+    taken = await system.call("PATCH", path, json={"currency": "HTG", "overdraftLimit": None})
+    assert shown(taken, "overdraftLimit", "unlimitedOverdraft", "availableAmount") == ["0.00", False, "100.00"]
+    refused = await system.call("PATCH", path, json={"unlimitedOverdraft": True})
+    assert [each["field"] for each in refused.json()["errors"]] == ["unlimitedOverdraft"]
     answer = await system.call("GET", f"/ledger/audit?subject=account/{account['id']}", "fin", "finance")
     assert [shown_of(entry) for entry in answer.json()["entries"]] == [
-        ("UPDATE", "root", "500.00", None), ("UPDATE", "root", None, "500.00"),
+        ("UPDATE", "root", None, None), ("UPDATE", "root", "500.00", None), ("UPDATE", "root", None, "500.00"),
     ]  # fmt: skip
 
 
@@ -125,7 +130,7 @@ def shown_of(entry: Json) -> tuple[str, str, Any, Any]:
 async def test_amounts_in_another_currency_than_the_accounts_are_refused_by_name(system: System) -> None:
     id_ = (await system.wallets.account("user/ana")).id
     body = {"currency": "JPY", "overdraftLimit": "50"}
-    answer = await system.call("PATCH", f"/accounts/{id_}", json=body)
+    answer = await system.call("PATCH", f"/accounts/{id_}?reason=agreed", json=body)
     assert (answer.status_code, [each["field"] for each in answer.json()["errors"]]) == (400, ["currency"])
 
 

@@ -143,6 +143,7 @@ def account(row: models.Account) -> ledger_pb2.Account:
         metadata=common.struct(row.metadata_),
         limits=_limits(row),
         etag=str(row.revision),
+        unlimited_overdraft=row.overdraft_limit is None,
     )
 
 
