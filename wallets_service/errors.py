@@ -269,7 +269,7 @@ class LedgerTooLarge(errors.Error):
 
 
 class TransferNotFound(errors.Error):
-    """No such transfer from user to user, or none that the caller may see."""
+    """No such transfer, or none that the caller may see."""
 
     code = grpc.StatusCode.NOT_FOUND
     message = "there is no transfer {id}"

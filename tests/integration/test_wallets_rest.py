@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from kobklein.wallets.v1 import ledger_pb2
 from tests import databases, wallets, wallets_gateway
 from tests.gateways import Gateway
 
@@ -70,6 +72,52 @@ async def test_staff_reach_every_account_by_its_own_path(
     for path in ("balance", f"statement?{SINCE}", f"statement:export?{SINCE}"):
         refused = await gateway.http.get(f"/accounts/{provider}/{path}")
         assert (refused.status_code, refused.json()["reason"]) == (404, "WALLET_NOT_FOUND")
+
+
+async def test_the_transactions_of_an_account_that_is_no_wallet_are_filtered_for_staff_only(
+    gateway: Gateway, served: tuple[Gateway, wallets.Client], wallet: str
+) -> None:
+    client = served[1]
+    for amount, reference in ((5, "mon"), (7, "tue")):
+        await client.post(
+            wallets.transfer(
+                "user/user-1", "fees", amount, type_="FEE", reference=reference, metadata={"day": reference}
+            )
+        )
+    fees, provider = [(await client.account(address)).id for address in ("fees", "provider/stripe")]
+    for account, filters, amounts in (
+        (fees, {}, ["0.07", "0.05"]),
+        (fees, {"reference": "mon"}, ["0.05"]),
+        (fees, {"metadata[day]": "tue"}, ["0.07"]),
+        (fees, {"counterparty": "user/user-1", "type": "FEE"}, ["0.07", "0.05"]),
+        (fees, {"type": "DEPOSIT"}, []),
+        (provider, {"counterparty": "user/user-1"}, ["100.00"]),
+    ):
+        found = await answer(gateway, f"/accounts/{account}/transactions", params=filters, headers=FINANCE)
+        assert [each["amount"] for each in found["transactions"]] == amounts
+    refused = await gateway.http.get(f"/accounts/{fees}/transactions")
+    assert (refused.status_code, refused.json()["reason"]) == (404, "WALLET_NOT_FOUND")
+
+
+async def test_a_transfer_between_accounts_that_are_no_wallets_is_found_by_those_who_audit(
+    gateway: Gateway, served: tuple[Gateway, wallets.Client]
+) -> None:
+    client = served[1]
+    await client.post(wallets.transfer("provider/stripe", "fees", 500))
+    asked = wallets.transfer("fees", "fx/spread", 5, reference="r-1", metadata={"why": "moved"})
+    (result,) = await client.post(asked)
+    path = f"/ledger/transfers/{asked.id}"
+    found = await answer(gateway, path, headers=FINANCE)
+    shown = {
+        "id": asked.id, "debitAccount": "fees", "creditAccount": "fx/spread", "amount": "0.05", "reference": "r-1",
+        "metadata": {"why": "moved"}, "debitBalanceAfter": "4.95", "creditBalanceAfter": "0.05",
+    }  # fmt: skip
+    assert {name: found[name] for name in shown} == shown
+    request = ledger_pb2.GetLedgerTransferRequest(id=asked.id)
+    assert await client.ledger.GetLedgerTransfer(request, metadata=wallets.AS_SERVICE) == result.transfer
+    missing = await gateway.http.get(f"/ledger/transfers/{uuid.uuid4()}", headers=FINANCE)
+    assert (missing.status_code, missing.json()["reason"]) == (404, "TRANSFER_NOT_FOUND")
+    assert (await gateway.http.get(path)).status_code == 403
 
 
 async def test_a_csv_file_is_saved_under_its_name(gateway: Gateway, wallet: str) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
 from kobklein import database, pages
 from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc
-from wallets_service import accounts, models, watches
+from wallets_service import accounts, models, transactions, watches
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.messages import common, proofs
 from wallets_service.messages import ledger as messages
@@ -44,6 +44,15 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         transfers = messages.transfers_of(request.transfers)
         outcomes = await (self._ledger.preview(transfers) if request.dry_run else self._ledger.post(transfers))
         return messages.results(request.transfers, outcomes, dry_run=request.dry_run)
+
+    async def GetLedgerTransfer(
+        self, request: ledger_pb2.GetLedgerTransferRequest, _context: _Context
+    ) -> ledger_pb2.Transfer:
+        """Get any transfer."""
+        id_ = uuid.UUID(request.id)
+        return messages.transfer(
+            await database.transaction(self._sessions, lambda session: transactions.get_transfer(session, id_))
+        )
 
     async def CreateAccount(self, request: ledger_pb2.CreateAccountRequest, _context: _Context) -> ledger_pb2.Account:
         """Create an account."""
