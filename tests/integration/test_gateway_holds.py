@@ -95,13 +95,15 @@ async def test_an_account_is_found_updated_under_its_etag_and_recorded(system: S
     (account,) = listed.json()["accounts"]
     path = f"/accounts/{account['id']}"
     found = await system.call("GET", path)
-    path += "?reason=agreed"
     assert (found.json(), found.headers["etag"]) == (account, f'"{account["etag"]}"')
     body = {
-        "currency": "HTG",
-        "overdraftLimit": "50.00",
-        "limits": {"currency": "HTG", "dayAmount": "500.00"},
-        "metadata": {"kyc": "2"},
+        "account": {
+            "currency": "HTG",
+            "overdraftLimit": "50.00",
+            "limits": {"currency": "HTG", "dayAmount": "500.00"},
+            "metadata": {"kyc": "2"},
+        },
+        "reason": "agreed",
     }
     tag = {"if-match": found.headers["etag"]}
     changed = await system.call("PATCH", path, json=body, headers=tag)
@@ -110,12 +112,13 @@ async def test_an_account_is_found_updated_under_its_etag_and_recorded(system: S
     assert changed.json()["limits"] == {"currency": "HTG", "dayAmount": "500.00"}
     stale = await system.call("PATCH", path, json=body, headers=tag)
     assert (stale.status_code, stale.json()["reason"]) == (412, "ETAG_MISMATCH")
-    lifted = await system.call("PATCH", path, json={"limits": {"dayAmount": None}})
+    lifted = await system.call("PATCH", path, json={"account": {"limits": {"dayAmount": None}}, "reason": "new"})
     assert "limits" not in lifted.json()
-    taken = await system.call("PATCH", path, json={"currency": "HTG", "overdraftLimit": None})
+    no_overdraft = {"account": {"currency": "HTG", "overdraftLimit": None}, "reason": "unused"}
+    taken = await system.call("PATCH", path, json=no_overdraft)
     assert shown(taken, "overdraftLimit", "unlimitedOverdraft", "availableAmount") == ["0.00", False, "100.00"]
-    refused = await system.call("PATCH", path, json={"unlimitedOverdraft": True})
-    assert [each["field"] for each in refused.json()["errors"]] == ["unlimitedOverdraft"]
+    refused = await system.call("PATCH", path, json={"account": {"unlimitedOverdraft": True}, "reason": "asked"})
+    assert [each["field"] for each in refused.json()["errors"]] == ["account.unlimitedOverdraft"]
     answer = await system.call("GET", f"/ledger/audit?subject=account/{account['id']}", "fin", "finance")
     assert [shown_of(entry) for entry in answer.json()["entries"]] == [
         ("UPDATE", "root", None, None), ("UPDATE", "root", "500.00", None), ("UPDATE", "root", None, "500.00"),
@@ -129,9 +132,9 @@ def shown_of(entry: Json) -> tuple[str, str, Any, Any]:
 
 async def test_amounts_in_another_currency_than_the_accounts_are_refused_by_name(system: System) -> None:
     id_ = (await system.wallets.account("user/ana")).id
-    body = {"currency": "JPY", "overdraftLimit": "50"}
-    answer = await system.call("PATCH", f"/accounts/{id_}?reason=agreed", json=body)
-    assert (answer.status_code, [each["field"] for each in answer.json()["errors"]]) == (400, ["currency"])
+    body = {"account": {"currency": "JPY", "overdraftLimit": "50"}, "reason": "agreed"}
+    answer = await system.call("PATCH", f"/accounts/{id_}", json=body)
+    assert (answer.status_code, [each["field"] for each in answer.json()["errors"]]) == (400, ["account.currency"])
 
 
 async def test_an_account_is_frozen_unfrozen_and_closed(system: System) -> None:
@@ -152,12 +155,20 @@ async def test_an_account_is_frozen_unfrozen_and_closed(system: System) -> None:
 
 async def test_the_limits_of_a_currency_are_set_and_listed(system: System) -> None:
     limits = {"currency": "HTG", "transferAmount": "75.00"}
-    put = await system.call("PUT", "/limits/HTG?reason=bank", json={"transferAmount": "75.00"})
+    put = await system.call("PUT", "/limits/HTG", json={"limits": {"transferAmount": "75.00"}, "reason": "bank"})
     assert (put.status_code, put.json()) == (200, limits)
     listed = await system.call("GET", "/limits", "ana", "user")
     assert listed.json()["limits"] == [limits]
     answer = await system.call("POST", "/holds", "ana", "user", json={"toUserId": "ben", "amount": "75.01"})
     assert (answer.status_code, answer.json()["reason"]) == (400, "LIMIT_EXCEEDED")
     assert answer.json()["metadata"]["limit"] == "75.00"
-    refused = await system.call("PUT", "/limits/HTG", "ana", "user", json=limits)
+    for body, field in (
+        ({"limits": {"transferAmount": "75.00"}}, "reason"),
+        ({"limits": limits | {"currency": "USD"}, "reason": "bank"}, "limits.currency"),
+    ):
+        wrong = await system.call("PUT", "/limits/HTG", json=body)
+        assert (wrong.status_code, [each["field"] for each in wrong.json()["errors"]]) == (400, [field])
+    wrong = await system.call("PUT", "/limits/HTG?reason=bank", json={"limits": {"transferAmount": "75.00"}})
+    assert wrong.status_code == 400
+    refused = await system.call("PUT", "/limits/HTG", "ana", "user", json={"limits": limits, "reason": "bank"})
     assert refused.status_code == 403
