@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import grpc
+import psycopg
 import pytest
 from google.protobuf import timestamp_pb2
 
@@ -336,6 +337,22 @@ async def test_who_reads_a_file_slowly_holds_no_connection(wallets_database: dat
             chunks = [head, *[chunk async for chunk in call]]
             assert max(len(chunk.data) for chunk in chunks) < 2**20
             assert sum(len(chunk.data) for chunk in chunks) > 4_000 * 500
+
+
+async def test_statements_take_a_part_of_the_connections_only(wallets_database: databases.Database) -> None:
+    """Somebody's lock on the transfers stands for sums that take long."""
+    async with wallets.running(wallets_database, database_pool_size=4) as client:
+        await client.fund("ana", 100)
+        asked = {"id": await wallet_id(client, "ana"), "before_time": stamp(LONG_AGO, days=1)}
+        with psycopg.connect(wallets_database.superuser_url) as holder:
+            holder.execute("LOCK TABLE transfers")
+            waiting = [asyncio.create_task(statement(client, **asked)) for _ in range(10)]
+            waiting += [asyncio.create_task(balance(client, id=asked["id"], time=LONG_AGO, basis=EFFECTIVE))]
+            await wallets.until_waiting(wallets_database, "Lock")
+            for _ in range(50):  # Meanwhile, all of them come to their sums.
+                assert (await client.account("user/ana")).balance == 100
+            holder.rollback()
+        assert [each.closing_balance for each in await asyncio.gather(*waiting[:10])] == [0] * 10
 
 
 async def listed(client: wallets.Client, id_: str, **conditions: Any) -> list[int]:

@@ -15,30 +15,30 @@ from wallets_service.messages import common
 from wallets_service.messages import statements as messages
 from wallets_service.repository.histories import Head
 from wallets_service.statements import Period, Position
+from wallets_service.turns import Turns
 
 _Context = grpc.aio.ServicerContext[Any, Any]
-_Request = statements_pb2.GetStatementRequest | statements_pb2.ExportStatementRequest
+_StatementRequest = statements_pb2.GetStatementRequest | statements_pb2.ExportStatementRequest
+_Request = statements_pb2.GetBalanceRequest | _StatementRequest
 _DISPOSITION = "http-content-disposition"
 
 
 class StatementsServicer(statements_pb2_grpc.StatementsServiceServicer):
     """Shows wallets over time."""
 
-    def __init__(self, sessions: database.Sessions, pager: pages.Pager) -> None:
+    def __init__(self, sessions: database.Sessions, turns: Turns, pager: pages.Pager) -> None:
         self._sessions = sessions
+        self._turns = turns
         self._pager = pager
 
     async def GetBalance(self, request: statements_pb2.GetBalanceRequest, _context: _Context) -> statements_pb2.Balance:
         """Get a balance."""
-        given, owner = common.given_time(request, "time"), calls.current().owner
+        given = common.given_time(request, "time")
         time = await instants.settled(self._sessions, given, field="time")
-
-        async def work(session: database.Session) -> statements.Balance:
-            account = await statements.account(session, uuid.UUID(request.id), owner=owner)
-            at = statements.latest(account, time) if given is None else time
-            return await statements.balance(session, account, at, common.basis(request.basis))
-
-        return messages.balance(await database.transaction(self._sessions, work))
+        account = await self._account(request)
+        at = statements.latest(account, time) if given is None else time
+        found = await statements.balance(self._sessions, self._turns, account, at, common.basis(request.basis))
+        return messages.balance(found)
 
     async def GetStatement(
         self, request: statements_pb2.GetStatementRequest, _context: _Context
@@ -65,11 +65,11 @@ class StatementsServicer(statements_pb2_grpc.StatementsServiceServicer):
         document = form(account, period, zone)
         name = documents.file_name(account, period, form.extension)
         await context.send_initial_metadata(((_DISPOSITION, f'{form.disposition}; filename="{name}"'),))
-        async with contextlib.aclosing(exports.chunks(self._sessions, account, period, start, document)) as chunks:
+        async with contextlib.aclosing(exports.chunks(self._turns, account, period, start, document)) as chunks:
             async for chunk in chunks:
                 yield httpbody_pb2.HttpBody(content_type=form.media_type, data=chunk)
 
-    async def _open(self, request: _Request) -> tuple[Head, Period, Position]:
+    async def _open(self, request: _StatementRequest) -> tuple[Head, Period, Position]:
         """Return whose statement is asked for, its period, and where its lines start."""
         from_time, before_time = messages.range_(request)
         end = await instants.settled(self._sessions, before_time, field="before_time")
@@ -78,9 +78,8 @@ class StatementsServicer(statements_pb2_grpc.StatementsServiceServicer):
         account = await self._account(request)
         if before_time is None:
             before_time = statements.just_after(statements.latest(account, end))
-        period, start = await database.transaction(
-            self._sessions,
-            lambda session: statements.open_(session, account, from_time, before_time, common.basis(request.basis)),
+        period, start = await statements.open_(
+            self._turns, account, from_time, before_time, common.basis(request.basis)
         )
         return account, period, start
 
