@@ -132,6 +132,26 @@ async def test_a_csv_file_is_saved_under_its_name(gateway: Gateway, wallet: str)
     assert {row["time_zone"] for row in rows} == {"America/Port-au-Prince"}
 
 
+@pytest.mark.parametrize(
+    ("accept", "format_", "media_type"),
+    [
+        ("text/html", "", "text/html"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "", "text/html"),
+        ("text/html;q=0.5, text/csv;q=0.9", "", "text/csv"),
+        ("text/html;q=0, */*", "", "text/csv"),
+        ("*/*", "", "text/csv"),
+        ("text/html", "&format=CSV", "text/csv"),
+        ("text/csv", "&format=HTML", "text/html"),
+    ],
+)
+async def test_a_file_is_of_the_form_that_is_asked_for_or_else_accepted(
+    gateway: Gateway, wallet: str, accept: str, format_: str, media_type: str
+) -> None:
+    path = f"/wallets/{wallet}/statement:export?{SINCE}{format_}"
+    found = await gateway.http.get(path, headers={"accept": accept})
+    assert (found.status_code, found.headers["content-type"].partition(";")[0]) == (200, media_type)
+
+
 async def test_a_page_is_shown_and_may_run_nothing(gateway: Gateway, wallet: str) -> None:
     found = await gateway.http.get(f"/wallets/{wallet}/statement:export?{SINCE}&format=HTML")
     assert found.headers["content-type"] == "text/html; charset=utf-8"

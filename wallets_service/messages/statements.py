@@ -1,6 +1,7 @@
 """The messages of statements."""
 
 import datetime
+import re
 import zoneinfo
 from collections.abc import Sequence
 from typing import Any, Final
@@ -15,6 +16,7 @@ from wallets_service.messages import common, wallets
 from wallets_service.repository.histories import Head
 from wallets_service.statements import Period, Position
 
+_WEIGHT: Final = re.compile(r"q=([01](?:\.[0-9]{0,3})?)")
 _FORMS: Final[dict[int, type[documents.Document]]] = {
     statements_pb2.STATEMENT_FORMAT_UNSPECIFIED: csv_file.CsvFile,
     statements_pb2.STATEMENT_FORMAT_CSV: csv_file.CsvFile,
@@ -41,9 +43,21 @@ def zone(name: str) -> zoneinfo.ZoneInfo:
     return zoneinfo.ZoneInfo(name or "UTC")
 
 
-def form(number: "statements_pb2.StatementFormat.ValueType") -> type[documents.Document]:
-    """Return how a file is written."""
+def form(number: "statements_pb2.StatementFormat.ValueType", accept: str) -> type[documents.Document]:
+    """Return how a file is written: as the request says, else as an `Accept` header does, else as CSV."""
+    if not number and _quality(accept, "text/html") > _quality(accept, "text/csv"):
+        return html_page.HtmlPage
     return _FORMS[number]
+
+
+def _quality(accept: str, media_type: str) -> float:
+    """Return how much a media type is wanted that is named; what is only covered by `*` is as good as another."""
+    for media_range in accept.lower().split(","):
+        name, *parameters = [part.strip() for part in media_range.split(";")]
+        if name == media_type:
+            weights = [_WEIGHT.fullmatch(parameter) for parameter in parameters]
+            return min((float(weight[1]) for weight in weights if weight), default=1.0)
+    return 0.0
 
 
 def balance(found: use_case.Balance) -> statements_pb2.Balance:

@@ -60,7 +60,8 @@ class StatementsServicer(statements_pb2_grpc.StatementsServiceServicer):
         self, request: statements_pb2.ExportStatementRequest, context: _Context
     ) -> AsyncIterator[httpbody_pb2.HttpBody]:
         """Export a statement."""
-        zone, form = messages.zone(request.time_zone), messages.form(request.format)
+        accept = dict(context.invocation_metadata() or ()).get("accept", "")
+        zone, form = messages.zone(request.time_zone), messages.form(request.format, str(accept))
         account, period, start = await self._open(request)
         document = form(account, period, zone)
         name = documents.file_name(account, period, form.extension)
