@@ -80,6 +80,14 @@ class Error(Exception):
         """The stable name of this error: its class name in UPPER_SNAKE_CASE."""
         return reason_of(type(self))
 
+    def shown_to(self, owner: str | None) -> "Error":
+        """Return what the caller is told: this error, or one that says less about what is not theirs.
+
+        `owner` is the subject whose resources alone the caller may see; None for a caller who may see everybody's.
+        """
+        del owner
+        return self
+
 
 def reason_of(error: type[Error]) -> str:
     """Return the stable name of an error class."""

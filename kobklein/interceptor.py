@@ -119,6 +119,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         caller = self._caller(metadata) if not method.anonymous else None
         record.subject = caller.subject if caller else ""
         unrestricted = auth.authorize(method, caller, request)
+        record.owner = None if unrestricted else record.subject
         await self._limiter.check(method.rules.rate_limit, caller.subject if caller else _address(context))
         method.check(request)
         key = metadata.get("idempotency-key", "")
@@ -181,6 +182,8 @@ class _Record:
     def __init__(self, method: contract.Method) -> None:
         self._method = method
         self.request_id, self.subject = "", ""
+        self.owner: str | None = ""
+        """As the call's; until the caller is proved, that of nobody."""
         self._code = grpc.StatusCode.OK
         self._reason = ""
 
@@ -208,10 +211,11 @@ class _Record:
         )
 
     def refused(self, error: Exception) -> _Refusal:
-        """Return how the call is refused for `error`, and remember it."""
+        """Return how the call is refused for `error`, as far as its caller may know, and remember the whole of it."""
         if isinstance(error, errors.Error):
-            self._code, self._reason = error.code, error.reason
-            return _refusal(errors.to_status(error), *(() if error.repeated_by_channels else (_NO_REPETITION,)))
+            shown = error.shown_to(self.owner)
+            self._code, self._reason = shown.code, error.reason
+            return _refusal(errors.to_status(shown), *(() if shown.repeated_by_channels else (_NO_REPETITION,)))
         if isinstance(error, TimeoutError):
             self._code = grpc.StatusCode.DEADLINE_EXCEEDED
             return _refusal(status_pb2.Status(code=self._code.value[0], message="the call took longer than it may"))
