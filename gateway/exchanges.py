@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from gateway import names, problems
+from gateway import names, problems, slots
 from kobklein import ids
 
 SCOPE_KEY: Final = "kobklein.exchange"
@@ -43,6 +43,8 @@ class Exchange:
     request_id: str
     client: str
     """Address of the client, as far as it is known."""
+    slot: slots.Slot = dataclasses.field(init=False)
+    """Its place among what is served at a time."""
     route: str = ""
     """Template of the path; empty for a path that is none of ours."""
     subject: str = ""

@@ -45,6 +45,8 @@ class Settings(kobklein.settings.Settings):
     most_connections: int = pydantic.Field(default=4000, ge=1)
     most_requests: int = pydantic.Field(default=1000, ge=1)
     """Requests served at a time; more are told to come back."""
+    most_streams: int = pydantic.Field(default=250, ge=1)
+    """Streams open at a time, which do not count among the requests."""
 
     trusted_proxies: tuple[Network, ...] = ()
     """Networks whose `X-Forwarded-For` is believed."""

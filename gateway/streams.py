@@ -137,6 +137,7 @@ class StreamEndpoint(endpoints.Endpoint):
     ) -> None:
         longest = self._settings.longest_stream_seconds
         timeout = metadata.timeout_seconds(exchange, default=longest, longest=longest)
+        exchange.slot.become_stream()
         call = self._call(request, timeout=timeout, metadata=carried)
         body = self._open(exchange, call)
         gone = asyncio.create_task(_disconnected(exchange.receive))

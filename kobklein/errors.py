@@ -5,6 +5,7 @@ Error
 ├── Unauthenticated            no caller, or not a provable one
 ├── PermissionDenied           a caller who may not do this
 ├── RateLimited                too many calls
+├── TooManyStreams             of all callers together
 ├── Unavailable                a part is out of reach for now; nothing is decided
 ├── EtagMismatch               the resource changed since the caller read it
 ├── IdempotencyKeyMissing      the call needs a key
@@ -134,6 +135,15 @@ class RateLimited(Error):
     def __init__(self, *, retry_after_seconds: int) -> None:
         super().__init__(retry_after_seconds=retry_after_seconds)
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyStreams(Error):
+    """The service holds as many streams open as it may, for all callers together; this one has not begun."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    message = "too many streams are open; try again in a while"
+    http_status = 503
+    retry_after_seconds = 5.0
 
 
 class Unavailable(Error):

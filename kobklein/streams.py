@@ -1,4 +1,4 @@
-"""The streams that a service holds open: how many of one caller, and for how long its caller may go on."""
+"""The streams that a service holds open: how many, how many of them of one caller, and for how long they may go on."""
 
 import asyncio
 import collections
@@ -10,7 +10,9 @@ from kobklein import auth, errors
 from kobklein.settings import ServiceSettings
 
 _MOST_OF_A_CALLER: Final = 20
-"""How many streams one caller may have open at once: each holds one of the calls that the service can serve."""
+"""How many streams one caller may have open at once."""
+_SHARE_OF_CALLS: Final = 4
+"""One in so many of the calls that a service serves at a time may be a stream; the others are never waited out."""
 
 
 class Streams:
@@ -19,6 +21,8 @@ class Streams:
     def __init__(self, verifier: auth.Verifier, settings: ServiceSettings) -> None:
         self._verifier = verifier
         self._recheck_seconds = settings.recheck_seconds
+        self._most = max(1, settings.concurrent_calls // _SHARE_OF_CALLS)
+        self._open = 0
         self._of_caller: collections.Counter[str] = collections.Counter()
 
     @contextlib.asynccontextmanager
@@ -27,7 +31,8 @@ class Streams:
 
         A stream outlives the moment at which its caller was proved; so the token is proved again and again, and once it
         has expired or its subject is revoked, what runs inside is cancelled. One task must enter, run and leave it.
-        Raises RateLimited when the caller has too many streams, and Unauthenticated once the token is good no more.
+        Raises RateLimited when the caller has too many streams, TooManyStreams when all callers together have, and
+        Unauthenticated once the token is good no more.
         """
         with self._counted(caller.subject if caller else ""):
             if caller is None:
@@ -40,10 +45,14 @@ class Streams:
     def _counted(self, subject: str) -> Iterator[None]:
         if self._of_caller[subject] >= _MOST_OF_A_CALLER:
             raise errors.RateLimited(retry_after_seconds=5)
+        if self._open >= self._most:
+            raise errors.TooManyStreams
+        self._open += 1
         self._of_caller[subject] += 1
         try:
             yield
         finally:
+            self._open -= 1
             self._of_caller[subject] -= 1
             if not self._of_caller[subject]:
                 del self._of_caller[subject]
