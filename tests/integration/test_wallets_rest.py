@@ -12,6 +12,7 @@ from tests import databases, wallets, wallets_gateway
 from tests.gateways import Gateway
 
 FINANCE = {"authorization": f"Bearer {wallets.token('finance-1', 'finance')}"}
+SUPPORT = {"authorization": f"Bearer {wallets.token('s', 'support')}"}
 EVENTS = {"accept": "text/event-stream"}
 SINCE = "fromTime=2020-01-01T00:00:00Z"
 
@@ -60,7 +61,7 @@ async def test_a_balance_and_a_statement_show_money_as_decimals(gateway: Gateway
     assert [line["balanceAfter"] for line in second["transactions"]] == ["99.50"]
 
 
-async def test_staff_reach_every_account_by_its_own_path(
+async def test_who_may_get_accounts_reaches_every_one_by_its_own_path_and_support_only_wallets(
     gateway: Gateway, served: tuple[Gateway, wallets.Client], wallet: str
 ) -> None:
     provider = (await served[1].account("provider/stripe")).id
@@ -68,8 +69,11 @@ async def test_staff_reach_every_account_by_its_own_path(
     assert found["balance"] == "-100.00"
     assert (await answer(gateway, f"/accounts/{wallet}/statement?{SINCE}", headers=FINANCE))["address"] == "user/user-1"
     for path in ("balance", f"statement?{SINCE}", f"statement:export?{SINCE}"):
-        refused = await gateway.http.get(f"/accounts/{provider}/{path}")
-        assert (refused.status_code, refused.json()["reason"]) == (404, "WALLET_NOT_FOUND")
+        for headers in ({}, SUPPORT):
+            for name in ("accounts", "wallets"):
+                refused = await gateway.http.get(f"/{name}/{provider}/{path}", headers=headers)
+                assert (refused.status_code, refused.json()["reason"]) == (404, "WALLET_NOT_FOUND")
+        assert (await gateway.http.get(f"/accounts/{wallet}/{path}", headers=SUPPORT)).status_code == 200
 
 
 async def test_a_csv_file_is_saved_under_its_name(gateway: Gateway, wallet: str) -> None:
