@@ -23,6 +23,7 @@ class Endpoint(abc.ABC):
         self._gate = gate
         self._settings = settings
         self._read = requests.RequestReader(binding)
+        self._longest_body = binding.method.rules.max_body_bytes or settings.longest_body_bytes
         self._call = self._callable(channel)
 
     async def __call__(self, exchange: exchanges.Exchange, segments: list[str]) -> None:
@@ -40,7 +41,7 @@ class Endpoint(abc.ABC):
             return b""
         if self.binding.body:
             bodies.check_json(headers)
-        return await bodies.read(exchange.receive, headers, longest=self._settings.longest_body_bytes)
+        return await bodies.read(exchange.receive, headers, longest=self._longest_body)
 
     @abc.abstractmethod
     def _callable(self, channel: grpc.aio.Channel) -> Any:

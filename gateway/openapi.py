@@ -162,7 +162,9 @@ class _Writer:
         field, elsewhere = binding.body_field, {variable.field for variable in binding.template.variables}
         parts = [field] if field else [one for one in binding.request_type.fields if one.name not in elsewhere]
         required = any(validation.rules_of(part).required for part in parts)
-        return {"required": required, "content": {_JSON: {"schema": self._body_schema(binding)}}}
+        body = {"required": required, "content": {_JSON: {"schema": self._body_schema(binding)}}}
+        most = binding.method.rules.max_body_bytes
+        return body | ({"description": f"At most {most} bytes."} if most else {})
 
     def _body_schema(self, binding: bindings.Binding) -> schemas.Schema:
         field = binding.body_field
