@@ -1,30 +1,14 @@
-"""Names as clients see them: JSON names of fields, bare names of enum values, and paths for error messages."""
+"""Names as clients see them: JSON names of fields, and paths for error messages."""
 
-import functools
 import re
 from typing import Final
 
 from google.protobuf import descriptor
 
-_WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _UPPER: Final = re.compile(r"[A-Z]")
 _SNAKE_LETTER: Final = re.compile(r"_([a-z])")
 _PATH_PART: Final = re.compile(r"([^.\[\]]*)((?:\[[0-9]+\])?)")
 _LONGEST_PATH: Final = 200
-
-
-@functools.cache
-def enum_values(enum_type: descriptor.EnumDescriptor) -> dict[str, int]:
-    """Return the numbers of an enum by their bare names; its UNSPECIFIED value says nothing and has none."""
-    prefix = _WORD_START.sub("_", enum_type.name).upper() + "_"
-    bare = {value.name.removeprefix(prefix): value.number for value in enum_type.values}
-    return {name: number for name, number in bare.items() if name != "UNSPECIFIED" or number != 0}
-
-
-@functools.cache
-def enum_names(enum_type: descriptor.EnumDescriptor) -> dict[int, str]:
-    """Return the bare names of an enum by their numbers; of several names for one number, the first."""
-    return {number: name for name, number in reversed(enum_values(enum_type).items())}
 
 
 def snake(path: str) -> str:

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from google.protobuf import descriptor
 
-from gateway import documents, names
+from gateway import documents
+from kobklein import enums
 
 FieldDescriptor = descriptor.FieldDescriptor
 Convert = Callable[[Any], Any]
@@ -74,7 +75,7 @@ def enum(enum_type: descriptor.EnumDescriptor) -> Convert:
     """Return how the bare name of an enum's value becomes its number."""
     if enum_type.full_name == "google.protobuf.NullValue":
         return _null
-    values = names.enum_values(enum_type)
+    values = enums.numbers(enum_type)
     expected = f"is not one of {', '.join(values)}"
 
     def convert(value: Any) -> int:

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from google.protobuf import descriptor
 
-from gateway import comments, money_fields, names, wellknown
-from kobklein import money, validation
+from gateway import comments, money_fields, wellknown
+from kobklein import enums, money, validation
 from kobklein.options.v1 import options_pb2
 
 FieldDescriptor = descriptor.FieldDescriptor
@@ -113,6 +113,8 @@ class Schemas:
         if field.message_type is not None:
             schema = self.message(field.message_type, given=given)
             return {**schema, "maxProperties": rules.max_items} if rules.max_items else schema
+        if field.enum_type is not None and rules.allowed and given:
+            return {"type": "string", "enum": list(rules.allowed)}
         if field.enum_type is not None:
             return self._enum(field.enum_type)
         if rules.minor_units:
@@ -134,7 +136,7 @@ class Schemas:
         return {"$ref": f"#/components/schemas/{name}"}
 
     def _enum(self, enum_type: descriptor.EnumDescriptor) -> Schema:
-        values = names.enum_values(enum_type)
+        values = enums.numbers(enum_type)
         if enum_type.full_name == "google.protobuf.NullValue":
             return {"type": "null"}
         if enum_type.name not in self.components:

@@ -6,8 +6,8 @@ from typing import Any, Final
 import orjson
 from google.protobuf import descriptor, message
 
-from gateway import money_fields, names, scalars, wellknown
-from kobklein import validation
+from gateway import money_fields, scalars, wellknown
+from kobklein import enums, validation
 
 FieldDescriptor = descriptor.FieldDescriptor
 Show = Callable[[Any], Any]
@@ -105,7 +105,7 @@ def _scalar(field: FieldDescriptor) -> Show | None:
 def _enum(enum_type: descriptor.EnumDescriptor) -> Show:
     if enum_type.full_name == "google.protobuf.NullValue":
         return lambda _: None
-    names_by_number = names.enum_names(enum_type)
+    names_by_number = enums.names(enum_type)
     return lambda number: names_by_number.get(number, number or None)
 
 

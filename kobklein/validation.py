@@ -2,14 +2,15 @@
 
 import functools
 import math
+import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
 from google.protobuf import descriptor, json_format, message, struct_pb2
 
-from kobklein import errors, money
+from kobklein import enums, errors, money
 from kobklein.options.v1 import options_pb2
 
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -91,6 +92,34 @@ class _Rule(NamedTuple):
     wrong: Wrong | None
 
 
+class _Columns:
+    """The checks of a message type for many messages at once, which tell only whether all is right.
+
+    They go field by field, and look at a value that repeats once: a fraction of the time for a call with thousands.
+    """
+
+    def __init__(self, rules: Iterable[_Rule]) -> None:
+        self._plain = [rule for rule in rules if not rule.presence]
+        self._present = [rule for rule in rules if rule.presence]
+        self._values = operator.attrgetter(*(rule.name for rule in self._plain), _CURRENCY)
+
+    def right(self, messages: Sequence[Any]) -> bool:
+        """Return whether nothing is wrong with any of the messages."""
+        *columns, currencies = map(set, zip(*map(self._values, messages), strict=True))
+        return all(
+            not (rule.required and not all(values))
+            and not (rule.priced and not all(currencies))
+            and (rule.wrong is None or not any(map(rule.wrong, filter(None, values))))
+            for rule, values in zip(self._plain, columns, strict=True)
+        ) and all(self._fits(rule, message) for rule in self._present for message in messages)
+
+    @staticmethod
+    def _fits(rule: _Rule, message: Any) -> bool:
+        if not message.HasField(rule.name):
+            return not rule.required
+        return rule.wrong is None or not rule.wrong(getattr(message, rule.name))
+
+
 class _Validator:
     """The checks of one message type, in the order of its fields."""
 
@@ -110,6 +139,8 @@ class _Validator:
             for field in message_type.fields
             if holds_ours(field) and not is_map(field)
         ]
+        more = self._defaults or self._items or self._maps or self._nested
+        self._columns = _Columns(self._rules) if _CURRENCY in message_type.fields_by_name and not more else None
 
     def check(self, value: Any, path: str, found: list[errors.Violation]) -> None:
         """Fill the defaults of a message in, and add what is wrong with it; `path` is its own, with a dot."""
@@ -124,6 +155,13 @@ class _Validator:
         for check_entries in self._maps:
             check_entries(value, path, found)
         self._check_nested(value, path, found)
+
+    def check_all(self, values: Sequence[Any], path: str, found: list[errors.Violation]) -> None:
+        """Check the messages of a repeated field, whose path this is."""
+        if values and self._columns is not None and self._columns.right(values):
+            return
+        for index, item in enumerate(values):
+            self.check(item, f"{path}[{index}].", found)
 
     def _check_fields(self, value: Any, path: str, found: list[errors.Violation]) -> None:
         for name, presence, required, priced, wrong in self._rules:
@@ -140,9 +178,7 @@ class _Validator:
     def _check_nested(self, value: Any, path: str, found: list[errors.Violation]) -> None:
         for name, message_type, repeated in self._nested:
             if repeated:
-                check_item = _validator(message_type).check
-                for index, item in enumerate(getattr(value, name)):
-                    check_item(item, f"{path}{name}[{index}].", found)
+                _validator(message_type).check_all(getattr(value, name), path + name, found)
             elif value.HasField(name):
                 _validator(message_type).check(getattr(value, name), f"{path}{name}.", found)
 
@@ -169,7 +205,7 @@ def _kind_check(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Wrong 
     if field.cpp_type in _INTEGERS and (rules.HasField("min") or rules.HasField("max")):
         return _number(rules)
     if field.enum_type is not None:
-        return _known(field.enum_type)
+        return _known(field.enum_type, rules)
     if field.message_type is not None and field.message_type.full_name == _STRUCT:
         return _struct(rules)
     return None
@@ -201,8 +237,12 @@ def _most_items(rules: options_pb2.FieldRules) -> Wrong:
 def _text(rules: options_pb2.FieldRules) -> Wrong:
     matches = re.compile(rules.pattern).fullmatch if rules.pattern else None
     longest, shortest = rules.max_length or math.inf, rules.min_length
+    bounds = f"{{{shortest},{rules.max_length or ''}}}"
+    fits = re.compile(rf"(?=[^\0]{bounds}\Z)(?:{rules.pattern or '(?s:.*)'})").fullmatch
 
     def wrong(text: str) -> str:
+        if fits(text):  # All of it in one step, since most texts are right.
+            return ""
         if len(text) > longest:
             return f"is longer than {longest} characters"
         if len(text) < shortest:
@@ -238,9 +278,13 @@ def _bound(number: int, rules: options_pb2.FieldRules) -> str:
     return f"{number} minor unit{'' if number == 1 else 's'}" if rules.minor_units else str(number)
 
 
-def _known(enum_type: descriptor.EnumDescriptor) -> Wrong:
+def _known(enum_type: descriptor.EnumDescriptor, rules: options_pb2.FieldRules) -> Wrong:
     known = frozenset(enum_type.values_by_number)
-    return lambda number: "" if number in known else f"{number} is not a known value"
+    if not rules.allowed:
+        return lambda number: "" if number in known else f"{number} is not a known value"
+    numbers = enums.numbers(enum_type)
+    allowed, expected = frozenset(numbers[name] for name in rules.allowed), f"is not one of {', '.join(rules.allowed)}"
+    return lambda number: "" if number in allowed else expected
 
 
 def _struct(rules: options_pb2.FieldRules) -> Wrong:

@@ -63,7 +63,7 @@ def buying(amount: int, rate: Rate) -> Price:
 
 
 def effective_rate(*, sell_amount: int, sell_currency: str, buy_amount: int, buy_currency: str) -> Fraction:
-    """Return how many units are got for one unit that is given, all told."""
+    """Return how many units are got for one unit that is given; no fee is in it."""
     return Fraction(buy_amount, sell_amount) * Fraction(10) ** (
         money.exponent(sell_currency) - money.exponent(buy_currency)
     )

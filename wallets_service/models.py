@@ -94,7 +94,7 @@ class Account(Base):
     address: orm.Mapped[str] = orm.mapped_column(sa.Text(collation="C"))
     currency: orm.Mapped[str] = orm.mapped_column(sa.Text(collation="C"))
     user_id: orm.Mapped[str | None] = orm.mapped_column(
-        sa.Text, sa.Computed("CASE WHEN address ~ '^user/[^/]+$' THEN substr(address, 6) END", persisted=True)
+        sa.Text, sa.Computed("CASE WHEN address ~ '^user/[^/]+$' THEN substr(address, 6) END", persisted=False)
     )
     """Whose wallet it is; None for every account that is not a wallet."""
     balance: orm.Mapped[int] = orm.mapped_column(_MONEY, server_default="0")
@@ -260,9 +260,10 @@ class Rate(Base):
 
 
 class Quote(Base):
-    """The price of a conversion; no role can change it. It is accepted once its transfer is posted."""
+    """The price of a conversion; no role can change it. It is accepted once its transfer is posted, and kept then."""
 
     __tablename__ = "fx_quotes"
+    __table_args__ = (sa.Index("fx_quotes_expiry", "expires_time", "id"),)
 
     id: orm.Mapped[uuid.UUID] = orm.mapped_column(primary_key=True)
     user_id: orm.Mapped[str] = orm.mapped_column(sa.Text)
@@ -271,6 +272,8 @@ class Quote(Base):
     buy_currency: orm.Mapped[str] = orm.mapped_column(sa.Text(collation="C"))
     buy_amount: orm.Mapped[int] = orm.mapped_column(_MONEY)
     spread_amount: orm.Mapped[int] = orm.mapped_column(_MONEY)
+    fee_amount: orm.Mapped[int] = orm.mapped_column(_MONEY)
+    """In the sold currency, on top of what is sold."""
     rate: orm.Mapped[Fraction] = orm.mapped_column(ExactRate)
     spread_parts_per_million: orm.Mapped[int]
     rounding: orm.Mapped[str] = orm.mapped_column(sa.Text)

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from kobklein import database, ids, money
 from kobklein import errors as kobklein_errors
 from kobklein.database import Session
-from wallets_service import conversions, errors, wallets
+from wallets_service import conversions, errors, fee_legs, fee_schedule, fees, wallets
 from wallets_service.ledger import book, entries
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.models import Quote
@@ -55,12 +55,15 @@ async def create(
 ) -> State:
     """Price a conversion, at the rate of the table or else of the other sources, and offer it for `lifetime`.
 
+    Its fee is that of now, of what is sold and in that currency, and stays when the schedule changes.
+
     Raises InvalidArgument, ConversionNotOffered and RateStale.
     """
     _check(asked)
     pair = asked.sell_currency, asked.buy_currency
     rate = sources.find((await table.read(session, currencies=pair), *others), *pair)
     price = _price(asked, rate)
+    terms = await fee_schedule.terms(session, currency=asked.sell_currency, type_=_TYPE)
     id_, now = ids.new(), await repository.now(session)
     quote = Quote(
         id=id_,
@@ -70,6 +73,7 @@ async def create(
         buy_currency=asked.buy_currency,
         buy_amount=price.buy_amount,
         spread_amount=price.spread_amount,
+        fee_amount=fees.charged(price.sell_amount, terms),
         rate=rate.value,
         spread_parts_per_million=rate.spread_parts_per_million,
         rounding=decimals.text(price.rounding),
@@ -120,33 +124,41 @@ async def accept(
     InsufficientFunds, the quote is as open as before.
     """
     quote = (await database.transaction(sessions, lambda session: get(session, id_, owner=owner))).quote
-    first, *_ = outcomes = await ledger.post(legs(quote, acceptance_id))
+    transfers = legs(quote, acceptance_id)
+    first, *_ = outcomes = await ledger.post(transfers)
     if isinstance(first, entries.Posting):
         return State(quote, first.created_time)
-    raise _refusal(quote, outcomes)
+    raise _refusal(quote, transfers[0], outcomes)
 
 
 def legs(quote: Quote, acceptance_id: uuid.UUID) -> list[entries.Transfer]:
-    """Return the transfers of a quote, linked: what is sold, what is bought, and the spread if there is any."""
+    """Return the transfers of a quote, linked: what is sold and its fee, what is bought, and the spread.
+
+    Fee and spread are none where they are 0. All carry the acceptance, so that another one is other content.
+    """
     wallet = wallets.address(quote.user_id)
-    metadata = {"quote_id": str(quote.id), "acceptance_id": str(acceptance_id)}
     moves = [
-        (quote.transfer_id, wallet, LIQUIDITY, quote.sell_amount, quote.sell_currency),
-        (ids.derived(quote.id, "buy"), LIQUIDITY, wallet, quote.buy_amount, quote.buy_currency),
+        (quote.transfer_id, wallet, LIQUIDITY, quote.sell_amount, quote.sell_currency, _TYPE),
+        (_leg_id(quote, "fee"), wallet, fee_legs.ACCOUNT, quote.fee_amount, quote.sell_currency, fee_legs.TYPE),
+        (_leg_id(quote, "buy"), LIQUIDITY, wallet, quote.buy_amount, quote.buy_currency, _TYPE),
+        (_leg_id(quote, "spread"), LIQUIDITY, SPREAD, quote.spread_amount, quote.buy_currency, _TYPE),
     ]
-    if quote.spread_amount:
-        spread_id = ids.derived(quote.id, "spread")
-        moves.append((spread_id, LIQUIDITY, SPREAD, quote.spread_amount, quote.buy_currency))
     common: dict[str, Any] = {
-        "type": _TYPE,
         "description": _description(quote),
-        "metadata": metadata,
+        "metadata": {"quote_id": str(quote.id), "acceptance_id": str(acceptance_id)},
         "not_after": quote.expires_time,
     }
-    return [
-        entries.Transfer(str(id_), debit, credit, amount, currency, linked=place < len(moves), **common)
-        for place, (id_, debit, credit, amount, currency) in enumerate(moves, 1)
+    made = [
+        entries.Transfer(str(id_), debit, credit, amount, currency, type_, linked=True, **common)
+        for id_, debit, credit, amount, currency, type_ in moves
+        if amount
     ]
+    made[-1] = dataclasses.replace(made[-1], linked=False)
+    return made
+
+
+def _leg_id(quote: Quote, leg: str) -> uuid.UUID:
+    return ids.derived(quote.id, leg)
 
 
 def _description(quote: Quote) -> str:
@@ -155,10 +167,10 @@ def _description(quote: Quote) -> str:
     return f"{sold} {quote.sell_currency} into {bought} {quote.buy_currency}"
 
 
-def _refusal(quote: Quote, outcomes: Sequence[book.Outcome]) -> kobklein_errors.Error:
+def _refusal(quote: Quote, sold: entries.Transfer, outcomes: Sequence[book.Outcome]) -> kobklein_errors.Error:
     """Return why a quote is not accepted: what the ledger has against the first leg that it has anything against."""
-    refusals = [outcome for outcome in outcomes if isinstance(outcome, errors.Refusal)]
-    refusal = next(each for each in refusals if not isinstance(each, errors.LinkedTransferRefused))
+    refusal = fee_legs.refusal(outcomes, sold, quote.fee_amount)
+    assert refusal is not None  # noqa: S101  # the first leg is not posted, so one of them is refused by itself
     if isinstance(refusal, errors.TransferTooLate):
         return errors.QuoteExpired(id=quote.id)
     if isinstance(refusal, errors.TransferIdReused):
@@ -167,7 +179,7 @@ def _refusal(quote: Quote, outcomes: Sequence[book.Outcome]) -> kobklein_errors.
 
 
 def effective_rate(quote: Quote) -> Fraction:
-    """Return how many units the user gets for one unit given, all told."""
+    """Return how many units the user gets for one unit given, after spread and rounding and before the fee."""
     return conversions.effective_rate(
         sell_amount=quote.sell_amount,
         sell_currency=quote.sell_currency,

@@ -18,7 +18,7 @@ from kobklein.wallets.v1 import (
     transfers_pb2_grpc,
     wallets_pb2_grpc,
 )
-from wallets_service import expiry
+from wallets_service import expiry, retention
 from wallets_service.cursors import Cursors
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.proof.reports import Reports
@@ -36,6 +36,8 @@ from wallets_service.watches import Watches
 
 _log = structlog.get_logger()
 _HOUSEKEEPING_SECONDS: Final = 600
+_QUOTES_SECONDS: Final = 60
+"""How long after a round of deleting old quotes the next one begins: each replica can delete 300 a second."""
 SERVICES: Final = (
     "kobklein.wallets.v1.LedgerService",
     "kobklein.wallets.v1.WalletsService",
@@ -84,6 +86,7 @@ async def run(settings: Settings) -> AsyncIterator[int]:
         await stack.enter_async_context(ledger.running())
         await stack.enter_async_context(expiry.sweeping(sessions, ledger, seconds=settings.hold_sweep_seconds))
         await stack.enter_async_context(server.repeating(lambda: _forget_keys(sessions), seconds=_HOUSEKEEPING_SECONDS))
+        await stack.enter_async_context(retention.forgetting(sessions, seconds=_QUOTES_SECONDS))
         if settings.rate_source is not None:
             rate_sources.append(await stack.enter_async_context(http.running(settings.rate_source)))
         yield await stack.enter_async_context(

@@ -11,14 +11,12 @@ from typing import Any, Final
 
 from kobklein import calls, database, ids
 from kobklein import errors as kobklein_errors
-from wallets_service import errors, fee_schedule, fees, wallets
+from wallets_service import errors, fee_legs, fee_schedule, fees, wallets
 from wallets_service.ledger import book, entries
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.repository import transfers as repository
 
 _TYPE: Final = "TRANSFER"
-_FEES: Final = "fees"
-"""Address of the account that earns the fees."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +71,10 @@ async def create(
     earlier, terms = await database.transaction(sessions, lambda session: _prepared(session, transfer))
     if earlier is not None:
         return _repeated(earlier, transfer)
-    legs = _legs(transfer, fees.charged(order.amount, terms))
+    fee = fees.charged(order.amount, terms)
+    legs = _legs(transfer, fee)
     outcomes = await (ledger.preview(legs) if dry_run else ledger.post(legs))
-    refusal = _refusal(outcomes, legs)
+    refusal = fee_legs.refusal(outcomes, transfer, fee)
     if isinstance(refusal, errors.TransferIdReused):
         # A concurrent call with this key was faster, perhaps with another fee.
         earlier = await database.transaction(sessions, lambda session: _find(session, id_))
@@ -132,47 +131,13 @@ def _legs(transfer: entries.Transfer, fee: int) -> list[entries.Transfer]:
     charge = entries.Transfer(
         str(_fee_id(uuid.UUID(transfer.id))),
         transfer.debit_account,
-        _FEES,
+        fee_legs.ACCOUNT,
         fee,
         transfer.currency,
-        "FEE",
+        fee_legs.TYPE,
         reference=transfer.reference,
     )
     return [dataclasses.replace(transfer, linked=True), charge]
-
-
-def _refusal(outcomes: Sequence[book.Outcome], legs: Sequence[entries.Transfer]) -> errors.Refusal | None:
-    """Return why the group is refused, in the terms of what was asked for; None if it is not."""
-    for paid, outcome in zip((0, legs[0].amount), outcomes, strict=False):
-        if isinstance(outcome, errors.Refusal) and not isinstance(outcome, errors.LinkedTransferRefused):
-            return _of_both(outcome, legs, paid) if len(legs) > 1 else outcome
-    return None
-
-
-def _of_both(refusal: errors.Refusal, legs: Sequence[entries.Transfer], paid: int) -> errors.Refusal:
-    """Return a leg's refusal as one of both: how things stood before any leg, and what both of them need.
-
-    `paid` is what the payer had paid when the leg was decided. Which of the legs it was is chance to the payer.
-    """
-    transfer, fee = legs
-    if isinstance(refusal, errors.InsufficientFunds):
-        return errors.InsufficientFunds(
-            account=transfer.debit_account,
-            currency=transfer.currency,
-            available=refusal.available_amount + paid,
-            held=refusal.held_amount,
-            needed=transfer.amount + fee.amount,
-            fee=fee.amount,
-        )
-    if isinstance(refusal, errors.LimitExceeded) and refusal.used_amount:
-        return errors.LimitExceeded(
-            account=transfer.debit_account,
-            currency=transfer.currency,
-            period=refusal.period,
-            limit=refusal.limit_amount,
-            used=refusal.used_amount - paid,
-        )
-    return refusal
 
 
 def _postings(outcomes: Sequence[book.Outcome]) -> list[entries.Posting]:

@@ -14,7 +14,7 @@ from google.api import annotations_pb2
 from google.protobuf import descriptor, field_mask_pb2, message, message_factory
 
 from deploy.local import stack as local
-from kobklein import contract, validation
+from kobklein import contract, enums, validation
 from kobklein.payments.v1 import payments_pb2
 from kobklein.wallets.v1 import (
     accounts_pb2,
@@ -68,8 +68,8 @@ PATHS = {
     "{rate.sell_currency}/{rate.buy_currency}": "USD/HTG",
     "{sell_currency}/{buy_currency}": "USD/HTG",
     "{limits.currency}": "BIF",
-    "{fee.currency}/{fee.type}": "HTG/DEPOSIT",
-    "{currency}/{type}": "HTG/DEPOSIT",
+    "{fee.currency}/{fee.type}": "HTG/CONVERSION",
+    "{currency}/{type}": "HTG/CONVERSION",
 }
 CONFLICT = 409
 """What who may open a wallet is told of one that is open already."""
@@ -161,7 +161,7 @@ class Owned:
         """Make what a method needs to find, and is not the owner's."""
         if method.name == "DeleteFee":
             admin = self._client.token("admin-1", "admin")
-            self._client.call("PUT", "/fees/HTG/DEPOSIT", token=admin, json={"fixedAmount": "1.00"})
+            self._client.call("PUT", "/fees/HTG/CONVERSION", token=admin, json={"fixedAmount": "1.00"})
         if method.name == "DeleteRate":
             admin = self._client.token("admin-1", "admin")
             self._client.call("PUT", "/rates/USD/HTG", token=admin, json=BODIES["SetRate"])
@@ -230,7 +230,7 @@ def fill_map(request: Any, field: descriptor.FieldDescriptor, method: contract.M
 def value_of(field: descriptor.FieldDescriptor, method: contract.Method, owned: Owned) -> Any:
     rules = validation.rules_of(field)
     if field.enum_type is not None:
-        return field.enum_type.values[1].number
+        return enums.numbers(field.enum_type)[rules.allowed[0]] if rules.allowed else field.enum_type.values[1].number
     if field.cpp_type == field.CPPTYPE_INT64:
         return 1
     if field.name == "id":

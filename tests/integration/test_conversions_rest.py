@@ -28,6 +28,10 @@ class System:
         body = {"rate": "131.25", "spreadPartsPerMillion": 15_000} | changes
         return await self.http.put(f"/rates/{pair}", json=body, headers=bearer("root", "admin"))
 
+    async def set_fee(self, currency: str = "USD", **terms: Any) -> httpx.Response:
+        path = f"/fees/{currency}/CONVERSION"
+        return await self.http.put(path, json=terms, headers=bearer("root", "admin"))
+
     async def quote(self, *, sell: Json | None = None, buy: Json | None = None) -> httpx.Response:
         body = {"sell": {"currency": "USD"} | (sell or {}), "buy": {"currency": "HTG"} | (buy or {})}
         return await self.http.post("/quotes", json=body, headers=keyed())
@@ -123,6 +127,7 @@ async def test_a_conversion_is_quoted_and_accepted_in_decimals(system: System) -
         "sell": {"amount": "100.01", "currency": "USD"},
         "buy": {"amount": "12929.41", "currency": "HTG"},
         "spread": {"amount": "196.90", "currency": "HTG"},
+        "fee": {"amount": "0.00", "currency": "USD"},
         "rate": "131.25",
         "spreadPartsPerMillion": 15_000,
         "effectiveRate": "129.281171882811",
@@ -146,10 +151,42 @@ async def test_a_conversion_is_quoted_and_accepted_in_decimals(system: System) -
     assert (sold.json()["amount"], sold.json()["type"]) == ("100.01", "CONVERSION")
 
 
+async def test_the_fee_of_a_conversion_is_shown_locked_and_charged_in_decimals(system: System) -> None:
+    await system.service.fund("ana", 10_075, "USD")
+    assert (await system.set_fee(fixedAmount="0.25", partsPerMillion=5_000)).status_code == 200
+    quote = (await system.quote(sell={"amount": "100"})).json()
+    assert (quote["sell"]["amount"], quote["fee"]) == ("100.00", {"amount": "0.75", "currency": "USD"})
+    await system.set_fee(fixedAmount="9.99")
+    accepted = await system.accept(quote["id"], key="k")
+    assert (accepted.status_code, accepted.json()["fee"]) == (200, quote["fee"]), accepted.text
+    again = await system.accept(quote["id"], key="k")
+    assert (again.json(), again.headers["idempotency-replayed"]) == (accepted.json(), "true")
+    sold = await system.http.get(f"/transactions/{accepted.json()['transactionId']}", headers=bearer("ana", "user"))
+    lines = await system.http.get(f"/wallets/{sold.json()['walletId']}/transactions", headers=bearer("ana", "user"))
+    assert [(line["type"], line["amount"], line["balanceAfter"]) for line in lines.json()["transactions"]] == [
+        ("FEE", "0.75", "0.00"),
+        ("CONVERSION", "100.00", "0.75"),
+        ("DEPOSIT", "100.75", "100.75"),
+    ]
+
+
+async def test_who_cannot_pay_the_fee_is_told_what_is_needed(system: System) -> None:
+    await system.service.fund("ana", 10_000, "USD")
+    await system.set_fee(fixedAmount="0.25", partsPerMillion=5_000)
+    quote = (await system.quote(sell={"amount": "100"})).json()
+    refused = (await system.accept(quote["id"])).json()
+    assert (refused["status"], refused["reason"]) == (400, "INSUFFICIENT_FUNDS")
+    assert {name: refused["metadata"][name] for name in ("available", "needed", "fee")} == {
+        "available": "100.00", "needed": "100.75", "fee": "0.75",
+    }  # fmt: skip
+
+
 async def test_amounts_of_a_quote_follow_the_decimals_of_their_currency(system: System) -> None:
     await system.set_rate("JPY/KWD", rate="0.00204")
+    await system.set_fee("JPY", fixedAmount="7")
     quote = (await system.quote(sell={"currency": "JPY"}, buy={"currency": "KWD", "amount": "1.234"})).json()
     assert (quote["sell"]["amount"], quote["buy"]["amount"], quote["roundingCurrency"]) == ("615", "1.234", "JPY")
+    assert quote["fee"] == {"amount": "7", "currency": "JPY"}
 
 
 async def test_a_second_acceptance_is_a_conflict(system: System) -> None:

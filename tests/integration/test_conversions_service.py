@@ -12,115 +12,51 @@ import pytest
 from kobklein import errors
 from kobklein.wallets.v1 import conversions_pb2 as pb
 from kobklein.wallets.v1 import ledger_pb2, wallets_pb2
-from tests import databases, wallets
-
-ADMIN = wallets.metadata("root", "admin")
-ANA = wallets.metadata("ana", "user")
-HTG_PER_USD = "131.25"
-SPREAD = 15_000
+from tests import conversions, databases, transfers, wallets
 
 
 @pytest.fixture
 async def client(wallets_database: databases.Database) -> AsyncIterator[wallets.Client]:
     async with wallets.running(wallets_database) as client:
-        await set_rate(client)
+        await conversions.set_rate(client)
         yield client
 
 
-def key() -> str:
-    return str(uuid.uuid4())
-
-
-def rate(sell: str = "USD", buy: str = "HTG", value: str = HTG_PER_USD, spread: int = SPREAD) -> pb.Rate:
-    return pb.Rate(sell_currency=sell, buy_currency=buy, rate=value, spread_parts_per_million=spread)
-
-
-async def set_rate(client: wallets.Client, *arguments: Any, reason: str = "") -> pb.Rate:
-    request = pb.SetRateRequest(rate=rate(*arguments), reason=reason)
-    answer: pb.Rate = await client.conversions.SetRate(request, metadata=ADMIN)
-    return answer
-
-
-async def quote(
-    client: wallets.Client,
-    *,
-    sell: tuple[int, str] = (0, "USD"),
-    buy: tuple[int, str] = (0, "HTG"),
-    user: str = "ana",
-    key_: str = "",
-) -> pb.Quote:
-    request = pb.CreateQuoteRequest(
-        sell=pb.Money(amount=sell[0], currency=sell[1]), buy=pb.Money(amount=buy[0], currency=buy[1])
-    )
-    caller = wallets.metadata(user, "user", key=key_ or key())
-    answer: pb.Quote = await client.conversions.CreateQuote(request, metadata=caller)
-    return answer
-
-
-async def accept(
-    client: wallets.Client, id_: str, *, user: str = "ana", role: str = "user", key_: str = ""
-) -> pb.Quote:
-    caller = wallets.metadata(user, role, key=key_ or key())
-    answer: pb.Quote = await client.conversions.AcceptQuote(pb.AcceptQuoteRequest(id=id_), metadata=caller)
-    return answer
-
-
-async def get(client: wallets.Client, id_: str, *, caller: Any = ANA) -> pb.Quote:
-    answer: pb.Quote = await client.conversions.GetQuote(pb.GetQuoteRequest(id=id_), metadata=caller)
-    return answer
-
-
-async def balances(client: wallets.Client) -> dict[tuple[str, str], int]:
-    """Return the balance of every account but those that money comes from."""
-    answer = await client.ledger.ListAccounts(ledger_pb2.ListAccountsRequest(), metadata=wallets.AS_SERVICE)
-    return {
-        (each.address, each.currency): each.balance
-        for each in answer.accounts
-        if not each.address.startswith("provider/")
-    }
-
-
-async def until_expired(client: wallets.Client, id_: str) -> None:
-    while (await get(client, id_)).status != pb.QUOTE_STATUS_EXPIRED:
-        pass  # Each look lets the time go on.
-
-
-async def replayed(call: Any) -> bool:
-    await call
-    return ("idempotency-replayed", "true") in [tuple(each) for each in await call.trailing_metadata()]
-
-
 async def test_a_quote_says_what_a_fixed_amount_to_sell_gives(client: wallets.Client) -> None:
-    made = await quote(client, sell=(10_001, "USD"))
+    made = await conversions.quote(client, sell=(10_001, "USD"))
     assert (made.user_id, made.sell, made.buy, made.spread) == (
         "ana",
         pb.Money(amount=10_001, currency="USD"),
         pb.Money(amount=1_292_941, currency="HTG"),  # 1,292,941.78125 before rounding
         pb.Money(amount=19_690, currency="HTG"),
     )
-    assert (made.rate, made.spread_parts_per_million, made.rate_source) == (HTG_PER_USD, SPREAD, "table")
+    assert (made.rate, made.spread_parts_per_million, made.rate_source) == (
+        conversions.HTG_PER_USD,
+        conversions.SPREAD,
+        "table",
+    )
     assert (made.rounding, made.rounding_currency) == ("0.78125", "HTG")
     assert made.effective_rate == "129.281171882811"
     assert made.status == pb.QUOTE_STATUS_OPEN
     assert not made.HasField("accepted_time")
     assert made.transaction_id == ""
     assert made.expires_time.ToNanoseconds() - made.created_time.ToNanoseconds() == 30 * 10**9
-    assert await get(client, made.id) == made
+    assert await conversions.get(client, made.id) == made
 
 
 async def test_a_quote_says_what_a_fixed_amount_to_buy_takes(client: wallets.Client) -> None:
-    made = await quote(client, buy=(1_000_000, "HTG"))
+    made = await conversions.quote(client, buy=(1_000_000, "HTG"))
     assert (made.sell.amount, made.buy.amount, made.rounding_currency) == (7_736, 1_000_000, "USD")
     assert made.buy.amount + made.spread.amount == 7_736 * 13_125 // 100
 
 
 async def test_an_accepted_quote_moves_both_currencies_and_the_spread(client: wallets.Client) -> None:
     await client.fund("ana", 20_000, "USD")
-    made = await quote(client, sell=(10_001, "USD"))
-    accepted = await accept(client, made.id)
+    made = await conversions.quote(client, sell=(10_001, "USD"))
+    accepted = await conversions.accept(client, made.id)
     assert (accepted.status, accepted.id) == (pb.QUOTE_STATUS_ACCEPTED, made.id)
-    assert await get(client, made.id) == accepted
-    assert await balances(client) == {
+    assert await conversions.get(client, made.id) == accepted
+    assert await conversions.balances(client) == {
         ("user/ana", "USD"): 9_999,
         ("fx/liquidity", "USD"): 10_001,
         ("user/ana", "HTG"): made.buy.amount,
@@ -132,172 +68,170 @@ async def test_an_accepted_quote_moves_both_currencies_and_the_spread(client: wa
 
 async def test_the_legs_are_transactions_of_both_wallets_in_one_group(client: wallets.Client) -> None:
     await client.fund("ana", 20_000, "USD")
-    accepted = await accept(client, (await quote(client, sell=(10_000, "USD"))).id)
+    accepted = await conversions.accept(client, (await conversions.quote(client, sell=(10_000, "USD"))).id)
     request = wallets_pb2.GetTransactionRequest(id=accepted.transaction_id)
-    sold = await client.wallets.GetTransaction(request, metadata=ANA)
+    sold = await client.wallets.GetTransaction(request, metadata=conversions.ANA)
     assert (sold.direction, sold.amount, sold.currency) == (wallets_pb2.DIRECTION_DEBIT, 10_000, "USD")
     assert (sold.type, sold.counterparty) == (ledger_pb2.TRANSFER_TYPE_CONVERSION, "fx/liquidity")
     assert sold.description == "100.00 USD into 12928.12 HTG"
     assert sold.metadata["quote_id"] == accepted.id
     assert (sold.group_id, sold.created_time) == (sold.id, accepted.accepted_time)
     (htg,) = (
-        await client.wallets.ListWallets(wallets_pb2.ListWalletsRequest(user_id="ana", currency="HTG"), metadata=ADMIN)
+        await client.wallets.ListWallets(
+            wallets_pb2.ListWalletsRequest(user_id="ana", currency="HTG"), metadata=conversions.ADMIN
+        )
     ).wallets
     (bought,) = (
-        await client.wallets.ListWalletTransactions(wallets_pb2.ListWalletTransactionsRequest(id=htg.id), metadata=ANA)
+        await client.wallets.ListWalletTransactions(
+            wallets_pb2.ListWalletTransactionsRequest(id=htg.id), metadata=conversions.ANA
+        )
     ).transactions
     assert (bought.amount, bought.group_id) == (accepted.buy.amount, sold.id)
 
 
 async def test_without_a_spread_there_is_no_leg_for_it(client: wallets.Client) -> None:
-    await set_rate(client, "USD", "HTG", "131.25", 0)
+    await conversions.set_rate(client, "USD", "HTG", "131.25", 0)
     await client.fund("ana", 100, "USD")
-    accepted = await accept(client, (await quote(client, sell=(100, "USD"))).id)
+    accepted = await conversions.accept(client, (await conversions.quote(client, sell=(100, "USD"))).id)
     assert (accepted.buy.amount, accepted.spread.amount) == (13_125, 0)
-    assert ("fx/spread", "HTG") not in await balances(client)
+    assert ("fx/spread", "HTG") not in await conversions.balances(client)
 
 
 async def test_the_rate_of_a_quote_stays_when_the_table_changes(client: wallets.Client) -> None:
     await client.fund("ana", 10_000, "USD")
-    made = await quote(client, sell=(10_000, "USD"))
-    await set_rate(client, "USD", "HTG", "1", 0)
-    assert (await accept(client, made.id)).buy == made.buy
-    assert (await quote(client, sell=(10_000, "USD"))).buy.amount == 10_000
+    made = await conversions.quote(client, sell=(10_000, "USD"))
+    await conversions.set_rate(client, "USD", "HTG", "1", 0)
+    assert (await conversions.accept(client, made.id)).buy == made.buy
+    assert (await conversions.quote(client, sell=(10_000, "USD"))).buy.amount == 10_000
 
 
 async def test_accepting_again_with_the_same_key_is_answered_as_at_first(client: wallets.Client) -> None:
     await client.fund("ana", 20_000, "USD")
-    made = await quote(client, sell=(10_000, "USD"))
-    first = await accept(client, made.id, key_="k")
+    made = await conversions.quote(client, sell=(10_000, "USD"))
+    first = await conversions.accept(client, made.id, key="k")
     caller = wallets.metadata("ana", "user", key="k")
     request = pb.AcceptQuoteRequest(id=made.id)
-    assert await client.conversions.AcceptQuote(request, metadata=caller) == first
-    assert await replayed(client.conversions.AcceptQuote(request, metadata=caller))
-    assert (await balances(client))["user/ana", "USD"] == 10_000
+    assert await transfers.replayed(client.conversions.AcceptQuote(request, metadata=caller)) == (first, True)
+    assert (await conversions.balances(client))["user/ana", "USD"] == 10_000
 
 
 async def test_accepting_again_with_another_key_is_refused(client: wallets.Client) -> None:
     await client.fund("ana", 20_000, "USD")
-    made = await quote(client, sell=(10_000, "USD"))
-    await accept(client, made.id)
-    for again in (accept(client, made.id), accept(client, made.id, user="root", role="admin")):
+    made = await conversions.quote(client, sell=(10_000, "USD"))
+    await conversions.accept(client, made.id)
+    for again in (conversions.accept(client, made.id), conversions.accept(client, made.id, user="root", role="admin")):
         status = await wallets.refused(again)
         assert (status.reason, status.http_status) == ("QUOTE_ALREADY_ACCEPTED", 409)
-    assert (await balances(client))["user/ana", "USD"] == 10_000
+    assert (await conversions.balances(client))["user/ana", "USD"] == 10_000
 
 
 async def test_a_key_accepts_one_quote_only(client: wallets.Client) -> None:
     await client.fund("ana", 20_000, "USD")
-    one, other = [await quote(client, sell=(100, "USD")) for _ in range(2)]
-    await accept(client, one.id, key_="k")
-    assert (await wallets.refused(accept(client, other.id, key_="k"))).reason == "IDEMPOTENCY_KEY_REUSED"
-    assert (await get(client, other.id)).status == pb.QUOTE_STATUS_OPEN
+    one, other = [await conversions.quote(client, sell=(100, "USD")) for _ in range(2)]
+    await conversions.accept(client, one.id, key="k")
+    assert (await wallets.refused(conversions.accept(client, other.id, key="k"))).reason == "IDEMPOTENCY_KEY_REUSED"
+    assert (await conversions.get(client, other.id)).status == pb.QUOTE_STATUS_OPEN
 
 
 async def test_of_a_hundred_acceptances_at_two_replicas_with_keys_of_their_own_exactly_one_converts(
     client: wallets.Client, wallets_database: databases.Database
 ) -> None:
     await client.fund("ana", 100 * 10_000, "USD")
-    made = await quote(client, sell=(10_000, "USD"))
+    made = await conversions.quote(client, sell=(10_000, "USD"))
     async with wallets.running(wallets_database) as replica:
-        calls = [accept(replica if number % 2 else client, made.id) for number in range(100)]
+        calls = [conversions.accept(replica if number % 2 else client, made.id) for number in range(100)]
         answers = await asyncio.gather(*calls, return_exceptions=True)
     accepted = [answer for answer in answers if isinstance(answer, pb.Quote)]
     refusals = [errors.from_rpc_error(each) for each in answers if isinstance(each, grpc.aio.AioRpcError)]
     assert (len(accepted), [each.reason for each in refusals]) == (1, ["QUOTE_ALREADY_ACCEPTED"] * 99)
-    assert (await balances(client))["user/ana", "USD"] == 99 * 10_000
-    assert (await balances(client))["user/ana", "HTG"] == made.buy.amount
+    assert (await conversions.balances(client))["user/ana", "USD"] == 99 * 10_000
+    assert (await conversions.balances(client))["user/ana", "HTG"] == made.buy.amount
     assert (await client.verify()).balanced
 
 
 async def test_of_a_hundred_acceptances_with_one_key_all_get_the_one_answer(client: wallets.Client) -> None:
     await client.fund("ana", 100 * 10_000, "USD")
-    made = await quote(client, sell=(10_000, "USD"))
-    answers = await asyncio.gather(*(accept(client, made.id, key_="k") for _ in range(100)))
+    made = await conversions.quote(client, sell=(10_000, "USD"))
+    answers = await asyncio.gather(*(conversions.accept(client, made.id, key="k") for _ in range(100)))
     assert all(answer == answers[0] for answer in answers)
-    assert (await balances(client))["user/ana", "USD"] == 99 * 10_000
+    assert (await conversions.balances(client))["user/ana", "USD"] == 99 * 10_000
 
 
 async def test_two_quotes_on_the_last_money_convert_once(client: wallets.Client) -> None:
     await client.fund("ana", 10_000, "USD")
-    made = [await quote(client, sell=(10_000, "USD")) for _ in range(10)]
-    answers = await asyncio.gather(*(accept(client, each.id) for each in made), return_exceptions=True)
+    made = [await conversions.quote(client, sell=(10_000, "USD")) for _ in range(10)]
+    answers = await asyncio.gather(*(conversions.accept(client, each.id) for each in made), return_exceptions=True)
     reasons = [errors.from_rpc_error(each).reason for each in answers if isinstance(each, grpc.aio.AioRpcError)]
     assert reasons == ["INSUFFICIENT_FUNDS"] * 9
-    assert (await balances(client))["user/ana", "USD"] == 0
+    assert (await conversions.balances(client))["user/ana", "USD"] == 0
 
 
 async def test_an_expired_quote_moves_nothing(wallets_database: databases.Database) -> None:
     async with wallets.running(wallets_database, quote_seconds=0.05) as client:
-        await set_rate(client)
+        await conversions.set_rate(client)
         await client.fund("ana", 10_000, "USD")
-        made = await quote(client, sell=(10_000, "USD"))
-        await until_expired(client, made.id)
-        status = await wallets.refused(accept(client, made.id))
+        made = await conversions.quote(client, sell=(10_000, "USD"))
+        await conversions.until_expired(client, made.id)
+        status = await wallets.refused(conversions.accept(client, made.id))
         assert (status.code, status.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "QUOTE_EXPIRED")
-        assert await balances(client) == {("user/ana", "USD"): 10_000}
+        assert await conversions.balances(client) == {("user/ana", "USD"): 10_000}
 
 
 async def test_after_its_expiry_an_accepted_quote_is_answered_to_its_first_key_alone(
     client: wallets.Client, wallets_database: databases.Database
 ) -> None:
     await client.fund("ana", 10_000, "USD")
-    made, other = [await quote(client, sell=(amount, "USD")) for amount in (10_000, 1)]
-    first = await accept(client, made.id, key_="k")
-    await tamper(wallets_database, "UPDATE fx_quotes SET expires_time = created_time")
-    await until_expired(client, other.id)
-    assert await accept(client, made.id, key_="k") == first
-    assert (await wallets.refused(accept(client, made.id))).reason == "QUOTE_ALREADY_ACCEPTED"
-    assert (await get(client, made.id)).status == pb.QUOTE_STATUS_ACCEPTED
+    made, other = [await conversions.quote(client, sell=(amount, "USD")) for amount in (10_000, 1)]
+    first = await conversions.accept(client, made.id, key="k")
+    await conversions.tamper(wallets_database, "UPDATE fx_quotes SET expires_time = created_time")
+    await conversions.until_expired(client, other.id)
+    assert await conversions.accept(client, made.id, key="k") == first
+    assert (await wallets.refused(conversions.accept(client, made.id))).reason == "QUOTE_ALREADY_ACCEPTED"
+    assert (await conversions.get(client, made.id)).status == pb.QUOTE_STATUS_ACCEPTED
 
 
 async def test_the_first_key_is_known_even_when_keys_are_forgotten(
     client: wallets.Client, wallets_database: databases.Database
 ) -> None:
     await client.fund("ana", 20_000, "USD")
-    made = await quote(client, sell=(10_000, "USD"))
-    first = await accept(client, made.id, key_="k")
-    await tamper(wallets_database, "DELETE FROM idempotency_keys")
-    assert await accept(client, made.id, key_="k") == first
-    assert (await balances(client))["user/ana", "USD"] == 10_000
-
-
-async def tamper(database: databases.Database, statement: str) -> None:
-    """Change rows as nobody can while the triggers are on."""
-    async with await psycopg.AsyncConnection.connect(database.superuser_url) as connection:
-        await connection.execute("SET session_replication_role = replica")
-        await connection.execute(statement.encode())
+    made = await conversions.quote(client, sell=(10_000, "USD"))
+    first = await conversions.accept(client, made.id, key="k")
+    await conversions.tamper(wallets_database, "DELETE FROM idempotency_keys")
+    assert await conversions.accept(client, made.id, key="k") == first
+    assert (await conversions.balances(client))["user/ana", "USD"] == 10_000
 
 
 async def test_a_quote_outlives_a_lack_of_money(client: wallets.Client) -> None:
-    made = await quote(client, sell=(10_000, "USD"))
-    status = await wallets.refused(accept(client, made.id, key_="k"))
+    made = await conversions.quote(client, sell=(10_000, "USD"))
+    status = await wallets.refused(conversions.accept(client, made.id, key="k"))
     assert status.reason == "INSUFFICIENT_FUNDS"
-    assert await get(client, made.id) == made
-    assert await balances(client) == {}
+    assert await conversions.get(client, made.id) == made
+    assert await conversions.balances(client) == {}
     await client.fund("ana", 10_000, "USD")
-    assert (await accept(client, made.id, key_="k")).status == pb.QUOTE_STATUS_ACCEPTED
+    assert (await conversions.accept(client, made.id, key="k")).status == pb.QUOTE_STATUS_ACCEPTED
 
 
 async def test_anothers_quote_looks_like_a_missing_one(client: wallets.Client) -> None:
     await client.fund("ana", 10_000, "USD")
-    made = await quote(client, sell=(10_000, "USD"))
+    made = await conversions.quote(client, sell=(10_000, "USD"))
     ben, missing = wallets.metadata("ben", "user"), str(uuid.uuid4())
     for calls in (
-        [get(client, id_, caller=ben) for id_ in (made.id, missing)],
-        [accept(client, id_, user="ben") for id_ in (made.id, missing)],
+        [conversions.get(client, id_, caller=ben) for id_ in (made.id, missing)],
+        [conversions.accept(client, id_, user="ben") for id_ in (made.id, missing)],
     ):
         theirs, none = [await wallets.refused(call) for call in calls]
         assert (theirs.code, theirs.reason) == (grpc.StatusCode.NOT_FOUND, "QUOTE_NOT_FOUND")
         assert theirs.message.replace(made.id, "") == none.message.replace(missing, "")
-    assert (await get(client, made.id, caller=wallets.metadata("sue", "support"))).status == pb.QUOTE_STATUS_OPEN
+    assert (
+        await conversions.get(client, made.id, caller=wallets.metadata("sue", "support"))
+    ).status == pb.QUOTE_STATUS_OPEN
 
 
 async def test_creating_again_with_the_same_key_is_the_same_quote(client: wallets.Client) -> None:
-    first = await quote(client, sell=(100, "USD"), key_="k")
-    await set_rate(client, "USD", "HTG", "7", 0)
-    assert await quote(client, sell=(100, "USD"), key_="k") == first
-    status = await wallets.refused(quote(client, sell=(101, "USD"), key_="k"))
+    first = await conversions.quote(client, sell=(100, "USD"), key="k")
+    await conversions.set_rate(client, "USD", "HTG", "7", 0)
+    assert await conversions.quote(client, sell=(100, "USD"), key="k") == first
+    status = await wallets.refused(conversions.quote(client, sell=(101, "USD"), key="k"))
     assert status.reason == "IDEMPOTENCY_KEY_REUSED"
 
 
@@ -314,88 +248,17 @@ async def test_creating_again_with_the_same_key_is_the_same_quote(client: wallet
     ],
 )
 async def test_what_cannot_be_priced_names_the_field(client: wallets.Client, fields: Any, wrong: str) -> None:
-    status = await wallets.refused(quote(client, **fields))
+    status = await wallets.refused(conversions.quote(client, **fields))
     assert (status.reason, [each.field for each in status.violations]) == ("INVALID_ARGUMENT", [wrong])
 
 
 async def test_a_pair_without_a_rate_is_not_offered(client: wallets.Client) -> None:
-    status = await wallets.refused(quote(client, sell=(100, "HTG"), buy=(0, "USD")))
+    status = await wallets.refused(conversions.quote(client, sell=(100, "HTG"), buy=(0, "USD")))
     assert (status.code, status.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CONVERSION_NOT_OFFERED")
 
 
-async def test_rates_that_would_give_money_away_are_not_offered(client: wallets.Client) -> None:
-    await set_rate(client, "HTG", "USD", "0.0078", 0)
-    for sell, buy in (("USD", "HTG"), ("HTG", "USD")):
-        status = await wallets.refused(quote(client, sell=(10_000, sell), buy=(0, buy)))
-        assert status.reason == "CONVERSION_NOT_OFFERED"
-    await set_rate(client, "HTG", "USD", "0.0076", 0)
-    assert (await quote(client, sell=(10_000, "HTG"), buy=(0, "USD"))).buy.amount == 76
-
-
-async def test_a_rate_is_set_listed_and_recorded_with_what_it_was_before(
-    client: wallets.Client, wallets_database: databases.Database
-) -> None:
-    changed = await set_rate(client, "USD", "HTG", "132.500000000001", 1, reason="The market moved.")
-    assert (changed.rate, changed.spread_parts_per_million, changed.source) == ("132.500000000001", 1, "table")
-    listed = await client.conversions.ListRates(pb.ListRatesRequest(), metadata=ANA)
-    assert list(listed.rates) == [changed]
-    async with await psycopg.AsyncConnection.connect(wallets_database.superuser_url) as connection:
-        entries = await connection.execute("SELECT subject, action, actor, reason, before, after FROM audit_entries")
-        *_, last = await entries.fetchall()
-    assert last == (
-        "rates/USD/HTG",
-        "SET",
-        "root",
-        "The market moved.",
-        {"rate": HTG_PER_USD, "spread_parts_per_million": SPREAD},
-        {"rate": "132.500000000001", "spread_parts_per_million": 1},
-    )
-
-
-@pytest.mark.parametrize(
-    ("wrong", "field"),
-    [
-        (("USD", "USD", "1", 0), "rate.buy_currency"),
-        (("USD", "ABC", "1", 0), "rate.buy_currency"),
-        (("ABC", "USD", "1", 0), "rate.sell_currency"),
-        (("USD", "HTG", "0.000", 0), "rate.rate"),
-        (("USD", "HTG", "-1", 0), "rate.rate"),
-        (("USD", "HTG", "1e3", 0), "rate.rate"),
-        (("USD", "HTG", "1.0000000000001", 0), "rate.rate"),
-        (("USD", "HTG", "1", 500_001), "rate.spread_parts_per_million"),
-    ],
-)
-async def test_a_rate_that_makes_no_sense_names_the_field(client: wallets.Client, wrong: Any, field: str) -> None:
-    status = await wallets.refused(set_rate(client, *wrong))
-    assert (status.reason, [each.field for each in status.violations]) == ("INVALID_ARGUMENT", [field])
-    listed = await client.conversions.ListRates(pb.ListRatesRequest(), metadata=ANA)
-    assert [each.rate for each in listed.rates] == [HTG_PER_USD]
-
-
-@pytest.mark.parametrize("role", ["user", "support", "merchant"])
-async def test_only_who_runs_the_platform_sets_rates(client: wallets.Client, role: str) -> None:
-    call = client.conversions.SetRate(pb.SetRateRequest(rate=rate()), metadata=wallets.metadata("eve", role))
-    assert (await wallets.refused(call)).code == grpc.StatusCode.PERMISSION_DENIED
-
-
-async def test_concurrent_changes_of_one_rate_are_recorded_one_after_the_other(
-    client: wallets.Client, wallets_database: databases.Database
-) -> None:
-    values = [str(value) for value in range(1, 21)]
-    await asyncio.gather(*(set_rate(client, "EUR", "HTG", value, 0) for value in values))
-    async with await psycopg.AsyncConnection.connect(wallets_database.superuser_url) as connection:
-        found = await connection.execute(
-            "SELECT before->>'rate', after->>'rate' FROM audit_entries WHERE subject = 'rates/EUR/HTG'"
-        )
-        after = dict(await found.fetchall())
-    chain: list[str | None] = [None]
-    while chain[-1] in after:
-        chain.append(after[chain[-1]])
-    assert sorted(map(int, filter(None, chain))) == list(range(1, 21))
-
-
 async def test_no_role_can_change_a_quote(client: wallets.Client, wallets_database: databases.Database) -> None:
-    await quote(client, sell=(100, "USD"))
+    await conversions.quote(client, sell=(100, "USD"))
     for url in (wallets_database.superuser_url, wallets_database.application_url):
         async with await psycopg.AsyncConnection.connect(url) as connection:
             with pytest.raises(psycopg.Error):

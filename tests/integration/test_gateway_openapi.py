@@ -175,6 +175,17 @@ def test_a_map_in_a_query_is_shown_entry_by_entry_with_its_limits(gallery: dict[
     assert found["frame.smallMarks"]["style"] == "deepObject"
 
 
+def test_an_enum_is_shown_with_what_a_request_may_give(gallery: dict[str, Any], kobklein: dict[str, Any]) -> None:
+    found = {one["name"]: one["schema"] for one in operation(gallery, "get", "/v1/paintings:search")["parameters"]}
+    assert found["frame.styles"]["items"] == {"type": "string", "enum": ["OIL"]}
+    for method in ("put", "delete"):
+        of_path = operation(kobklein, method, "/fees/{feeCurrency}/{feeType}")["parameters"]
+        (type_,) = [one["schema"] for one in of_path if one["name"] == "feeType"]
+        assert (type_["type"], type_["enum"]) == ("string", ["TRANSFER", "CONVERSION"])
+    shown = kobklein["components"]["schemas"]["Fee"]["properties"]["type"]
+    assert shown["$ref"] == "#/components/schemas/TransferType"
+
+
 def test_a_file_is_described_by_its_media_types_and_headers(gallery: dict[str, Any]) -> None:
     whole = operation(gallery, "get", "/v1/paintings/{id}/certificate")["responses"]["200"]
     part = operation(gallery, "get", "/v1/paintings/{id}/photograph")["responses"]["200"]

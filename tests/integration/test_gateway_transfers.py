@@ -103,21 +103,21 @@ async def test_a_dry_run_is_not_recorded(rest: Rest, client: wallets.Client) -> 
 
 
 async def test_a_fee_is_set_by_the_names_in_its_path(rest: Rest) -> None:
-    answer = await rest("PUT", "/fees/JOD/WITHDRAWAL?reason=launch", *ADMIN, body={"fixedAmount": "0.005"})
+    answer = await rest("PUT", "/fees/JOD/CONVERSION?reason=launch", *ADMIN, body={"fixedAmount": "0.005"})
     fee = {
         "currency": "JOD",
-        "type": "WITHDRAWAL",
+        "type": "CONVERSION",
         "fixedAmount": "0.005",
         "partsPerMillion": 0,
         "floorAmount": "0.000",
         "updatedTime": answer.json()["updatedTime"],
     }
     assert (answer.status_code, answer.json()) == (200, fee)
-    same = await rest("PUT", "/fees/JOD/WITHDRAWAL", *ADMIN, body={**fee, "updatedTime": None})
+    same = await rest("PUT", "/fees/JOD/CONVERSION", *ADMIN, body={**fee, "updatedTime": None})
     assert same.json() == fee
     assert (await rest("GET", "/fees", *ANA)).json() == {"fees": [fee]}
-    assert (await rest("DELETE", "/fees/JOD/WITHDRAWAL?reason=over", *ADMIN)).status_code == 204
-    gone = await rest("DELETE", "/fees/JOD/WITHDRAWAL", *ADMIN)
+    assert (await rest("DELETE", "/fees/JOD/CONVERSION?reason=over", *ADMIN)).status_code == 204
+    gone = await rest("DELETE", "/fees/JOD/CONVERSION", *ADMIN)
     assert (gone.status_code, gone.json()["reason"]) == (404, "FEE_NOT_FOUND")
     assert (await rest("GET", "/fees", *ANA)).json() == {"fees": []}
 
@@ -130,6 +130,7 @@ async def test_a_fee_is_set_by_the_names_in_its_path(rest: Rest) -> None:
         ("/fees/HTG/TRANSFER_TYPE_TRANSFER", {}, "type"),
         ("/fees/HTG/3", {}, "type"),
         ("/fees/HTG/FEE", {}, "type"),
+        ("/fees/HTG/DEPOSIT", {}, "type"),
         ("/fees/XXX/TRANSFER", {}, "currency"),
         ("/fees/HTG/TRANSFER", {"type": "DEPOSIT"}, "type"),
         ("/fees/HTG/TRANSFER", {"currency": "USD"}, "currency"),
@@ -142,6 +143,13 @@ async def test_what_is_wrong_with_a_fee_is_named(rest: Rest, path: str, body: di
     answer = await rest("PUT", path, *ADMIN, body=body)
     assert answer.status_code == 400
     assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+async def test_who_sets_a_fee_for_what_is_never_charged_for_is_told_what_is(rest: Rest) -> None:
+    answer = await rest("PUT", "/fees/HTG/WITHDRAWAL", *ADMIN, body={"fixedAmount": "1.00"})
+    wrong = {"field": "type", "detail": "is not one of TRANSFER, CONVERSION"}
+    assert (answer.status_code, answer.json()["errors"]) == (400, [wrong])
+    assert (await rest("GET", "/fees", *ANA)).json() == {"fees": []}
 
 
 async def test_a_kind_that_is_not_there_cannot_be_deleted(rest: Rest) -> None:
@@ -178,8 +186,7 @@ async def test_the_description_leaves_out_of_a_body_what_its_path_gives(rest: Re
     document = (await rest("GET", "/openapi.json", *ANA)).json()
     operation = document["paths"]["/fees/{feeCurrency}/{feeType}"]["put"]
     schemas = {parameter["name"]: parameter["schema"] for parameter in operation["parameters"]}
-    assert schemas["feeType"]["$ref"] == "#/components/schemas/TransferType"
-    assert {"TRANSFER", "WITHDRAWAL"} <= set(document["components"]["schemas"]["TransferType"]["enum"])
+    assert schemas["feeType"]["enum"] == ["TRANSFER", "CONVERSION"]
     body = operation["requestBody"]["content"]["application/json"]["schema"]
     assert set(body["properties"]) == {"fixedAmount", "partsPerMillion", "floorAmount", "capAmount"}
     assert "required" not in body

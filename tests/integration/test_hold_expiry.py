@@ -20,6 +20,15 @@ from wallets_service.wallets import Filter, list_
 NEVER, SOON = {"hold_sweep_seconds": 3_600.0}, {"hold_sweep_seconds": 0.05}
 EXPIRED = holds_pb2.HOLD_STATUS_EXPIRED
 
+OLD_HOLDS = """
+    INSERT INTO holds (id, debit_account_id, credit_account_id, amount, currency, type, expires_time, created_time,
+                       updated_time)
+    SELECT gen_random_uuid(), eva.id, ana.id, 1, 'HTG', 'TRANSFER', now() - interval '1 hour',
+           now() - interval '2 hours', now() - interval '2 hours'
+    FROM accounts eva, accounts ana, generate_series(1, 1500)
+    WHERE eva.address = 'user/eva' AND ana.address = 'user/ana'
+"""
+
 
 @pytest.fixture(autouse=True)
 def oracle(wallets_database: databases.Database) -> Iterator[None]:
@@ -191,3 +200,17 @@ async def test_a_sweep_walks_through_more_holds_than_a_page_has(wallets_database
             await holds.until_over(wallets_database, hold)
     await swept(wallets_database, page=3)
     assert holds.rows(wallets_database, "SELECT DISTINCT status FROM holds") == [("EXPIRED",)]
+
+
+async def test_a_wave_of_expired_holds_frees_the_money_of_all_at_once(wallets_database: databases.Database) -> None:
+    """More of them than any page has, on one account, and the newest of all on another that pays in the same batch."""
+    async with wallets.running(wallets_database, **NEVER) as client:
+        await client.fund("eva", 2_000)
+        await client.fund("ana", 100)
+        with psycopg.connect(wallets_database.superuser_url) as connection:
+            connection.execute("UPDATE accounts SET held_amount = 1500 WHERE address = 'user/eva'")
+            connection.execute(OLD_HOLDS)
+        await expired_hold(client, wallets_database)
+        sent = [wallets.transfer(f"user/{user}", "user/ben", amount) for user, amount in (("eva", 2_000), ("ana", 100))]
+        answer = await client.post(*sent)
+        assert [each.HasField("transfer") for each in answer] == [True, True]

@@ -9,6 +9,8 @@ from typing import Final
 import psycopg
 import pytest
 
+from kobklein import errors as kobklein_errors
+from kobklein import ids
 from tests import databases, ledger_oracle, wallets
 from wallets_service import errors
 from wallets_service.ledger import entries
@@ -45,6 +47,12 @@ def deposits(count: int, *, user: str = "ana") -> list[entries.Transfer]:
         entries.Transfer(each.id, each.debit_account, each.credit_account, each.amount, each.currency, "DEPOSIT")
         for each in sent
     ]
+
+
+async def settled() -> None:
+    """Let the ledger take what waits."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 def counted(database: databases.Database) -> tuple[int, int]:
@@ -109,14 +117,31 @@ async def test_too_many_waiting_transfers_are_turned_away_before_anything_is_don
     async with ledger.running():
         first = asyncio.create_task(ledger.post(deposits(1)))
         await wallets.until_waiting(wallets_database, "Lock")
+        handed_over = asyncio.create_task(ledger.post(deposits(10_000)))
+        await settled()
         waiting = asyncio.create_task(ledger.post(deposits(10_000)))
-        await asyncio.sleep(0)
+        await settled()
         with pytest.raises(errors.LedgerBusy) as caught:
             await ledger.post(deposits(1))
         assert caught.value.retry_after_seconds == 1.0
         blocker.rollback()
-        await asyncio.gather(first, waiting)
-    assert counted(wallets_database)[0] == 10_001
+        await asyncio.gather(first, handed_over, waiting)
+    assert counted(wallets_database)[0] == 20_001
+
+
+async def test_a_row_that_somebody_keeps_fails_its_own_call_alone(wallets_database: databases.Database) -> None:
+    ledger = Ledger(wallets.settings(wallets_database))
+    async with ledger.running():
+        await ledger.post([*deposits(1), entries.Transfer(ids.text(), "user/ana", "user/ben", 1, "HTG", "TRANSFER")])
+        with psycopg.connect(wallets_database.superuser_url) as keeper:
+            keeper.execute("SELECT FROM accounts WHERE address = 'user/ben' FOR UPDATE")
+            kept = entries.Transfer(ids.text(), "provider/stripe", "user/ben", 1, "HTG", "DEPOSIT")
+            calls = [asyncio.create_task(ledger.post(each)) for each in (deposits(1), [kept], deposits(1))]
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert [isinstance(answer, kobklein_errors.Unavailable) for answer in answers] == [False, True, False]
+        (posting,) = await ledger.post([kept])
+    assert isinstance(posting, entries.Posting)
+    assert counted(wallets_database)[0] == 5
 
 
 async def test_a_call_that_the_database_refuses_for_no_known_reason_fails_alone(
@@ -133,6 +158,20 @@ async def test_a_call_that_the_database_refuses_for_no_known_reason_fails_alone(
         answers = await asyncio.gather(first, *others, return_exceptions=True)
     assert [isinstance(answer, psycopg.DataError) for answer in answers] == [False, False, True, False]
     assert counted(wallets_database)[0] == 3
+
+
+async def test_an_account_that_somebody_changed_by_hand_is_read_again(wallets_database: databases.Database) -> None:
+    ledger = Ledger(wallets.settings(wallets_database))
+    spent = [entries.Transfer(ids.text(), "user/ana", "user/ben", 1, "HTG", "TRANSFER") for _ in range(3)]
+    async with ledger.running():
+        await ledger.post([*deposits(2), spent[0]])
+        with psycopg.connect(wallets_database.superuser_url, autocommit=True) as hand:
+            hand.execute("UPDATE accounts SET status = 'FROZEN' WHERE address = 'user/ben'")
+            (refused,) = await ledger.post([spent[1]])
+            hand.execute("UPDATE accounts SET status = 'ACTIVE' WHERE address = 'user/ben'")
+            (posted,) = await ledger.post([spent[2]])
+    assert isinstance(refused, errors.AccountFrozen)
+    assert isinstance(posted, entries.Posting)
 
 
 async def test_what_waits_is_posted_before_the_ledger_stops(wallets_database: databases.Database) -> None:

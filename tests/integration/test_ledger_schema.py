@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import alembic.autogenerate
 import alembic.migration
@@ -31,8 +31,9 @@ _RECORDED: Final = {
         "number format sequence transfer_count last_xid last_place digests hash signature public_key sealed_time"
     ),
     "fx_quotes": (
-        "id user_id sell_currency sell_amount buy_currency buy_amount spread_amount rate spread_parts_per_million"
-        " rounding rounding_currency rate_source rate_time transfer_id expires_time created_time"
+        "id user_id sell_currency sell_amount buy_currency buy_amount spread_amount fee_amount rate"
+        " spread_parts_per_million rounding rounding_currency rate_source rate_time transfer_id expires_time"
+        " created_time"
     ),
     "audit_entries": "id subject action actor reason before after created_time",
 }
@@ -84,6 +85,39 @@ def _fill(connection: Connection) -> None:
             (_IDS[name], f"user/{name}", currency, balance, version),
         )
     insert(connection)
+    quote(connection)
+
+
+def quote(connection: Connection, *, age: str = "0 s", **changes: Any) -> str:
+    """Insert a quote that expired so long ago; return its id."""
+    row = {
+        "id": str(uuid.uuid4()),
+        "user_id": "ana",
+        "sell_currency": "USD",
+        "sell_amount": 1,
+        "buy_currency": "HTG",
+        "buy_amount": 1,
+        "spread_amount": 0,
+        "fee_amount": 0,
+        "rate": 1,
+        "spread_parts_per_million": 0,
+        "rounding": "0",
+        "rounding_currency": "HTG",
+        "rate_source": "table",
+        "rate_time": "2026-01-01T00:00:00Z",
+        "transfer_id": str(uuid.uuid4()),
+        "created_time": "2026-01-01T00:00:00Z",
+        "age": age,
+        **changes,
+    }
+    names = [name for name in row if name != "age"]
+    values = ", ".join(f"%({name})s" for name in names)
+    connection.execute(
+        f"INSERT INTO fx_quotes ({', '.join(names)}, expires_time)"
+        f" VALUES ({values}, clock_timestamp() - %(age)s::interval)",
+        row,
+    )
+    return str(row["id"])
 
 
 def insert(connection: Connection, **changes: object) -> None:
@@ -132,6 +166,7 @@ def test_the_application_role_cannot_rewrite_history(application: Connection, st
             psycopg.errors.InsufficientPrivilege,
             psycopg.errors.InvalidFunctionDefinition,
             psycopg.errors.GeneratedAlways,
+            psycopg.errors.RestrictViolation,
         )
     ):
         application.execute(statement)
@@ -208,6 +243,38 @@ def test_a_transfer_stays_within_its_rules(
     with pytest.raises(psycopg.IntegrityError) as caught:
         insert(application, **{**good, **changes})
     assert caught.value.diag.constraint_name == constraint
+
+
+@pytest.mark.parametrize("changes", [{"age": "23 hours"}, {"age": "1 year", "transfer_id": _IDS["first"]}], ids=str)
+def test_a_quote_that_may_be_accepted_or_was_is_deleted_by_nobody(
+    ledger: databases.Database, changes: dict[str, Any]
+) -> None:
+    with psycopg.connect(ledger.application_url, autocommit=True) as connection:
+        id_ = quote(connection, **changes)
+    for url in (ledger.application_url, ledger.owner_url):
+        with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.RestrictViolation):
+            connection.execute("DELETE FROM fx_quotes WHERE id = %s", (id_,))
+
+
+def test_a_quote_that_nobody_accepted_in_time_can_be_deleted(application: Connection) -> None:
+    id_ = quote(application, age="25 hours")
+    assert application.execute("DELETE FROM fx_quotes WHERE id = %s", (id_,)).rowcount == 1
+
+
+@pytest.mark.parametrize("column", ["sell_amount", "buy_amount", "spread_amount", "fee_amount"])
+def test_a_quote_takes_nothing_negative(application: Connection, column: str) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation) as caught:
+        quote(application, **{column: -1})
+    assert caught.value.diag.constraint_name == "fx_quotes_amounts"
+
+
+def test_a_fee_is_only_recorded_for_what_is_charged_for(application: Connection) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation) as caught:
+        application.execute(
+            "INSERT INTO fees (currency, type, fixed_amount, parts_per_million, floor_amount)"
+            " VALUES ('HTG', 'DEPOSIT', 1, 0, 0)"
+        )
+    assert caught.value.diag.constraint_name == "fees_type"
 
 
 def test_the_models_are_what_the_migrations_make(ledger: databases.Database) -> None:

@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from starlette.exceptions import HTTPException
 
 from gateway import bindings, callers, comments, files, names, problems, reader, streams, writer
-from kobklein import contract, errors
+from kobklein import contract, enums, errors
 from kobklein.options.v1 import options_pb2
 from kobklein.payments.v1 import payments_pb2
 from tests import gateways
@@ -43,8 +43,8 @@ def test_a_path_is_shown_in_the_names_of_the_client(path: str, shown: str) -> No
 
 
 def test_enum_names_lose_their_prefix_and_what_is_unspecified() -> None:
-    assert names.enum_values(pb.PaintingStyle.DESCRIPTOR) == {"OIL": 1, "WATER_COLOUR": 2}
-    assert names.enum_names(pb.Everything.Depth.DESCRIPTOR) == {1: "SHALLOW"}
+    assert enums.numbers(pb.PaintingStyle.DESCRIPTOR) == {"OIL": 1, "WATER_COLOUR": 2}
+    assert enums.names(pb.Everything.Depth.DESCRIPTOR) == {1: "SHALLOW"}
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,19 @@ def test_deciding_in_parts_is_the_same_as_deciding_at_once() -> None:
     assert sizes == sorted(sizes)
 
 
+@pytest.mark.parametrize("repeated", [("1", "2"), ("1", "2", "3", "4")])
+def test_a_group_is_not_repeated_as_another_one(repeated: Sequence[str]) -> None:
+    def group(ids: Sequence[str]) -> list[Transfer]:
+        return [transfer("user/ana", "user/ben", 1, id_, linked=id_ != ids[-1]) for id_ in ids]
+
+    decision = decide([*group(("1", "2", "3")), *group(repeated)], book(account("user/ana", 10), account("user/ben")))
+    posted, outcomes = decision.outcomes[:3], decision.outcomes[3:]
+    assert decision.postings == posted
+    *linked, last = outcomes
+    assert {type(each) for each in linked} == {errors.LinkedTransferRefused}
+    assert isinstance(last, errors.TransferIdReused)
+
+
 def test_what_was_spent_today_counts_against_the_limit_of_the_day() -> None:
     accounts = book(account("user/ana", 100, day_limit=50), account("user/ben"))
     batch = [transfer("user/ana", "user/ben", amount, str(amount)) for amount in (30, 21, 20)]

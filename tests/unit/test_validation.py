@@ -4,7 +4,7 @@ import pytest
 
 from kobklein import errors, validation
 from kobklein.payments.v1 import payments_pb2 as pb
-from kobklein.wallets.v1 import ledger_pb2
+from kobklein.wallets.v1 import ledger_pb2, transfers_pb2
 from tests.gateways import gallery_pb2
 
 
@@ -40,6 +40,28 @@ def test_an_unknown_currency_is_refused() -> None:
 
 def test_an_amount_filter_needs_its_currency() -> None:
     assert violations(pb.ListPaymentsRequest(min_amount=0)) == {"currency": "is required with min_amount"}
+
+
+def fee(type_: "ledger_pb2.TransferType.ValueType") -> transfers_pb2.SetFeeRequest:
+    return transfers_pb2.SetFeeRequest(fee=transfers_pb2.Fee(currency="HTG", type=type_))
+
+
+@pytest.mark.parametrize("type_", [ledger_pb2.TRANSFER_TYPE_TRANSFER, ledger_pb2.TRANSFER_TYPE_CONVERSION])
+def test_a_value_of_an_enum_that_is_allowed_passes(type_: "ledger_pb2.TransferType.ValueType") -> None:
+    validation.check(fee(type_))  # Raises nothing.
+
+
+@pytest.mark.parametrize("type_", [ledger_pb2.TRANSFER_TYPE_DEPOSIT, ledger_pb2.TRANSFER_TYPE_FEE, 77])
+def test_any_other_value_is_refused_with_those_that_are(type_: "ledger_pb2.TransferType.ValueType") -> None:
+    assert violations(fee(type_)) == {"fee.type": "is not one of TRANSFER, CONVERSION"}
+
+
+def test_each_item_of_a_list_is_one_of_those_that_are_allowed() -> None:
+    oil, water = gallery_pb2.PAINTING_STYLE_OIL, gallery_pb2.PAINTING_STYLE_WATER_COLOUR
+    assert violations(gallery_pb2.Frame(styles=[oil, water, gallery_pb2.PAINTING_STYLE_UNSPECIFIED])) == {
+        "styles[1]": "is not one of OIL",
+        "styles[2]": "is not one of OIL",
+    }
 
 
 def test_a_nul_character_is_refused() -> None:

@@ -1,7 +1,10 @@
-"""Array literals of PostgreSQL as text: building them here costs a fraction of adapting every value by itself."""
+"""Array literals of PostgreSQL as text: building them here costs a fraction of adapting every value by itself.
+
+Where no value is given at all, the array is empty: beside longer ones, `unnest` makes NULLs of what it lacks.
+"""
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def numbers(values: Iterable[int]) -> str:
@@ -9,13 +12,25 @@ def numbers(values: Iterable[int]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
 
-def optional(values: Iterable[object]) -> str:
-    """Return an array of what needs no quotes, such as numbers, ids and dates, or is None."""
+def optional(values: Sequence[object]) -> str:
+    """Return an array of what needs no quotes, such as numbers and ids, or is None."""
+    if _blank(values, None):
+        return "{}"
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
 
 
-def times(values: Iterable[datetime.datetime | None]) -> str:
+def dates(values: Sequence[datetime.date | None]) -> str:
+    """Return an array of dates, of which there are few different ones, or None."""
+    if _blank(values, None):
+        return "{}"
+    written = {value: "NULL" if value is None else value.isoformat() for value in set(values)}
+    return "{" + ",".join([written[value] for value in values]) + "}"
+
+
+def times(values: Sequence[datetime.datetime | None]) -> str:
     """Return an array of instants, or None."""
+    if _blank(values, None):
+        return "{}"
     return "{" + ",".join(["NULL" if value is None else f'"{value.isoformat()}"' for value in values]) + "}"
 
 
@@ -29,9 +44,15 @@ def quoted(addresses: Iterable[str]) -> str:
     return '{"' + '","'.join(addresses) + '"}'
 
 
-def texts(values: Iterable[str]) -> str:
-    """Return an array of any texts."""
+def texts(values: Sequence[str]) -> str:
+    """Return an array of any texts; NULL, in an empty array, stands for the empty text."""
+    if _blank(values, ""):
+        return "{}"
     return "{" + ",".join([f'"{_escaped(value)}"' if value else '""' for value in values]) + "}"
+
+
+def _blank(values: Sequence[object], nothing: object) -> bool:
+    return values.count(nothing) == len(values)
 
 
 def _escaped(text: str) -> str:

@@ -14,13 +14,16 @@ import psycopg
 import structlog
 
 from kobklein import errors
-from wallets_service.ledger import decisions, postings
+from wallets_service.ledger import decisions, lookups, postings
 from wallets_service.ledger.book import Decision, Outcome, State
 from wallets_service.ledger.entries import Operation
+from wallets_service.ledger.known import Known
 from wallets_service.settings import Isolation
 
 _log = structlog.get_logger()
 MAX_ATTEMPTS: Final = 6
+_MAX_WAITS: Final = 2
+"""How often a batch waits for locks that somebody else keeps."""
 LONGEST_SECONDS: Final = 30
 """How long a transaction of a batch may last; the server ends it then. No transfer is recorded later than so long after
 its time."""
@@ -48,6 +51,12 @@ _REPEATABLE: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.
 """What another run of the whole batch can settle: lost races (40001, 40P01, an account, a transfer or a hold that
 another transaction wrote first), a database that is away, and a connection lost while committing, which may have
 succeeded: the next run finds the transfers by their ids."""
+_WAITED: Final = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)
+_OF_SOME_ROWS: Final = (*_WAITED, psycopg.errors.UniqueViolation, psycopg.errors.TransactionRollback, _LostRaceError)
+
+
+class BlockedError(Exception):
+    """A batch cannot be written because of some of its rows, and nothing of it was; a part of it might be."""
 
 
 class Writer:
@@ -57,12 +66,14 @@ class Writer:
         self._url = url
         self._isolation = isolation
         self._zone = zone
-        self._connection: postings.Connection | None = None
+        self._known = Known()
+        self._connection: lookups.Connection | None = None
 
     def post(self, operations: Sequence[Operation]) -> list[Outcome]:
         """Decide and record the operations in one transaction, and return what became of each, once it is durable.
 
-        Raises Unavailable after MAX_ATTEMPTS runs; what became of the batch is then open, and posting it again tells.
+        Raises BlockedError when it cannot be written for its own rows, and Unavailable when the database is out of
+        reach: what became of it is then open, and posting it again tells.
         """
         return self._repeated(self._run, operations)
 
@@ -77,7 +88,7 @@ class Writer:
 
     def _repeated(
         self,
-        run: Callable[[postings.Connection, Sequence[Operation]], list[Outcome]],
+        run: Callable[[lookups.Connection, Sequence[Operation]], list[Outcome]],
         operations: Sequence[Operation],
     ) -> list[Outcome]:
         for attempt in range(1, MAX_ATTEMPTS + 1):
@@ -85,14 +96,14 @@ class Writer:
                 return run(self._connected(), operations)
             except _REPEATABLE as error:
                 _log.warning("batch repeated", attempt=attempt, operations=len(operations), error=repr(error))
-                if attempt == MAX_ATTEMPTS:
-                    raise errors.Unavailable(part="the ledger's database") from error
+                if attempt >= (_MAX_WAITS if isinstance(error, _WAITED) else MAX_ATTEMPTS):
+                    raise BlockedError if isinstance(error, _OF_SOME_ROWS) else unavailable() from error
             time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311  # jitter, not a secret
         raise AssertionError  # pragma: no cover  # the last attempt raised
 
-    def _run(self, connection: postings.Connection, operations: Sequence[Operation]) -> list[Outcome]:
+    def _run(self, connection: lookups.Connection, operations: Sequence[Operation]) -> list[Outcome]:
         with connection.pipeline(), connection.transaction():
-            state = postings.read(connection, operations, zone=self._zone)
+            state = lookups.read(connection, operations, self._known, zone=self._zone)
             # PostgreSQL writes a part while the next one is decided; accounts that are new have to be opened first.
             size = 0 if state.missing else _PART_TRANSFERS
             written = 0
@@ -102,14 +113,16 @@ class Writer:
                 postings.write_transfers(connection, decision, state.time, start=written)
                 written = len(decision.postings)
             postings.write_accounts(connection, decision, state)
+        self._known.remember(state, decision)
         return decision.outcomes
 
-    def _try(self, connection: postings.Connection, operations: Sequence[Operation]) -> list[Outcome]:
+    def _try(self, connection: lookups.Connection, operations: Sequence[Operation]) -> list[Outcome]:
         with connection.pipeline(), connection.transaction():
-            state = postings.read(connection, operations, zone=self._zone, lock=False)
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            state = lookups.read(connection, operations, Known(), zone=self._zone, lock=False)
         return decisions.decide(operations, state).outcomes
 
-    def _connected(self) -> postings.Connection:
+    def _connected(self) -> lookups.Connection:
         if self._connection is None or self._connection.broken or self._connection.closed:
             self._connection = psycopg.Connection.connect(
                 self._url,
@@ -126,7 +139,12 @@ class Writer:
         return self._connection
 
 
-def _open_accounts(connection: postings.Connection, decision: Decision, state: State) -> None:
+def unavailable() -> errors.Unavailable:
+    """Return what callers are told when nothing can be written for them now."""
+    return errors.Unavailable(part="the ledger's database")
+
+
+def _open_accounts(connection: lookups.Connection, decision: Decision, state: State) -> None:
     new = [account for key, account in decision.accounts.items() if key in state.missing]
     if new and not postings.open_accounts(connection, new, state.time):
         raise _LostRaceError

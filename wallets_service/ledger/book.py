@@ -20,11 +20,17 @@ class State:
     """Every account of every operation, new ones as they would open."""
     missing: frozenset[Key] = frozenset()
     """Those of the accounts that do not exist yet."""
+    stamps: Mapping[Key, str] = dataclasses.field(default_factory=dict)
+    """The transactions that wrote the rows of those that do."""
+    stamp: str = ""
+    """The transaction of the batch itself."""
     time: datetime.datetime
     zone: datetime.tzinfo = datetime.UTC
     """Whose days and months the limits are of."""
     posted: Mapping[Id, Posting] = dataclasses.field(default_factory=dict)
     """Those of the operations' transfers that are posted, and the originals of their reversals."""
+    group_sizes: Mapping[Id, int] = dataclasses.field(default_factory=dict)
+    """How many transfers the groups of those were posted with."""
     holds: Mapping[Id, Hold] = dataclasses.field(default_factory=dict)
     """The holds of the operations, and every hold of the accounts that has expired but not ended."""
     reversed: Mapping[Id, int] = dataclasses.field(default_factory=dict)
@@ -56,6 +62,7 @@ class Book:
         self.posted = dict(state.posted)
         self.decision = Decision()
         self._reversed: dict[Id, int] = {}
+        self._group_sizes = dict(state.group_sizes)
         self._undo: list[tuple[dict[Any, Any], Any, Any]] | None = None
         self._postings_before = 0
 
@@ -95,6 +102,8 @@ class Book:
             group_id,
         )
         self._set(self.posted, transfer.id, posting)
+        if group_id is not None:
+            self._set(self._group_sizes, group_id, self.group_size(group_id) + 1)
         self.decision.postings.append(posting)
         return posting
 
@@ -149,6 +158,10 @@ class Book:
         """Remember from here on what everything was."""
         self._undo = []
         self._postings_before = len(self.decision.postings)
+
+    def group_size(self, id_: Id) -> int:
+        """Return how many transfers are posted as one group."""
+        return self._group_sizes.get(id_, 0)
 
     def half_new(self, decided: int) -> bool:
         """Return whether some of so many transfers decided since `begin` are new, and some are not."""

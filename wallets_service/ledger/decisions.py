@@ -14,6 +14,7 @@ from wallets_service.ledger.entries import (
     Id,
     NewHold,
     Operation,
+    Posting,
     Release,
     Transfer,
 )
@@ -66,7 +67,7 @@ def _groups(operations: Iterable[Operation]) -> Iterator[Sequence[Operation]]:
 def _together(book: Book, group: Sequence[Operation]) -> list[Outcome]:
     """Decide a group; after the first refusal, undo what was done, and refuse the rest because of it.
 
-    A group that was posted before is a replay as a whole: it cannot be joined later.
+    A group that was posted before is a replay as a whole: it can neither be joined later, nor repeated in part.
     """
     group_id = _id(group[0])
     book.begin()
@@ -74,6 +75,8 @@ def _together(book: Book, group: Sequence[Operation]) -> list[Outcome]:
     for operation in group:
         outcome = _decided(book, operation, group_id)
         if not isinstance(outcome, errors.Refusal) and book.half_new(len(outcomes) + 1):
+            outcome = errors.TransferIdReused(id=group_id)
+        if len(outcomes) == len(group) - 1 and isinstance(outcome, Posting) and book.group_size(group_id) != len(group):
             outcome = errors.TransferIdReused(id=group_id)
         outcomes.append(outcome)
         if isinstance(outcome, errors.Refusal):

@@ -43,6 +43,7 @@ class Ledger:
         self._waiting = 0
         self._previewed = 0
         self._arrived = asyncio.Event()
+        self._full = asyncio.Event()
         self._closing = False
         self._previewer = self._writer()
         self._preview_thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="preview")
@@ -59,6 +60,8 @@ class Ledger:
         self._calls.append(call)
         self._waiting += len(operations)
         self._arrived.set()
+        if self._waiting >= self._settings.ledger_batch_transfers:
+            self._full.set()
         return await call.answer
 
     async def preview(self, operations: Sequence[Operation]) -> list[Outcome]:
@@ -73,6 +76,8 @@ class Ledger:
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._preview_thread, self._previewer.preview, operations)
+        except batches.BlockedError as error:
+            raise batches.unavailable() from error
         finally:
             self._previewed -= len(operations)
 
@@ -94,7 +99,10 @@ class Ledger:
         return batches.Writer(settings.database_url.get_secret_value(), settings.isolation, settings.zone)
 
     async def _write(self) -> None:
-        """Write one batch after the other, in a thread of its own."""
+        """Write one batch after the other, in a thread of its own.
+
+        A full batch is handed over while the one before it is still being written, so that the thread goes on at once.
+        """
         with (
             contextlib.closing(self._writer()) as writer,
             concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="ledger") as thread,
@@ -104,18 +112,31 @@ class Ledger:
             def post(operations: Sequence[Operation]) -> Awaitable[list[Outcome]]:
                 return loop.run_in_executor(thread, writer.post, operations)
 
-            crowd = 0.0
+            crowd, calls = 0.0, 0
+            writing: asyncio.Task[None] | None = None
             while True:
                 await self._arrived.wait()
-                await self._gathered(int(crowd * _GATHERED_SHARE))
+                if writing is None or not await self._full_before(writing):
+                    writing = None
+                    crowd = max(crowd * _CROWD_DECAY, calls + len(self._calls))
+                    await self._gathered(int(crowd * _GATHERED_SHARE))
                 batch = self._collect()
+                calls = len(batch)
                 if batch:
-                    await self._settle(post, batch)
-                    crowd = max(crowd * _CROWD_DECAY, len(batch) + len(self._calls))
-                elif self._closing:
-                    return
-                else:
+                    earlier, writing = writing, asyncio.create_task(self._settle(post, batch))
+                    if earlier is not None:
+                        await earlier
+                elif writing is None:
+                    if self._closing:
+                        return
                     self._arrived.clear()
+
+    async def _full_before(self, writing: asyncio.Task[None]) -> bool:
+        """Wait until a batch is written or the next one is full; return whether it is full with the other unwritten."""
+        full = asyncio.create_task(self._full.wait())
+        await asyncio.wait((writing, full), return_when=asyncio.FIRST_COMPLETED)
+        full.cancel()
+        return not writing.done()
 
     async def _gathered(self, calls: int) -> None:
         """Wait until so many calls have come, as long as they keep coming: few large batches cost less than many small.
@@ -144,17 +165,19 @@ class Ledger:
             if not call.answer.done():
                 batch.append(call)
                 size += len(call.operations)
+        if self._waiting < self._settings.ledger_batch_transfers:
+            self._full.clear()
         return batch
 
     async def _settle(self, post: _Post, batch: list[_Call]) -> None:
-        """Post a batch and answer its calls; after an unforeseen error, each by itself, so that one fails alone."""
+        """Post a batch and answer its calls; after an error that one of them may have caused, each by itself."""
         try:
             outcomes = await post([each for call in batch for each in call.operations])
         except kobklein_errors.Error as error:
             _fail(batch, error)
         except Exception as error:  # Whatever it is, callers must not wait for ever.
             if len(batch) == 1:
-                _fail(batch, error)
+                _fail(batch, batches.unavailable() if isinstance(error, batches.BlockedError) else error)
                 return
             _log.exception("batch failed", calls=len(batch))
             for call in batch:

@@ -85,6 +85,8 @@ def limits(
     A limit of the account's own goes before that of its currency, which holds for wallets only.
     """
     default = of_currency if of_currency is not None and wallet(debit.key[0]) else NO_LIMITS
+    if default is NO_LIMITS and debit.transfer_limit is debit.day_limit is debit.month_limit is None:
+        return None
     day, month = spent(debit, today)
     for name, own, common, used in (
         ("transfer", debit.transfer_limit, default.transfer, 0),

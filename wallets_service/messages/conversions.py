@@ -32,6 +32,7 @@ def quote(state: quotes.State) -> conversions_pb2.Quote:
         sell=conversions_pb2.Money(amount=row.sell_amount, currency=row.sell_currency),
         buy=conversions_pb2.Money(amount=row.buy_amount, currency=row.buy_currency),
         spread=conversions_pb2.Money(amount=row.spread_amount, currency=row.buy_currency),
+        fee=conversions_pb2.Money(amount=row.fee_amount, currency=row.sell_currency),
         rate=decimals.text(row.rate),
         spread_parts_per_million=row.spread_parts_per_million,
         effective_rate=decimals.text(quotes.effective_rate(row)),

@@ -10,8 +10,6 @@ from wallets_service import fees, models, reversals, transfers, wallets
 from wallets_service.ledger import entries
 from wallets_service.messages import common
 
-_NEVER_CHARGED = (ledger_pb2.TRANSFER_TYPE_FEE, ledger_pb2.TRANSFER_TYPE_REFUND)
-
 
 def order(request: transfers_pb2.CreateTransferRequest, *, user_id: str) -> transfers.Order:
     """Return the transfer that a request asks for."""
@@ -82,8 +80,6 @@ def reversal(posting: entries.Posting) -> ledger_pb2.Transfer:
 
 def terms(fee: transfers_pb2.Fee) -> fees.Terms:
     """Return what a fee to be set says; raises InvalidArgument for what no field's own rules can tell."""
-    if fee.type in _NEVER_CHARGED:
-        raise errors.InvalidArgument.of("fee.type", "is a kind that is never charged for")
     cap_amount = fee.cap_amount if fee.HasField("cap_amount") else None
     if cap_amount is not None and cap_amount < fee.floor_amount:
         raise errors.InvalidArgument.of("fee.cap_amount", "is less than floor_amount")

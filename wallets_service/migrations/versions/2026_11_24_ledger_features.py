@@ -16,7 +16,25 @@ depends_on = None
 _TIME = sa.DateTime(timezone=True)
 _BYTEWISE = sa.Text(collation="C")
 _NOW = sa.func.clock_timestamp()
-_IMMUTABLE_TABLES = ("fx_quotes", "audit_entries", "seals")
+_IMMUTABLE_TABLES = ("audit_entries", "seals")
+_KEEP_QUOTE = """
+    CREATE FUNCTION keep_quote() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF OLD.expires_time > clock_timestamp() - interval '1 day' THEN
+            RAISE restrict_violation USING
+                MESSAGE = format('quote %s may still be accepted, or is being accepted', OLD.id),
+                TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
+        ELSIF EXISTS (SELECT FROM transfers WHERE id = OLD.transfer_id) THEN
+            RAISE restrict_violation USING
+                MESSAGE = format('quote %s was accepted, and says what for its transfers are', OLD.id),
+                TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
+        END IF;
+        RETURN OLD;
+    END $$
+"""
+"""The day is for acceptances that were in time, and whose transaction has not ended: none lasts that long."""
+
+_USER_ID = "CASE WHEN address ~ '^user/[^/]+$' THEN substr(address, 6) END"
 
 
 def upgrade() -> None:
@@ -53,6 +71,9 @@ def _extend_accounts() -> None:
         sa.Column("month_spent", sa.BigInteger, nullable=False, server_default="0"),
     ):
         op.add_column("accounts", column)
+    # Stored, it would be computed anew with every change of a balance.
+    op.drop_column("accounts", "user_id")
+    op.add_column("accounts", sa.Column("user_id", sa.Text, sa.Computed(_USER_ID, persisted=False)))
     op.create_check_constraint(
         "accounts_limits", "accounts", "least(transfer_limit, day_limit, month_limit, day_spent, month_spent) >= 0"
     )
@@ -174,6 +195,7 @@ def _create_rules() -> None:
         sa.CheckConstraint("least(fixed_amount, floor_amount, cap_amount) >= 0", name="fees_amounts"),
         sa.CheckConstraint("parts_per_million BETWEEN 0 AND 1000000", name="fees_parts_per_million"),
         sa.CheckConstraint("cap_amount >= floor_amount", name="fees_bounds"),
+        sa.CheckConstraint("type IN ('TRANSFER', 'CONVERSION')", name="fees_type"),
     )
     op.create_table(
         "fx_rates",
@@ -189,7 +211,10 @@ def _create_rules() -> None:
 
 
 def _create_quotes() -> None:
-    """Create the offered prices. Whether one was accepted is not stored: its transfer is posted or is not."""
+    """Create the offered prices. Whether one was accepted is not stored: its transfer is posted or is not.
+
+    None of them changes. Only what expired without being accepted can be deleted.
+    """
     op.create_table(
         "fx_quotes",
         sa.Column("id", sa.Uuid, primary_key=True),
@@ -199,6 +224,7 @@ def _create_quotes() -> None:
         sa.Column("buy_currency", _BYTEWISE, nullable=False),
         sa.Column("buy_amount", sa.BigInteger, nullable=False),
         sa.Column("spread_amount", sa.BigInteger, nullable=False),
+        sa.Column("fee_amount", sa.BigInteger, nullable=False),
         sa.Column("rate", sa.Numeric(21, 12), nullable=False),
         sa.Column("spread_parts_per_million", sa.Integer, nullable=False),
         sa.Column("rounding", sa.Text, nullable=False),
@@ -208,9 +234,18 @@ def _create_quotes() -> None:
         sa.Column("transfer_id", sa.Uuid, nullable=False),
         sa.Column("expires_time", _TIME, nullable=False),
         sa.Column("created_time", _TIME, nullable=False),
-        sa.CheckConstraint("least(sell_amount, buy_amount) > 0 AND spread_amount >= 0", name="fx_quotes_amounts"),
+        sa.CheckConstraint(
+            "least(sell_amount, buy_amount) > 0 AND least(spread_amount, fee_amount) >= 0", name="fx_quotes_amounts"
+        ),
         sa.CheckConstraint("sell_currency <> buy_currency", name="fx_quotes_two_currencies"),
     )
+    op.create_index("fx_quotes_expiry", "fx_quotes", ["expires_time", "id"])
+    op.execute(_KEEP_QUOTE)
+    op.execute(
+        "CREATE TRIGGER fx_quotes_immutable BEFORE UPDATE OR TRUNCATE ON fx_quotes"
+        " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+    )
+    op.execute("CREATE TRIGGER fx_quotes_kept BEFORE DELETE ON fx_quotes FOR EACH ROW EXECUTE FUNCTION keep_quote()")
 
 
 def _create_audit_entries() -> None:
@@ -258,4 +293,5 @@ def _grant(role: str) -> None:
     op.execute(f"GRANT UPDATE ({columns}) ON accounts TO {name}")
     op.execute(f"GRANT SELECT, INSERT ON holds, fx_quotes, audit_entries, seals TO {name}")
     op.execute(f"GRANT UPDATE (status, posted_amount, updated_time) ON holds TO {name}")
+    op.execute(f"GRANT DELETE ON fx_quotes TO {name}")
     op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON currency_limits, fees, fx_rates TO {name}")

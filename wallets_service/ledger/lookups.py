@@ -1,0 +1,228 @@
+"""How everything stands that a batch is about: locked and looked up with a handful of statements, whatever its size.
+
+What does not depend on each other's result is sent together and waited for once.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import psycopg
+
+from kobklein import ids
+from wallets_service.ledger import arrays, free_data
+from wallets_service.ledger.book import State
+from wallets_service.ledger.entries import (
+    Account,
+    Hold,
+    Id,
+    Key,
+    Limits,
+    NewHold,
+    Operation,
+    Posting,
+    Release,
+    Transfer,
+    opened,
+)
+from wallets_service.ledger.known import Known
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+_Cursor = psycopg.Cursor[tuple[Any, ...]]
+_MOMENT: Final = datetime.timedelta(microseconds=1)
+"""What PostgreSQL can tell apart."""
+
+_READ: Final = """
+    SELECT a.id::text, a.address, a.currency, a.balance, a.held_amount, a.overdraft_limit, a.status, a.version,
+           a.transfer_limit, a.day_limit, a.month_limit, a.spent_date, a.day_spent, a.month_spent,
+           a.xmin::text, a.updated_time
+    FROM unnest(%s::text[], %s::text[]) AS wanted (address, currency)
+    JOIN accounts a ON a.address = wanted.address AND a.currency = wanted.currency
+"""
+_LOCK: Final = """
+    WITH locked AS MATERIALIZED (
+        SELECT a.id, a.address, a.currency, a.balance, a.held_amount, a.overdraft_limit, a.status, a.version,
+               a.transfer_limit, a.day_limit, a.month_limit, a.spent_date, a.day_spent, a.month_spent,
+               a.xmin AS stamp, a.updated_time, a.xmin <> known.stamp AS changed
+        FROM unnest(%s::uuid[], %s::xid[]) AS known (id, stamp)
+        JOIN accounts a ON a.id = known.id
+        ORDER BY a.id
+        FOR NO KEY UPDATE OF a
+    )
+    SELECT id::text, address, currency, balance, held_amount, overdraft_limit, status, version, transfer_limit,
+           day_limit, month_limit, spent_date, day_spent, month_spent, stamp::text, updated_time
+    FROM locked
+    WHERE changed
+"""
+"""Locks all, and returns what is not as it was known; the CTE keeps the condition from deciding what is locked."""
+_FIND: Final = """
+    SELECT id::text, debit_account_id::text, credit_account_id::text, amount, currency, type, payment_id::text,
+           reference, description, metadata::text, hold_id::text, reverses_id::text, effective_time,
+           debit_balance_after, credit_balance_after, debit_version, credit_version, created_time, group_id::text
+    FROM transfers
+    WHERE id = ANY (%s::uuid[])
+"""
+_ADDRESSES: Final = "SELECT id::text, address FROM accounts WHERE id = ANY (%s::uuid[])"
+"""Not joined to what names the accounts: while there are few of them, a plan could begin with these, and find all that
+they ever did."""
+_NOW: Final = """
+    SELECT pg_current_xact_id()::xid::text, clock_timestamp(), (
+        SELECT jsonb_object_agg(currency, jsonb_build_array(transfer_limit, day_limit, month_limit))
+        FROM currency_limits
+    )
+    WHERE pg_current_xact_id() IS NOT NULL
+"""
+"""Comes after the transaction has its id: once every id that was given out by an instant has ended, no transfer can be
+recorded with a time before it any more, which is what makes a report of an instant final."""
+_REVERSED: Final = """
+    SELECT reverses_id::text, sum(amount)::bigint FROM transfers WHERE reverses_id = ANY (%s::uuid[]) GROUP BY 1
+"""
+_GROUPS: Final = "SELECT group_id::text, count(*) FROM transfers WHERE group_id = ANY (%s::uuid[]) GROUP BY 1"
+_HOLDS: Final = """
+    SELECT id::text, debit_account_id::text, credit_account_id::text, amount, currency, type,
+           expires_time - created_time, payment_id::text, reference, description, metadata::text,
+           posted_amount, status, created_time, updated_time
+    FROM holds
+    WHERE
+"""
+_HOLDS_BY_ID: Final = f"{_HOLDS} id = ANY (%s::uuid[])"
+_EXPIRED_HOLDS: Final = f"""
+    {_HOLDS} debit_account_id = ANY (%s::uuid[]) AND status = 'PENDING' AND expires_time <= %s
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a batch has to read, by name."""
+
+    keys: list[Key]
+    transfer_ids: set[Id]
+    hold_ids: set[Id]
+    reversed_ids: set[Id]
+
+
+def _wanted(operations: Iterable[Operation]) -> _Wanted:
+    keys: set[Key] = set()
+    wanted = _Wanted([], set(), set(), set())
+    for operation in operations:
+        keys.add(operation.debit_key)
+        keys.add(operation.credit_key)
+        if isinstance(operation, Transfer):
+            wanted.transfer_ids.add(operation.id)
+            if operation.hold_id is not None:
+                wanted.hold_ids.add(operation.hold_id)
+            if operation.reverses_id is not None:
+                wanted.reversed_ids.add(operation.reverses_id)
+        else:
+            wanted.hold_ids.add(operation.hold_id if isinstance(operation, Release) else operation.id)
+    wanted.keys.extend(keys)
+    return wanted
+
+
+def read(
+    connection: Connection, operations: Iterable[Operation], known: Known, *, zone: datetime.tzinfo, lock: bool = True
+) -> State:
+    """Return how everything stands that the operations are about, in a pipeline of one wait, or two for new accounts.
+
+    The accounts are locked in the order of their ids until the transaction ends; with the locks held, the time that is
+    read is later than that of every transfer on them. Accounts that do not exist are as they would open. Without
+    `lock`, nothing is locked, and nothing may be known.
+    """
+    wanted = _wanted(operations)
+    accounts, stamps = known.find(wanted.keys)
+    latest = known.latest
+    if len(accounts) < len(wanted.keys):
+        unknown = [key for key in wanted.keys if key not in accounts]
+        names = arrays.quoted([key[0] for key in unknown]), arrays.plain([key[1] for key in unknown])
+        latest = _add(connection.execute(_READ, names), accounts, stamps, latest)
+    changed = _locked(connection, accounts, stamps) if lock else None
+    posted = _selected(connection, _FIND, wanted.transfer_ids | wanted.reversed_ids)
+    now = connection.execute(_NOW)
+    holds = _selected(connection, _HOLDS_BY_ID, wanted.hold_ids)
+    reversed_ = _selected(connection, _REVERSED, wanted.reversed_ids)
+    if changed is not None:
+        latest = _add(changed, accounts, stamps, latest)
+    missing = frozenset(key for key in wanted.keys if key not in accounts)
+    accounts.update({key: opened(str(ids.new()), key) for key in missing})
+    stamp, time, limits = _one(now)
+    if time <= latest:  # The clock went back since an account last changed; its history must not.
+        time = latest + _MOMENT
+    found = [*_rows(holds), *_expired_holds(connection, accounts.values(), time)]
+    postings = _rows(posted)
+    addresses = _addresses(connection, [*postings, *found])
+    groups = _selected(connection, _GROUPS, {row[-1] for row in postings if row[-1] is not None})
+    return State(
+        accounts=accounts,
+        missing=missing,
+        stamps=stamps,
+        stamp=stamp,
+        posted={row[0]: _posting(row, addresses) for row in postings},
+        group_sizes=dict(_rows(groups)),
+        holds={row[0]: _hold(row, addresses) for row in found},
+        reversed=dict(_rows(reversed_)),
+        limits={currency: Limits(*row) for currency, row in (limits or {}).items()},
+        time=time,
+        zone=zone,
+    )
+
+
+def _locked(connection: Connection, accounts: Mapping[Key, Account], stamps: Mapping[Key, str]) -> _Cursor | None:
+    """Lock the accounts; what comes back are those that are not as they are known."""
+    if not accounts:
+        return None
+    known = arrays.plain([account.id for account in accounts.values()]), arrays.plain([stamps[key] for key in accounts])
+    return connection.execute(_LOCK, known)
+
+
+def _add(
+    found: _Cursor, accounts: dict[Key, Account], stamps: dict[Key, str], latest: datetime.datetime
+) -> datetime.datetime:
+    """Take up accounts as they were read, and return when the last of all changed."""
+    for id_, address, currency, *values, stamp, updated_time in found.fetchall():
+        key = address, currency
+        accounts[key] = Account(id_, key, *values)
+        stamps[key] = stamp
+        latest = max(latest, updated_time)
+    return latest
+
+
+def _selected(connection: Connection, statement: str, ids: Iterable[Id]) -> _Cursor | None:
+    """Look rows up by their ids; most batches have none to look up."""
+    return connection.execute(statement, (arrays.plain(ids),)) if ids else None
+
+
+def _rows(found: _Cursor | None) -> list[tuple[Any, ...]]:
+    return [] if found is None else found.fetchall()
+
+
+def _expired_holds(
+    connection: Connection, accounts: Iterable[Account], time: datetime.datetime
+) -> list[tuple[Any, ...]]:
+    """Return the holds of these accounts whose time is over, so that they stand in nobody's way any more."""
+    holding = [account.id for account in accounts if account.held_amount]
+    return connection.execute(_EXPIRED_HOLDS, (arrays.plain(holding), time)).fetchall() if holding else []
+
+
+def _addresses(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> dict[Id, str]:
+    """Return the addresses of the accounts that transfers and holds name."""
+    named = {account_id for row in rows for account_id in row[1:3]}
+    return dict(connection.execute(_ADDRESSES, (arrays.plain(named),)).fetchall()) if named else {}
+
+
+def _one(cursor: _Cursor) -> tuple[Any, ...]:
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101  # a SELECT without FROM has exactly one row
+    return row
+
+
+def _posting(row: Sequence[Any], addresses: Mapping[Id, str]) -> Posting:
+    id_, debit_id, credit_id = row[:3]
+    made = (id_, addresses[debit_id], addresses[credit_id], *row[3:9], free_data.loads(row[9]), *row[10:13])
+    return Posting(Transfer(*made), debit_id, credit_id, *row[13:])
+
+
+def _hold(row: Sequence[Any], addresses: Mapping[Id, str]) -> Hold:
+    id_, debit_id, credit_id = row[:3]
+    made = (id_, addresses[debit_id], addresses[credit_id], *row[3:10], free_data.loads(row[10]))
+    return Hold(NewHold(*made), debit_id, credit_id, *row[11:])
