@@ -31,7 +31,8 @@ class Settings(kobklein.settings.Settings):
     """Deadline of a call that names none."""
     longest_call_seconds: float = pydantic.Field(default=30, gt=0)
     """Longest deadline a client may ask for; reports get it by default."""
-    longest_stream_seconds: float = pydantic.Field(default=900, gt=0)
+    longest_stream_seconds: float = pydantic.Field(default=3600, gt=0)
+    """Longest deadline of a stream, and its default: as long as services let a watch last."""
     heartbeat_seconds: float = pydantic.Field(default=15, gt=0)
     receive_seconds: float = pydantic.Field(default=10, gt=0)
     """From a request's first byte to its last, however steadily it trickles."""

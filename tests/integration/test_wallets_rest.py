@@ -130,6 +130,21 @@ async def test_a_watch_is_a_stream_of_events_that_goes_on_at_its_last_id(
     assert (refused.status_code, [each["field"] for each in refused.json()["errors"]]) == (400, ["cursor"])
 
 
+async def test_a_quiet_watch_begins_at_once_and_just_ends_when_its_time_is_over(
+    wallets_database: databases.Database,
+) -> None:
+    async with wallets_gateway.running(
+        wallets_database, service={"longest_watch_seconds": 0.5}, heartbeat_seconds=3600
+    ) as (gateway, _):
+        opened = (await gateway.http.post("/wallets", json={})).json()["id"]
+        path = f"/wallets/{opened}/transactions:watch"
+        async with gateway.http.stream("GET", path, headers=EVENTS, timeout=60) as stream:
+            assert (stream.status_code, stream.headers["content-type"]) == (200, "text/event-stream")
+            assert await stream.aread() == b""
+        path = path.replace(opened, "0198c5b0-7d2a-7c3e-9f61-2b8f4d1c9a10")
+        assert (await gateway.http.get(path, headers=EVENTS)).status_code == 404
+
+
 def show(event: dict[str, Any]) -> Any:
     return event["data"].get("transaction") or event["data"]["transfer"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from kobklein import calls, database, idempotency, pages
+from kobklein import calls, database, idempotency, pages, streams
 from kobklein.wallets.v1 import wallets_pb2, wallets_pb2_grpc
 from wallets_service import transactions, wallets, watches
 from wallets_service.messages import common
@@ -118,7 +118,7 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
         await database.transaction(self._sessions, lambda session: wallets.get(session, wallet_id, owner=owner))
         topic = watches.transactions(wallet_id)
         start = await self._watches.start(topic, request.cursor, only_new=request.only_new)
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata(streams.BEGUN)
         async with contextlib.aclosing(self._watches.events(topic, start)) as events:
             async for cursor, transaction in events:
                 yield wallets_pb2.TransactionEvent(cursor=cursor, transaction=messages.transaction(transaction))
