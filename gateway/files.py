@@ -59,12 +59,17 @@ class FileEndpoint(endpoints.UnaryEndpoint):
     """Serves a route whose RPC answers with a whole body."""
 
     async def _answer(
-        self, exchange: exchanges.Exchange, call: Any, response: Any, headers_of_call: list[exchanges.Header]
+        self,
+        exchange: exchanges.Exchange,
+        call: Any,
+        response: Any,
+        status: int,
+        headers_of_call: list[exchanges.Header],
     ) -> None:
         field = self.binding.response_field
         file = getattr(response, field.name) if field is not None else response
         described = headers(file.content_type, await call.initial_metadata())
-        await exchange.answer(self._status, file.data, [*described, *headers_of_call])
+        await exchange.answer(status, file.data, [*described, *headers_of_call])
 
 
 class FileStreamEndpoint(streams.StreamEndpoint):

@@ -188,6 +188,9 @@ class _Writer:
         empty = binding.response_type.full_name == "google.protobuf.Empty"
         status = str(rules.success_status or (204 if empty else 200))
         responses: Document = {status: self._success(binding, empty=empty)}
+        if requests.takes_dry_run(binding.request_type) and status != "200":
+            tried = self._success(binding, empty=False)
+            responses["200"] = tried | {"description": "What would happen, for a dry run; nothing is created."}
         if openapi_shared.answers_304(binding):
             responses["304"] = {"description": "As named by If-None-Match."}
         return {**responses, **openapi_shared.refusals_of(binding)}

@@ -109,12 +109,14 @@ class AccountFrozen(Refusal):
     """No money may move this way for now; `status` is the account's, and says which ways are stopped."""
 
     message = "{account} is frozen in {currency}: its status is {status}"
+    http_status = 409
 
 
 class AccountClosed(Refusal):
     """No money may move again."""
 
     message = "{account} is closed in {currency}"
+    http_status = 409
 
 
 class SameAccount(Refusal):
@@ -133,6 +135,7 @@ class TransferIdReused(Refusal):
     """The id belongs to a transfer with other content."""
 
     message = "transfer {id} was posted before, with other content"
+    http_status = 422
 
 
 class TransferTooLate(Refusal):
@@ -164,12 +167,14 @@ class HoldIdReused(Refusal):
     """The id belongs to a hold with other content."""
 
     message = "hold {id} was made before, with other content"
+    http_status = 422
 
 
 class HoldEnded(Refusal):
     """Nothing is held any more."""
 
     message = "hold {id} has ended: it is {status}"
+    http_status = 409
 
 
 class HoldExceeded(Refusal):
@@ -198,6 +203,7 @@ class NotReversible(Refusal):
     """It cannot be taken back like this."""
 
     message = "transfer {id} cannot be taken back: {why}"
+    http_status = 409
 
 
 class ReversalExceeded(Refusal):
@@ -219,6 +225,7 @@ class CounterpartyUnavailable(errors.Error):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     message = "the other side cannot take part in this for now"
+    http_status = 409
 
 
 class AccountExists(errors.Error):
@@ -240,6 +247,7 @@ class AccountNotEmpty(errors.Error):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     message = "{account} cannot be closed: its balance is {balance} {currency}, and {held} of it are held"
+    http_status = 409
 
     def __init__(self, *, account: str, currency: str, balance: int, held: int) -> None:
         super().__init__(
@@ -284,7 +292,7 @@ class TransactionNotFound(errors.Error):
 class LedgerTooLarge(errors.Error):
     """A report on the whole ledger takes longer than the call may last; the command line has all the time."""
 
-    code = grpc.StatusCode.FAILED_PRECONDITION
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
     message = (
         "the ledger is too large for the time of this call: give it more, or run `python -m wallets_service verify`"
         " or `trial-balance` beside the database"
@@ -340,6 +348,7 @@ class QuoteExpired(errors.Error):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     message = "quote {id} has expired"
+    http_status = 409
 
 
 class QuoteAlreadyAccepted(errors.Error):

@@ -17,7 +17,7 @@ NEUTRAL: Final = errors.Status(
     code=grpc.StatusCode.FAILED_PRECONDITION,
     message="the other side cannot take part in this for now",
     reason="COUNTERPARTY_UNAVAILABLE",
-    http_status=400,
+    http_status=409,
 )
 CREDIT: Final = accounts_pb2.FREEZE_DIRECTION_CREDIT
 DEBIT: Final = accounts_pb2.FREEZE_DIRECTION_DEBIT
@@ -110,7 +110,7 @@ async def test_over_rest_a_dry_run_tells_nothing_of_the_payee(rest: tuple[Gatewa
         answer = await gateway.http.post(
             "/transfers", json=body, headers={"idempotency-key": user, "x-request-id": "r"}
         )
-        assert (answer.status_code, answer.json()["reason"]) == (400, "COUNTERPARTY_UNAVAILABLE")
+        assert (answer.status_code, answer.json()["reason"]) == (409, "COUNTERPARTY_UNAVAILABLE")
         assert user not in answer.text
         answers.append(answer.json())
     assert answers[0] == answers[1]
