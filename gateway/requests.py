@@ -10,6 +10,8 @@ from gateway.violations import Violations
 from kobklein import errors, validation
 
 ETAG: Final = "etag"
+DRY_RUN: Final = "dry_run"
+"""Field of a request that only asks what would happen."""
 CURSOR: Final = "cursor"
 """Field that says where a message stands in its stream, and in a request, after which one to go on."""
 _LAST_EVENT_ID: Final = b"last-event-id"
@@ -144,6 +146,12 @@ def is_resumable(binding: bindings.Binding) -> bool:
     return binding.method.descriptor.server_streaming and all(
         has_text_field(message_type, CURSOR) for message_type in (binding.request_type, binding.response_type)
     )
+
+
+def takes_dry_run(message_type: descriptor.Descriptor) -> bool:
+    """Whether a request can ask what would happen, without its happening."""
+    field = message_type.fields_by_name.get(DRY_RUN)
+    return field is not None and field.type == descriptor.FieldDescriptor.TYPE_BOOL and not field.is_repeated
 
 
 def has_text_field(message_type: descriptor.Descriptor, name: str) -> bool:

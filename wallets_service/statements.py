@@ -70,10 +70,10 @@ class Position:
     balance: int
 
 
-async def account(session: Session, id_: uuid.UUID, *, owner: str | None) -> Head:
-    """Return any account; an `owner` finds only wallets of their own. Raises WalletNotFound."""
+async def account(session: Session, id_: uuid.UUID, *, owner: str | None, wallets_only: bool) -> Head:
+    """Return any account, or with `wallets_only` any wallet; an `owner` finds only their own. Raises WalletNotFound."""
     head = await repository.get_head(session, id_)
-    if head is None or owner not in (None, head.user_id):
+    if head is None or owner not in (None, head.user_id) or (wallets_only and head.user_id is None):
         raise errors.WalletNotFound(id=id_)
     return head
 

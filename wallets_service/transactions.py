@@ -60,15 +60,22 @@ class Filter:
 
 
 async def list_(
-    session: Session, account_id: uuid.UUID, filter_: Filter, *, owner: str | None, before: int | None, limit: int
+    session: Session,
+    account_id: uuid.UUID,
+    filter_: Filter,
+    *,
+    owner: str | None,
+    wallets_only: bool,
+    before: int | None,
+    limit: int,
 ) -> tuple[list[Transaction], int | None]:
     """Return an account's transactions, newest first, of versions below `before`, and where to go on, if anywhere.
 
     It walks the account's own history between the times of the filter, which needs no index that every transfer would
     have to keep up, and stops after MOST_WALKED of it. A payment's transfers have an index, and need no such end.
-    Raises WalletNotFound, also for what is no wallet of `owner`'s, if there is one.
+    Raises WalletNotFound, as `statements.account` does.
     """
-    account = await statements.account(session, account_id, owner=owner)
+    account = await statements.account(session, account_id, owner=owner, wallets_only=wallets_only)
     first, end = await _versions(session, account, filter_, before)
     counterparty_id = None
     if filter_.counterparty:

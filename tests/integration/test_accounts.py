@@ -216,7 +216,7 @@ async def test_a_freeze_adds_to_what_is_stopped_already(client: wallets.Client) 
 async def test_a_frozen_account_keeps_its_holds_until_they_are_given_back(client: wallets.Client) -> None:
     made = await holds.create(client)
     await accounts.freeze(client, (await client.account("user/ana")).id, DEBIT)
-    assert (await wallets.refused(holds.post(client, made))).reason == "ACCOUNT_FROZEN"
+    assert (await wallets.refused(holds.post(client, made))).reason == "COUNTERPARTY_UNAVAILABLE"
     await holds.void(client, made)
     assert (await client.account("user/ana")).held_amount == 0
 

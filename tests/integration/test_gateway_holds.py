@@ -90,6 +90,17 @@ async def test_a_refusal_about_a_hold_is_a_problem(
     assert (answer.status_code, answer.json()["reason"]) == refusal
 
 
+async def test_what_has_ended_is_a_conflict_and_not_a_bad_request(system: System) -> None:
+    made = await system.call("POST", "/holds", "ana", "user", json={"toUserId": "ben", "amount": "25.00"})
+    await system.call("POST", f"/holds/{made.json()['id']}:void", "ben", "user", json={})
+    ended = await system.call("POST", f"/holds/{made.json()['id']}:post", "ben", "user", json={})
+    assert (ended.status_code, ended.json()["reason"]) == (409, "HOLD_ENDED")
+    account = (await system.wallets.account("user/ana")).id
+    await system.call("POST", f"/accounts/{account}:freeze", json={"reason": "police", "direction": "DEBIT"})
+    frozen = await system.call("POST", "/holds", "ana", "user", json={"toUserId": "ben", "amount": "1.00"})
+    assert (frozen.status_code, frozen.json()["reason"]) == (409, "ACCOUNT_FROZEN")
+
+
 async def test_an_account_is_found_updated_under_its_etag_and_recorded(system: System) -> None:
     listed = await system.call("GET", "/accounts?addressPrefix=user/&currency=HTG", "fin", "finance")
     (account,) = listed.json()["accounts"]
@@ -150,7 +161,7 @@ async def test_an_account_is_frozen_unfrozen_and_closed(system: System) -> None:
     missing = await system.call("POST", f"{path}:freeze", json={})
     assert (missing.status_code, [each["field"] for each in missing.json()["errors"]]) == (400, ["reason"])
     closed = await system.call("POST", f"{path}:freeze", json={"reason": "police"})
-    assert (closed.status_code, closed.json()["reason"]) == (400, "ACCOUNT_CLOSED")
+    assert (closed.status_code, closed.json()["reason"]) == (409, "ACCOUNT_CLOSED")
 
 
 async def test_the_limits_of_a_currency_are_set_and_listed(system: System) -> None:

@@ -61,7 +61,7 @@ async def test_a_balance_at_an_instant_is_the_sum_of_what_counts_by_then(
     history = recorded(wallets_database, seed)
     async with sessions() as session:
         for account_id, lines in history.lines.items():
-            head = await statements.account(session, account_id, owner=None)
+            head = await statements.account(session, account_id, owner=None, wallets_only=False)
             for instant in history.instants(account_id):
                 counted = [line.amount for line in lines if time_of(line, basis) <= instant]
                 found = await statements.balance(sessions, turns(sessions), head, instant, basis)
@@ -91,7 +91,7 @@ async def whole(
     """Return the lines of a statement, read by pages of 7, and its totals."""
     lines: list[tuple[int, int]] = []
     async with sessions() as session:
-        head = await statements.account(session, account_id, owner=None)
+        head = await statements.account(session, account_id, owner=None, wallets_only=False)
         period, position = await statements.open_(turns(sessions), head, from_time, before_time, basis)
         while position is not None:
             page, position = await statements.page(session, account_id, period, position, limit=7)
@@ -120,7 +120,7 @@ async def test_an_account_without_transfers_held_nothing_ever(
     history = recorded(wallets_database, 1)
     (unused,) = [account_id for account_id, lines in history.lines.items() if not lines]
     async with sessions() as session:
-        head = await statements.account(session, unused, owner=None)
+        head = await statements.account(session, unused, owner=None, wallets_only=False)
         for instant in (histories.START, BEGINNING, END):
             found = await statements.balance(sessions, turns(sessions), head, instant, basis)
             assert (found.balance, found.version) == (0, 0)

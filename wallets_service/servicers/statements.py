@@ -14,6 +14,7 @@ from wallets_service import documents, exports, instants, statements
 from wallets_service.messages import common
 from wallets_service.messages import statements as messages
 from wallets_service.repository.histories import Head
+from wallets_service.servicers import rights
 from wallets_service.statements import Period, Position
 from wallets_service.turns import Turns
 
@@ -85,7 +86,8 @@ class StatementsServicer(statements_pb2_grpc.StatementsServiceServicer):
         return account, period, start
 
     async def _account(self, request: _Request) -> Head:
-        owner = calls.current().owner
+        id_, owner, wallets_only = uuid.UUID(request.id), calls.current().owner, rights.wallets_only()
         return await database.transaction(
-            self._sessions, lambda session: statements.account(session, uuid.UUID(request.id), owner=owner)
+            self._sessions,
+            lambda session: statements.account(session, id_, owner=owner, wallets_only=wallets_only),
         )
