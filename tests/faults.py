@@ -184,9 +184,9 @@ FAULTS: Final = (
     ),
     Fault(
         "an instant told before it is over",
-        "wallets_service/proof/trial_balances.py",
-        """    while not snapshot.row(ended, {"xid": newest})["ended"]:""",
-        """    while not snapshot.row(ended, {"xid": newest}):""",
+        "wallets_service/instants.py",
+        "if not self._running or now - self.time > _FINAL_AFTER:",
+        "if self._began or now - self.time > _FINAL_AFTER:",
         "tests/integration/test_trial_balances.py::test_a_transfer_that_is_being_written_is_waited_for",
     ),
     Fault(

@@ -59,7 +59,7 @@ class Model:
         self.holds: dict[str, Reservation] = {}
 
     def wallet(self, address: str) -> Wallet:
-        floor = None if address.startswith(("provider/", "fx/")) else 0
+        floor = None if address == "fx/liquidity" or address.startswith("provider/") else 0
         return self.wallets.setdefault(address, Wallet(floor=floor))
 
     def post(self, batch: Sequence[entries.Operation]) -> list[str]:

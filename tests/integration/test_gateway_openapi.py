@@ -136,6 +136,14 @@ def test_a_request_schema_knows_limits_and_an_answer_schema_what_is_always_there
     assert kobklein["components"]["schemas"]["PaymentStatus"]["enum"][0] == "PENDING"
 
 
+def test_a_dry_run_has_a_success_of_its_own_where_the_real_call_creates_something(kobklein: dict[str, Any]) -> None:
+    responses = operation(kobklein, "post", "/transfers")["responses"]
+    assert responses["200"]["content"] == responses["201"]["content"]
+    assert responses["200"]["description"] == "What would happen, for a dry run; nothing is created."
+    assert "200" not in operation(kobklein, "post", "/holds")["responses"]
+    assert "201" not in operation(kobklein, "post", "/ledger/transfers")["responses"]
+
+
 @pytest.mark.parametrize("amount", ["100.00", "0.01", "99999999999.99", 100, 100.1])
 def test_a_good_amount_fits_its_schema(kobklein: dict[str, Any], amount: object) -> None:
     assert schema(kobklein, "CreatePaymentRequest").is_valid({"amount": amount, "method": "STRIPE"})

@@ -40,6 +40,25 @@ def test_the_catalogue_of_errors_is_complete() -> None:
     assert listed == there
 
 
+@pytest.mark.parametrize(
+    ("ends", "http_status"),
+    [
+        (("_REUSED",), 422),
+        (("_ENDED", "_EXPIRED", "_CLOSED", "_FROZEN", "_EXISTS", "_TAKEN", "_ACCEPTED", "_IN_USE", "_BUSY"), 409),
+        (("_TOO_LARGE",), 504),
+        (("_NOT_FOUND",), 404),
+    ],
+)
+def test_the_same_mistake_has_the_same_http_status_wherever_it_is_made(ends: tuple[str, ...], http_status: int) -> None:
+    apart = {"LEDGER_BUSY", "OVERDRAFT_IN_USE"}  # A queue that is full; an amount, and another one helps.
+    found = {
+        errors.reason_of(one): one.http_status or errors.HTTP_STATUS[one.code]
+        for one in all_errors()
+        if errors.reason_of(one).endswith(ends) and errors.reason_of(one) not in apart
+    }
+    assert set(found.values()) == {http_status}, found
+
+
 @pytest.mark.parametrize("prefix", PROCESSES)
 def test_the_example_of_the_environment_is_complete(prefix: str) -> None:
     example = (CHECKOUT / "deploy" / "env.example").read_text()
