@@ -40,7 +40,7 @@ _MOST_PAGES: Final = 64
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Topic(Generic[T]):
-    """What is watched, and how a page of it is read: never out of order, and never past something yet to come."""
+    """What is watched, and how a page of it is read: always in the same order, and never past something yet to come."""
 
     name: str
     account_id: uuid.UUID | None

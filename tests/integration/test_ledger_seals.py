@@ -1,4 +1,4 @@
-"""Everything that is committed is sealed once, in the order of commits, whoever seals and whoever dies."""
+"""Everything that is committed is sealed once, in ledger order, whoever seals and whoever dies."""
 
 import asyncio
 import contextlib
