@@ -81,7 +81,7 @@ async def run(settings: Settings) -> AsyncIterator[int]:
 
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
-        await stack.enter_async_context(sealer.running())
+        await stack.enter_async_context(sealer.running(pause_seconds=settings.seal_seconds))
         await stack.enter_async_context(watches.running())
         await stack.enter_async_context(ledger.running())
         await stack.enter_async_context(expiry.sweeping(sessions, ledger, seconds=settings.hold_sweep_seconds))

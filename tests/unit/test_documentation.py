@@ -12,6 +12,8 @@ import payments_service.settings
 import wallets_service.errors
 import wallets_service.settings
 from kobklein import errors
+from tests import seal_oracle
+from wallets_service.proof import chain
 
 CHECKOUT = Path(__file__).parents[2]
 PROCESSES = {
@@ -78,3 +80,12 @@ def nested_model(annotation: object) -> type[pydantic.BaseModel] | None:
         if isinstance(candidate, type) and issubclass(candidate, pydantic.BaseModel):
             return candidate
     return None
+
+
+def test_whoever_proves_the_chain_from_the_documentation_hashes_what_the_service_hashes() -> None:
+    guide = (CHECKOUT / "docs" / "decisions" / "ledger-seals.md").read_text()
+    table = guide.partition("| columns | value |")[2].partition("\n\n")[0]
+    documented = [
+        name for row in re.findall(r"^\|([^|]+)\|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    ]
+    assert documented == list(chain.COLUMNS) == list(seal_oracle.COLUMNS)
