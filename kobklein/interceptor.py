@@ -117,7 +117,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
         record.subject = caller.subject if caller else ""
         unrestricted = auth.authorize(method, caller, request)
         record.owner = None if unrestricted else record.subject
-        await self._limiter.check(method.rules.rate_limit, caller.subject if caller else _address(context))
+        if (payer := _payer(method, caller, request, context)) is not None:
+            await self._limiter.check(method.rules.rate_limit, payer)
         method.check(request)
         key = metadata.get("idempotency-key", "")
         if len(key) > _MAX_KEY_LENGTH or not key.isprintable():
@@ -135,6 +136,23 @@ class Interceptor(grpc.aio.ServerInterceptor):
         longest = self._settings.longest_report_seconds if report else self._settings.longest_call_seconds
         remaining = context.time_remaining()
         return longest if remaining is None else min(longest, remaining)
+
+
+def _payer(
+    method: contract.Method, caller: auth.Caller | None, request: message.Message, context: _Context
+) -> str | None:
+    """Return whose budget a call is counted against; None for nobody's.
+
+    Another service acts for very many users, whose calls must not use up one budget between them: each user that it
+    names has one of their own with it, apart from that of their own calls. Where it names nobody, it is trusted to keep
+    to what it has to do, as with internal traffic.
+    """
+    if caller is None:
+        return _address(context)
+    if contract.SERVICE not in caller.roles:
+        return caller.subject
+    user_id = method.subject(request)
+    return f"{caller.subject} for {user_id}" if user_id else None
 
 
 def _address(context: _Context) -> str:

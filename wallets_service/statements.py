@@ -70,7 +70,7 @@ class Position:
     balance: int
 
 
-async def account(session: Session, id_: uuid.UUID, *, owner: str | None, wallets_only: bool) -> Head:
+async def account(session: Session, id_: uuid.UUID, *, owner: str | None, wallets_only: bool = False) -> Head:
     """Return any account, or with `wallets_only` any wallet; an `owner` finds only their own. Raises WalletNotFound."""
     head = await repository.get_head(session, id_)
     if head is None or owner not in (None, head.user_id) or (wallets_only and head.user_id is None):

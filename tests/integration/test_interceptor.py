@@ -268,6 +268,30 @@ async def test_a_budget_is_kept_on_direct_calls_too(payments: Any, local: identi
     assert status.retry_after_seconds is not None
 
 
+async def test_a_service_has_a_budget_for_each_user_that_it_acts_for(local: identity.Identity) -> None:
+    configured = settings(local, rates=RateSettings(payment="2/hour", write="2/hour", read="2/hour"))
+    async with serving(configured) as port, client.channel(f"127.0.0.1:{port}", None) as channel:
+        stub = pb_grpc.PaymentsServiceStub(channel)
+        till, user = bearer(local, "till", "service"), bearer(local, "user-1", "user")
+        for number in range(3):
+            for _ in range(2):
+                await stub.CreatePayment(good(user_id=f"user-{number}"), metadata=till)
+        for _ in range(2):
+            await stub.CreatePayment(good(), metadata=user)
+        for one_more, metadata in (
+            (good(user_id="user-1"), till),
+            (good(), user),
+        ):
+            status = await refused(stub.CreatePayment(one_more, metadata=metadata))
+            assert (status.code, status.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
+        await stub.CreatePayment(good(user_id="user-1"), metadata=bearer(local, "kiosk", "service"))
+        for _ in range(4):
+            await stub.GetPayment(pb.GetPaymentRequest(id=ID), metadata=till)
+        for _ in range(2):
+            await stub.GetPayment(pb.GetPaymentRequest(id=ID), metadata=user)
+        assert (await refused(stub.GetPayment(pb.GetPaymentRequest(id=ID), metadata=user))).reason == "RATE_LIMITED"
+
+
 @pytest.mark.parametrize(("healthy", "status"), [(True, "SERVING"), (False, "NOT_SERVING")])
 async def test_health_says_whether_the_service_can_work(local: identity.Identity, healthy: bool, status: str) -> None:
     async with serving(settings(local), healthy=healthy) as port, client.channel(f"127.0.0.1:{port}", None) as channel:
