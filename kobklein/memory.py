@@ -16,4 +16,4 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.disable()
+    gc.set_threshold(_YOUNG_OBJECTS, 50, 20)
