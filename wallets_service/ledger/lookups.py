@@ -14,6 +14,7 @@ from kobklein import ids
 from wallets_service.ledger import arrays, free_data
 from wallets_service.ledger.book import State
 from wallets_service.ledger.entries import (
+    BY_ID,
     Account,
     Hold,
     Id,
@@ -171,7 +172,7 @@ def _locked(connection: Connection, accounts: Mapping[Key, Account], stamps: Map
     """Lock the accounts; what comes back are those that are not as they are known."""
     if not accounts:
         return None
-    in_order = sorted(accounts.values())  # By id: neighbours lie together in the index.
+    in_order = sorted(accounts.values(), key=BY_ID)
     known = arrays.plain([account.id for account in in_order]), arrays.plain([stamps[each.key] for each in in_order])
     return connection.execute(_LOCK, known)
 

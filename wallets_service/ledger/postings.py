@@ -8,7 +8,7 @@ import orjson
 
 from wallets_service.ledger import arrays
 from wallets_service.ledger.book import Decision, State
-from wallets_service.ledger.entries import Account, Hold, Key, Posting
+from wallets_service.ledger.entries import BY_ID, Account, Hold, Key, Posting
 from wallets_service.ledger.lookups import Connection
 
 _OPEN: Final = """
@@ -112,7 +112,7 @@ def write_accounts(connection: Connection, decision: Decision, state: State) -> 
 
 
 def _account_columns(accounts: Mapping[Key, Account]) -> tuple[str, ...]:
-    changed = sorted(accounts.values())  # By id: neighbours lie together in the index.
+    changed = sorted(accounts.values(), key=BY_ID)
     return (
         arrays.plain([account.id for account in changed]),
         arrays.numbers([account.balance for account in changed]),
