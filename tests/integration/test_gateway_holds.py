@@ -71,6 +71,14 @@ async def test_a_hold_is_made_read_listed_posted_and_voided(system: System) -> N
     assert (account.balance, account.held_amount) == (9_000, 0)
 
 
+async def test_a_hold_with_a_number_beyond_64_bits_is_posted(system: System) -> None:
+    body = {"toUserId": "ben", "amount": "25.00", "metadata": {"n": 1e20}}
+    made = await system.call("POST", "/holds", "ana", "user", json=body)
+    posted = await system.call("POST", f"/holds/{made.json()['id']}:post", "ben", "user", json={})
+    assert (made.status_code, posted.status_code) == (201, 200)
+    assert posted.json()["metadata"] == {"n": 1e20}
+
+
 @pytest.mark.parametrize(
     ("caller", "path", "body", "refusal"),
     [

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from kobklein.database import Session
-from wallets_service.ledger import entries
+from wallets_service.ledger import entries, free_data
 from wallets_service.models import Account, Hold, Transfer
 
 # The time of the statement is the same for all of its rows and conditions: no row can meet a filter and read otherwise.
@@ -83,7 +83,8 @@ def _holds() -> sa.Select[Any]:
     debit, credit = sa.orm.aliased(Account), sa.orm.aliased(Account)
     return (
         sa.select(
-            *Hold.__table__.columns,
+            *(column for column in Hold.__table__.columns if column is not Hold.__table__.columns.metadata),
+            sa.cast(Hold.metadata_, sa.Text).label("free_data"),
             _LAPSED.label("lapsed"),
             debit.address.label("debit_address"),
             credit.address.label("credit_address"),
@@ -105,7 +106,7 @@ def _hold(row: sa.RowMapping) -> entries.Hold:
         payment_id=None if row["payment_id"] is None else str(row["payment_id"]),
         reference=row["reference"],
         description=row["description"],
-        metadata=row["metadata"],
+        metadata=free_data.loads(row["free_data"]),
     )
     return entries.Hold(
         made,
