@@ -69,7 +69,7 @@ FAULTS: Final = (
     Fault(
         "a group repeated in part",
         "wallets_service/ledger/decisions.py",
-        "book.group_size(group_id) != len(group)",
+        "book.group_size(_id(first)) != transfers",
         "False",
         f"{_DECISIONS}::test_a_group_is_not_repeated_as_another_one",
     ),

@@ -15,6 +15,7 @@ from wallets_service.ledger import arrays, free_data
 from wallets_service.ledger.book import State
 from wallets_service.ledger.entries import (
     Account,
+    FeeSettlement,
     Hold,
     Id,
     Key,
@@ -22,7 +23,6 @@ from wallets_service.ledger.entries import (
     NewHold,
     Operation,
     Posting,
-    Release,
     Transfer,
     opened,
 )
@@ -82,7 +82,7 @@ _GROUPS: Final = "SELECT group_id::text, count(*) FROM transfers WHERE group_id 
 _HOLDS: Final = """
     SELECT id::text, debit_account_id::text, credit_account_id::text, amount, currency, type,
            expires_time - created_time, payment_id::text, reference, description, metadata::text,
-           posted_amount, status, created_time, updated_time
+           fee_amount, fee_of::text, posted_amount, status, created_time, updated_time
     FROM holds
     WHERE
 """
@@ -114,8 +114,13 @@ def _wanted(operations: Iterable[Operation]) -> _Wanted:
                 wanted.hold_ids.add(operation.hold_id)
             if operation.reverses_id is not None:
                 wanted.reversed_ids.add(operation.reverses_id)
+        elif isinstance(operation, NewHold):
+            wanted.hold_ids.add(operation.id)
         else:
-            wanted.hold_ids.add(operation.hold_id if isinstance(operation, Release) else operation.id)
+            wanted.hold_ids.add(operation.hold_id)
+            if isinstance(operation, FeeSettlement):
+                wanted.transfer_ids.add(operation.id)
+                wanted.hold_ids.add(operation.fee_of)
     wanted.keys.extend(keys)
     return wanted
 
@@ -224,5 +229,5 @@ def _posting(row: Sequence[Any], addresses: Mapping[Id, str]) -> Posting:
 
 def _hold(row: Sequence[Any], addresses: Mapping[Id, str]) -> Hold:
     id_, debit_id, credit_id = row[:3]
-    made = (id_, addresses[debit_id], addresses[credit_id], *row[3:10], free_data.loads(row[10]))
-    return Hold(NewHold(*made), debit_id, credit_id, *row[11:])
+    made = (id_, addresses[debit_id], addresses[credit_id], *row[3:10], free_data.loads(row[10]), *row[11:13])
+    return Hold(NewHold(*made), debit_id, credit_id, *row[13:])

@@ -19,6 +19,13 @@ Position = tuple[datetime.datetime, uuid.UUID]
 """A time of a hold, by which a list is ordered, and its id."""
 
 
+class Held(NamedTuple):
+    """A hold, and how much of its fee is taken; that is 0 where there is none."""
+
+    hold: entries.Hold
+    posted_fee_amount: int = 0
+
+
 class Due(NamedTuple):
     """A hold whose time is over and that was not given back yet."""
 
@@ -36,7 +43,7 @@ def has_status(status: str) -> sa.ColumnElement[bool]:
     return sa.and_(Hold.status == status, sa.not_(_LAPSED))
 
 
-async def get_hold(session: Session, id_: uuid.UUID) -> entries.Hold | None:
+async def get_hold(session: Session, id_: uuid.UUID) -> Held | None:
     """Return a hold."""
     row = (await session.execute(_holds().where(Hold.id == id_))).mappings().one_or_none()
     return None if row is None else _hold(row)
@@ -49,9 +56,17 @@ async def list_holds(
     address: str | None,
     before: Position | None,
     limit: int,
-) -> list[entries.Hold]:
-    """Return the holds that meet every condition, newest first; with an address, those that it pays or is paid by."""
-    walk = sa.select(Hold.id, Hold.created_time).where(*conditions).order_by(*_newest_first(Hold)).limit(limit)
+) -> list[Held]:
+    """Return the holds that meet every condition, newest first; with an address, those that it pays or is paid by.
+
+    The holds of fees are left out: each is part of the one that it is the fee of.
+    """
+    walk = (
+        sa.select(Hold.id, Hold.created_time)
+        .where(Hold.fee_of.is_(None), *conditions)
+        .order_by(*_newest_first(Hold))
+        .limit(limit)
+    )
     if before is not None:
         walk = walk.where(sa.tuple_(Hold.created_time, Hold.id) < sa.tuple_(*before))
     found = (walk if address is None else _of_address(walk, address)).subquery()
@@ -80,7 +95,7 @@ def _newest_first(of: Any) -> tuple[sa.UnaryExpression[Any], sa.UnaryExpression[
 
 
 def _holds() -> sa.Select[Any]:
-    debit, credit = sa.orm.aliased(Account), sa.orm.aliased(Account)
+    debit, credit, fee = sa.orm.aliased(Account), sa.orm.aliased(Account), sa.orm.aliased(Hold)
     return (
         sa.select(
             *(column for column in Hold.__table__.columns if column is not Hold.__table__.columns.metadata),
@@ -88,13 +103,15 @@ def _holds() -> sa.Select[Any]:
             _LAPSED.label("lapsed"),
             debit.address.label("debit_address"),
             credit.address.label("credit_address"),
+            sa.func.coalesce(fee.posted_amount, 0).label("posted_fee_amount"),
         )
         .join(debit, debit.id == Hold.debit_account_id)
         .join(credit, credit.id == Hold.credit_account_id)
+        .outerjoin(fee, fee.fee_of == Hold.id)
     )
 
 
-def _hold(row: sa.RowMapping) -> entries.Hold:
+def _hold(row: sa.RowMapping) -> Held:
     made = entries.NewHold(
         id=str(row["id"]),
         debit_account=row["debit_address"],
@@ -107,8 +124,10 @@ def _hold(row: sa.RowMapping) -> entries.Hold:
         reference=row["reference"],
         description=row["description"],
         metadata=free_data.loads(row["free_data"]),
+        fee_amount=row["fee_amount"],
+        fee_of=None if row["fee_of"] is None else str(row["fee_of"]),
     )
-    return entries.Hold(
+    hold = entries.Hold(
         made,
         debit_account_id=str(row["debit_account_id"]),
         credit_account_id=str(row["credit_account_id"]),
@@ -117,6 +136,7 @@ def _hold(row: sa.RowMapping) -> entries.Hold:
         created_time=row["created_time"],
         updated_time=row["expires_time"] if row["lapsed"] else row["updated_time"],
     )
+    return Held(hold, row["posted_fee_amount"])
 
 
 async def get_transfer_amount(session: Session, id_: uuid.UUID) -> int | None:
