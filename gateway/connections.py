@@ -5,12 +5,13 @@ reads its answer. ASGI middleware cannot help, since it runs only once a head is
 """
 
 import asyncio
+import functools
 import http
 from typing import Any, ClassVar, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway import problems
+from gateway import exchanges, problems
 from gateway.settings import Settings
 from kobklein import ids
 
@@ -30,6 +31,8 @@ class Connection(HttpToolsProtocol):
     - A head may have `longest_head_bytes`; then 431. Trailers are dropped: they would pose as headers.
     - An answer may wait `send_stall_seconds` for the client to read on; then the connection is cut.
     - More than `most_connections` at a time are turned away with 503.
+
+    And it lets an application cut an answer off on purpose, which to uvicorn alone would be an error to log.
     """
 
     limits: ClassVar[Settings]
@@ -83,6 +86,7 @@ class Connection(HttpToolsProtocol):
         self._check_head()
         if not self._refused:
             super().on_headers_complete()
+            self.scope["extensions"] = {exchanges.CUT: {"close": functools.partial(_cut, self.cycle)}}
 
     def on_body(self, body: bytes) -> None:
         """Pass a part of the body on."""
@@ -168,3 +172,12 @@ class Connection(HttpToolsProtocol):
             self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
         else:
             self.transport.close()
+
+
+def _cut(cycle: RequestResponseCycle) -> None:
+    """Close a connection in the middle of an answer; what is written goes out first.
+
+    To uvicorn it is then as if the client had left: it expects nothing more of the application.
+    """
+    cycle.disconnected = True
+    cycle.transport.close()

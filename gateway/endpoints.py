@@ -23,6 +23,7 @@ class Endpoint(abc.ABC):
         self._gate = gate
         self._settings = settings
         self._read = requests.RequestReader(binding)
+        self._longest_body = binding.method.rules.max_body_bytes or settings.longest_body_bytes
         self._call = self._callable(channel)
 
     async def __call__(self, exchange: exchanges.Exchange, segments: list[str]) -> None:
@@ -40,7 +41,7 @@ class Endpoint(abc.ABC):
             return b""
         if self.binding.body:
             bodies.check_json(headers)
-        return await bodies.read(exchange.receive, headers, longest=self._settings.longest_body_bytes)
+        return await bodies.read(exchange.receive, headers, longest=self._longest_body)
 
     @abc.abstractmethod
     def _callable(self, channel: grpc.aio.Channel) -> Any:
@@ -62,6 +63,7 @@ class UnaryEndpoint(Endpoint):
         super().__init__(binding, channel, gate, settings)
         self._tagged = requests.has_text_field(binding.response_type, requests.ETAG)
         self._status = success_status(binding)
+        self._tried = requests.takes_dry_run(binding.request_type)
         self._seconds = _default_seconds(binding, settings)
 
     def _callable(self, channel: grpc.aio.Channel) -> Any:
@@ -85,11 +87,13 @@ class UnaryEndpoint(Endpoint):
                 await exchange.start(304, headers)
                 await exchange.send({"type": "http.response.body", "body": b""})
                 return
-        await self._answer(exchange, call, response, headers)
+        # A dry run creates nothing, whatever the call would.
+        status = 200 if self._tried and getattr(request, requests.DRY_RUN) else self._status
+        await self._answer(exchange, call, response, status, headers)
 
     @abc.abstractmethod
     async def _answer(
-        self, exchange: exchanges.Exchange, call: Any, response: Any, headers: list[exchanges.Header]
+        self, exchange: exchanges.Exchange, call: Any, response: Any, status: int, headers: list[exchanges.Header]
     ) -> None:
         """Send the answer of a call with the headers that each kind of answer has."""
 
@@ -105,13 +109,13 @@ class JsonEndpoint(UnaryEndpoint):
         self._show = writer.field_shown(field) if field is not None else writer.shown(binding.response_type)
 
     async def _answer(
-        self, exchange: exchanges.Exchange, _call: Any, response: Any, headers: list[exchanges.Header]
+        self, exchange: exchanges.Exchange, _call: Any, response: Any, status: int, headers: list[exchanges.Header]
     ) -> None:
-        if self._status == 204:
+        if status == 204:
             await exchange.start(204, headers)
             await exchange.send({"type": "http.response.body", "body": b""})
         else:
-            await exchange.answer(self._status, writer.dumps(self._show(response)), [_JSON_HEADER, *headers])
+            await exchange.answer(status, writer.dumps(self._show(response)), [_JSON_HEADER, *headers])
 
 
 def success_status(binding: bindings.Binding) -> int:

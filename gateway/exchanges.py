@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from gateway import names, problems
+from gateway import names, problems, slots
 from kobklein import ids
 
 SCOPE_KEY: Final = "kobklein.exchange"
+CUT: Final = "kobklein.cut"
+"""Extension of a scope, with `close`, which closes its connection under an answer that is not complete."""
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _SINGLE: Final = frozenset(
     {
@@ -43,6 +45,8 @@ class Exchange:
     request_id: str
     client: str
     """Address of the client, as far as it is known."""
+    slot: slots.Slot = dataclasses.field(init=False)
+    """Its place among what is served at a time."""
     route: str = ""
     """Template of the path; empty for a path that is none of ours."""
     subject: str = ""
@@ -68,6 +72,15 @@ class Exchange:
     async def start(self, status: int, headers: list[Header]) -> None:
         """Send the head of an answer."""
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+    def cut(self) -> None:
+        """Close the connection once all that was sent is out: the client sees a body without its end.
+
+        A server that does not know of it does the same when the application leaves the answer incomplete.
+        """
+        extension = self.scope.get("extensions", {}).get(CUT)
+        if extension is not None:
+            extension["close"]()
 
     async def refuse(self, problem: problems.Problem) -> None:
         """Send a problem document."""

@@ -59,12 +59,17 @@ class FileEndpoint(endpoints.UnaryEndpoint):
     """Serves a route whose RPC answers with a whole body."""
 
     async def _answer(
-        self, exchange: exchanges.Exchange, call: Any, response: Any, headers_of_call: list[exchanges.Header]
+        self,
+        exchange: exchanges.Exchange,
+        call: Any,
+        response: Any,
+        status: int,
+        headers_of_call: list[exchanges.Header],
     ) -> None:
         field = self.binding.response_field
         file = getattr(response, field.name) if field is not None else response
         described = headers(file.content_type, await call.initial_metadata())
-        await exchange.answer(self._status, file.data, [*described, *headers_of_call])
+        await exchange.answer(status, file.data, [*described, *headers_of_call])
 
 
 class FileStreamEndpoint(streams.StreamEndpoint):
@@ -77,8 +82,8 @@ class FileStreamEndpoint(streams.StreamEndpoint):
 class _Chunks(streams.Body):
     """A body that is sent as its chunks come; its head goes out with the first one, which says what it is.
 
-    The body is chunked, so its last bytes say that it is complete. One that breaks off never gets them: the endpoint
-    returns without them, the server closes the connection, and the client knows that it holds no whole file.
+    The body is chunked, so its last bytes say that it is complete. One that breaks off never gets them: its connection
+    is closed, and the client knows that it holds no whole file.
     """
 
     def __init__(self, exchange: exchanges.Exchange, call: Any, status: int) -> None:
@@ -97,6 +102,7 @@ class _Chunks(streams.Body):
     async def break_off(self, problem: problems.Problem) -> None:
         """Leave the body without its end."""
         exchange = self._exchange
+        exchange.cut()
         _log.warning("cut off", route=exchange.route, reason=problem.reason, request_id=exchange.request_id)
 
     async def end(self) -> None:

@@ -10,7 +10,7 @@ from kobklein.options.v1 import options_pb2
 
 Metadata = tuple[tuple[str, str], ...]
 
-_FORWARDED: Final = ("traceparent", "tracestate", "accept-language")
+_FORWARDED: Final = ("traceparent", "tracestate", "accept", "accept-language")
 _RETURNED: Final = {"idempotency-replayed": b"idempotency-replayed", "deprecation": b"deprecation", "sunset": b"sunset"}
 _KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")
 _TEXT: Final = re.compile(rb"[\x20-\x7e]{1,1024}")

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import callers, exchanges, metrics, problems
+from gateway import callers, exchanges, metrics, problems, slots
 from gateway.settings import Settings
 
 _log = structlog.get_logger()
@@ -21,7 +21,6 @@ _DEFAULT_HEADERS: Final = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
 """For answers that do not bring their own: pages of documentation do."""
-_BUSY: Final = problems.Refused(503, "too many requests at a time", (b"retry-after", b"1")).problem
 _HSTS: Final = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 
 
@@ -32,7 +31,7 @@ class Edge:
         self._app = app
         self._settings = settings
         self._headers = (*_SAFE_HEADERS, _HSTS) if settings.demands_https else _SAFE_HEADERS
-        self._running = 0
+        self._slots = slots.Slots(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; no error leaves this method."""
@@ -41,18 +40,18 @@ class Edge:
         start = time.perf_counter()
         exchange = exchanges.begin(scope, receive, send, client=callers.address(scope, self._settings.trusted_proxies))
         exchange.send = self._send(exchange, send)
-        self._running += 1
         metrics.RUNNING.inc()
         try:
             await self._serve(exchange)
         finally:
-            self._running -= 1
             metrics.RUNNING.dec()
             _record(exchange, time.perf_counter() - start)
 
     async def _serve(self, exchange: exchanges.Exchange) -> None:
-        if self._running > self._settings.most_requests:
-            await exchange.refuse(_BUSY)
+        try:
+            exchange.slot = self._slots.take()
+        except problems.Refused as refused:
+            await exchange.refuse(refused.problem)
             return
         try:
             await self._app(exchange.scope, exchange.receive, exchange.send)
@@ -60,6 +59,8 @@ class Edge:
             _log.error("internal error", route=exchange.route, request_id=exchange.request_id, exc_info=error)
             if exchange.status == 0:
                 await exchange.refuse(problems.of(error))
+        finally:
+            exchange.slot.free()
 
     def _send(self, exchange: exchanges.Exchange, send: Send) -> Send:
         request_id = (b"x-request-id", exchange.request_id.encode())

@@ -162,7 +162,9 @@ class _Writer:
         field, elsewhere = binding.body_field, {variable.field for variable in binding.template.variables}
         parts = [field] if field else [one for one in binding.request_type.fields if one.name not in elsewhere]
         required = any(validation.rules_of(part).required for part in parts)
-        return {"required": required, "content": {_JSON: {"schema": self._body_schema(binding)}}}
+        body = {"required": required, "content": {_JSON: {"schema": self._body_schema(binding)}}}
+        most = binding.method.rules.max_body_bytes
+        return body | ({"description": f"At most {most} bytes."} if most else {})
 
     def _body_schema(self, binding: bindings.Binding) -> schemas.Schema:
         field = binding.body_field
@@ -186,6 +188,9 @@ class _Writer:
         empty = binding.response_type.full_name == "google.protobuf.Empty"
         status = str(rules.success_status or (204 if empty else 200))
         responses: Document = {status: self._success(binding, empty=empty)}
+        if requests.takes_dry_run(binding.request_type) and status != "200":
+            tried = self._success(binding, empty=False)
+            responses["200"] = tried | {"description": "What would happen, for a dry run; nothing is created."}
         if openapi_shared.answers_304(binding):
             responses["304"] = {"description": "As named by If-None-Match."}
         return {**responses, **openapi_shared.refusals_of(binding)}

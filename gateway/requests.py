@@ -5,11 +5,13 @@ from typing import Any, Final
 
 from google.protobuf import descriptor, message, message_factory
 
-from gateway import bindings, documents, names, parameters, reader, templates
+from gateway import bindings, documents, names, parameters, reader, templates, wellknown
 from gateway.violations import Violations
 from kobklein import errors, validation
 
 ETAG: Final = "etag"
+DRY_RUN: Final = "dry_run"
+"""Field of a request that only asks what would happen."""
 CURSOR: Final = "cursor"
 """Field that says where a message stands in its stream, and in a request, after which one to go on."""
 _LAST_EVENT_ID: Final = b"last-event-id"
@@ -32,7 +34,7 @@ class RequestReader:
         self._query = parameters.Query(self._type, taken=taken, open_to_fields=binding.body != bindings.WHOLE)
         self._etag = takes_etag(self._type)
         self._resumable = is_resumable(binding)
-        self._infers_mask = _infers_mask(binding)
+        self._masked = _masked_field(binding)
 
     def __call__(
         self, segments: list[str], query: bytes, body: bytes, headers: Mapping[bytes, bytes]
@@ -84,14 +86,16 @@ class RequestReader:
         for parameter, value in given:
             if _value(request, parameter) != value:
                 violations.add(".".join(parameter.path), "differs from the path")
-        if self._infers_mask and isinstance(document, dict):
-            self._infer_mask(request, document)
+        if self._masked is not None:
+            self._infer_mask(request, self._masked, document)
 
-    def _infer_mask(self, request: Any, document: dict[str, Any]) -> None:
-        """Let the fields that a PATCH gives be the ones it changes, unless it says otherwise itself."""
-        body_field = self._binding.body_field
-        if not request.HasField(_UPDATE_MASK) and body_field is not None and body_field.message_type is not None:
-            request.update_mask.paths.extend(reader.mask_of(body_field.message_type, document))
+    def _infer_mask(self, request: Any, resource: descriptor.FieldDescriptor, document: Any) -> None:
+        """Let the fields that a PATCH gives of a resource be the ones it changes, unless it says otherwise itself."""
+        if self._binding.body == bindings.WHOLE and isinstance(document, dict):
+            document = document.get(resource.json_name, document.get(resource.name))
+        assert resource.message_type is not None  # noqa: S101  # it is a resource
+        if isinstance(document, dict) and not request.HasField(_UPDATE_MASK):
+            request.update_mask.paths.extend(reader.mask_of(resource.message_type, document))
 
     def _put_etag(self, request: Any, header: bytes, violations: Violations) -> None:
         tag = header.decode("latin-1").strip()
@@ -144,18 +148,39 @@ def is_resumable(binding: bindings.Binding) -> bool:
     )
 
 
+def takes_dry_run(message_type: descriptor.Descriptor) -> bool:
+    """Whether a request can ask what would happen, without its happening."""
+    field = message_type.fields_by_name.get(DRY_RUN)
+    return field is not None and field.type == descriptor.FieldDescriptor.TYPE_BOOL and not field.is_repeated
+
+
 def has_text_field(message_type: descriptor.Descriptor, name: str) -> bool:
     """Whether a message has a single field of text by that name."""
     field = message_type.fields_by_name.get(name)
     return field is not None and field.type == descriptor.FieldDescriptor.TYPE_STRING and not field.is_repeated
 
 
-def _infers_mask(binding: bindings.Binding) -> bool:
+def _masked_field(binding: bindings.Binding) -> descriptor.FieldDescriptor | None:
+    """Return the field of a PATCH with the resource whose fields its mask names, None if there is no mask.
+
+    It is the one that the body fills; of a request that the body fills whole, the only message of the contract in it.
+    """
     mask = binding.request_type.fields_by_name.get(_UPDATE_MASK)
+    if binding.http_method != "PATCH" or not _of_type(mask, "google.protobuf.FieldMask"):
+        return None
+    given = binding.request_type.fields if binding.body == bindings.WHOLE else [binding.body_field]
+    resources = [field for field in given if _is_resource(field)]
+    return resources[0] if len(resources) == 1 else None
+
+
+def _is_resource(field: descriptor.FieldDescriptor | None) -> bool:
     return (
-        binding.http_method == "PATCH"
-        and binding.body_field is not None
-        and mask is not None
-        and mask.message_type is not None
-        and mask.message_type.full_name == "google.protobuf.FieldMask"
+        field is not None
+        and field.message_type is not None
+        and not field.is_repeated
+        and field.message_type.full_name not in wellknown.READERS
     )
+
+
+def _of_type(field: descriptor.FieldDescriptor | None, name: str) -> bool:
+    return field is not None and field.message_type is not None and field.message_type.full_name == name

@@ -31,7 +31,8 @@ class Settings(kobklein.settings.Settings):
     """Deadline of a call that names none."""
     longest_call_seconds: float = pydantic.Field(default=30, gt=0)
     """Longest deadline a client may ask for; reports get it by default."""
-    longest_stream_seconds: float = pydantic.Field(default=900, gt=0)
+    longest_stream_seconds: float = pydantic.Field(default=3600, gt=0)
+    """Longest deadline of a stream, and its default: as long as services let a watch last."""
     heartbeat_seconds: float = pydantic.Field(default=15, gt=0)
     receive_seconds: float = pydantic.Field(default=10, gt=0)
     """From a request's first byte to its last, however steadily it trickles."""
@@ -41,10 +42,13 @@ class Settings(kobklein.settings.Settings):
     drain_seconds: int = pydantic.Field(default=8, ge=0)
 
     longest_body_bytes: int = pydantic.Field(default=1024 * 1024, ge=1024)
+    """Longest body of a request, where the contract does not say `max_body_bytes`."""
     longest_head_bytes: int = pydantic.Field(default=32 * 1024, ge=1024)
     most_connections: int = pydantic.Field(default=4000, ge=1)
     most_requests: int = pydantic.Field(default=1000, ge=1)
     """Requests served at a time; more are told to come back."""
+    most_streams: int = pydantic.Field(default=250, ge=1)
+    """Streams open at a time, which do not count among the requests."""
 
     trusted_proxies: tuple[Network, ...] = ()
     """Networks whose `X-Forwarded-For` is believed."""

@@ -13,6 +13,7 @@ from starlette.types import Receive
 
 from gateway import bindings, callers, endpoints, exchanges, metadata, problems, requests, writer
 from gateway.settings import Settings
+from kobklein import streams
 
 _SSE: Final = "text/event-stream"
 _EVENT_ID: Final = re.compile(r"[^\0\r\n]+")
@@ -59,15 +60,17 @@ class Lines:
 
 
 class Events:
-    """One event a message, then an event `end` or `error`, so that browsers know not to reconnect.
+    """One event a message, then an event `end` if all is said, or `problem` if it broke off.
 
     The id of an event is the message's cursor, which a browser gives back when it reconnects; without cursors, it is
-    the event's number, from 1 on.
+    the event's number, from 1 on. A browser always reconnects, unless its script closes the source: at `end` it should,
+    and at `problem` it decides. A stream that can be resumed has no `end`: it is only over for now.
     """
 
     content_type = b"text/event-stream"
 
-    def __init__(self) -> None:
+    def __init__(self, *, resumable: bool) -> None:
+        self._resumable = resumable
         self._number = 0
 
     def message(self, text: bytes, cursor: str | None) -> bytes:
@@ -84,26 +87,32 @@ class Events:
 
     def error(self, problem: bytes) -> bytes:
         """Return the event of the problem."""
-        return b"event: error\ndata: %s\n\n" % problem
+        return b"event: problem\ndata: %s\n\n" % problem
 
     def end(self) -> bytes:
-        """Return the event that ends the stream."""
-        return b"event: end\ndata: {}\n\n"
+        """Return the event that ends the stream; nothing where the browser is to go on by itself."""
+        return b"" if self._resumable else b"event: end\ndata: {}\n\n"
 
 
-def framing(headers: dict[bytes, bytes]) -> Framing:
+def framing(headers: dict[bytes, bytes], *, resumable: bool) -> Framing:
     """Return the framing that `Accept` asks for."""
     accepted = headers.get(b"accept", b"").decode("latin-1").lower()
     wanted = [media_range.partition(";")[0].strip() for media_range in accepted.split(",")]
-    return Events() if _SSE in wanted else Lines()
+    return Events(resumable=resumable) if _SSE in wanted else Lines()
 
 
 class Body(abc.ABC):
-    """The body of one streamed answer; its head goes out with its first byte."""
+    """The body of one streamed answer; its head goes out with its first byte, or once the service has accepted."""
+
+    resumable = False
+    """Whether a stream whose time is over was only over for now."""
 
     def __init__(self, exchange: exchanges.Exchange) -> None:
         self._exchange = exchange
         self.begun = False
+
+    async def accept(self) -> None:  # noqa: B027  # a body whose head needs its first message has nothing to send
+        """Send the head, if it is known before the first message."""
 
     @abc.abstractmethod
     async def send_message(self, answer: Any) -> None:
@@ -137,6 +146,7 @@ class StreamEndpoint(endpoints.Endpoint):
     ) -> None:
         longest = self._settings.longest_stream_seconds
         timeout = metadata.timeout_seconds(exchange, default=longest, longest=longest)
+        exchange.slot.become_stream()
         call = self._call(request, timeout=timeout, metadata=carried)
         body = self._open(exchange, call)
         gone = asyncio.create_task(_disconnected(exchange.receive))
@@ -145,6 +155,9 @@ class StreamEndpoint(endpoints.Endpoint):
         except grpc.aio.AioRpcError as error:
             if not body.begun:
                 raise  # Nothing is sent yet, so the client gets a proper status.
+            if body.resumable and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                await body.end()
+                return
             await body.break_off(problems.of(error, self._read.client_path))
         finally:
             call.cancel()
@@ -156,24 +169,37 @@ class StreamEndpoint(endpoints.Endpoint):
 
     async def _relay(self, call: Any, body: Body, gone: asyncio.Task[None]) -> None:
         """Send each message as it comes, and heartbeats in between, until either side is done."""
-        while True:
-            coming = asyncio.ensure_future(call.read())
-            try:
-                while not coming.done():
-                    await asyncio.wait(
-                        (coming, gone), timeout=self._settings.heartbeat_seconds, return_when=asyncio.FIRST_COMPLETED
-                    )
-                    if gone.done():
-                        return
-                    if not coming.done():
-                        await body.send_heartbeat()
-            finally:
-                await _cancelled(coming)
-            answer = coming.result()
-            if answer is grpc.aio.EOF:
-                await body.end()
-                return
-            await body.send_message(answer)
+        accepted = asyncio.create_task(_accepted(call))
+        try:
+            while True:
+                answer = await self._next(call, body, gone, accepted)
+                if answer is None:
+                    return
+                if answer is grpc.aio.EOF:
+                    await body.end()
+                    return
+                await body.send_message(answer)
+        finally:
+            await _cancelled(accepted)
+
+    async def _next(self, call: Any, body: Body, gone: asyncio.Task[None], accepted: asyncio.Task[bool]) -> Any:
+        """Return the next message, or EOF; None when the client is gone."""
+        coming = asyncio.ensure_future(call.read())
+        try:
+            while not coming.done():
+                waited = [coming, gone] if accepted.done() else [coming, gone, accepted]
+                done, _ = await asyncio.wait(
+                    waited, timeout=self._settings.heartbeat_seconds, return_when=asyncio.FIRST_COMPLETED
+                )
+                if gone in done:
+                    return None
+                if accepted in done and accepted.result() and not body.begun:
+                    await body.accept()
+                if not done:
+                    await body.send_heartbeat()
+        finally:
+            await _cancelled(coming)
+        return coming.result()
 
 
 class MessageStreamEndpoint(StreamEndpoint):
@@ -185,19 +211,27 @@ class MessageStreamEndpoint(StreamEndpoint):
         super().__init__(binding, channel, gate, settings)
         self._show = writer.shown(binding.response_type)
         self._marked = requests.has_text_field(binding.response_type, requests.CURSOR)
+        self._resumable = requests.is_resumable(binding)
 
     def _open(self, exchange: exchanges.Exchange, _call: Any) -> Body:
-        return _Messages(exchange, framing(exchange.headers), self._show, marked=self._marked)
+        frames = framing(exchange.headers, resumable=self._resumable)
+        return _Messages(exchange, frames, self._show, marked=self._marked, resumable=self._resumable)
 
 
 class _Messages(Body):
     """Messages in frames."""
 
-    def __init__(self, exchange: exchanges.Exchange, frames: Framing, show: writer.Show, *, marked: bool) -> None:
+    def __init__(
+        self, exchange: exchanges.Exchange, frames: Framing, show: writer.Show, *, marked: bool, resumable: bool
+    ) -> None:
         super().__init__(exchange)
+        self.resumable = resumable
         self._frames = frames
         self._show = show
         self._marked = marked
+
+    async def accept(self) -> None:
+        await self._begin()
 
     async def send_message(self, answer: Any) -> None:
         cursor = answer.cursor if self._marked else None
@@ -213,13 +247,22 @@ class _Messages(Body):
     async def end(self) -> None:
         await self._send(self._frames.end(), last=True)
 
-    async def _send(self, frame: bytes, *, last: bool = False) -> None:
+    async def _begin(self) -> None:
         if not self.begun:
             self.begun = True
             await self._exchange.start(
                 200, [(b"content-type", self._frames.content_type), (b"x-accel-buffering", b"no")]
             )
+
+    async def _send(self, frame: bytes, *, last: bool = False) -> None:
+        await self._begin()
         await self._exchange.send({"type": "http.response.body", "body": frame, "more_body": not last})
+
+
+async def _accepted(call: Any) -> bool:
+    """Return, once the service has said something or ended the call, whether it said that the stream has begun."""
+    (begun,) = streams.BEGUN
+    return begun in tuple(await call.initial_metadata() or ())
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -5,10 +5,9 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from gateway import documents, names
-from kobklein import errors
+from kobklein import errors, validation
 
-MOST: Final = 100
-"""Most violations that one answer names; a request with more has not one mistake but another purpose."""
+MOST: Final = validation.MOST_VIOLATIONS
 
 
 class Violations:

@@ -142,8 +142,13 @@ def check_role(method: contract.Method, caller: Caller | None) -> None:
         return
     if caller is None:
         raise errors.Unauthenticated
-    if not caller.roles & (method.own | method.any):
+    if not permits(method, caller):
         raise errors.PermissionDenied
+
+
+def permits(method: contract.Method, caller: Caller | None) -> bool:
+    """Return whether some role of `caller` may call `method` at all."""
+    return method.anonymous or (caller is not None and bool(caller.roles & (method.own | method.any)))
 
 
 class Signer:

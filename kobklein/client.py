@@ -8,7 +8,15 @@ import grpc
 from kobklein import calls
 from kobklein.settings import TlsSettings
 
-MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+"""Longest message that is received, as a request or as an answer.
+
+A number in free data can be two bytes of JSON and eleven here. So whatever the gateway takes, 4 MiB where the contract
+allows the most, is no longer than this, and neither is the answer that repeats it beside balances.
+"""
+
+_MAX_METADATA_BYTES: Final = 64 * 1024
+"""Longest metadata of an answer: a refusal names up to a hundred fields there, twice."""
 
 _SERVICE_CONFIG: Final = json.dumps(
     {
@@ -33,6 +41,8 @@ _OPTIONS: Final = [
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", _MAX_METADATA_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]

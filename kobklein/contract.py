@@ -78,5 +78,7 @@ def role_name(role: "options_pb2.Role.ValueType") -> Role:
     return options_pb2.Role.Name(role).removeprefix(_ROLE_PREFIX).lower()
 
 
+SERVICE: Final = role_name(options_pb2.ROLE_SERVICE)
+"""The role of other internal services."""
 ROLES: Final = frozenset(role_name(value) for value in options_pb2.Role.values() if value)
 """Every role there is."""

@@ -5,6 +5,7 @@ Error
 ├── Unauthenticated            no caller, or not a provable one
 ├── PermissionDenied           a caller who may not do this
 ├── RateLimited                too many calls
+├── TooManyStreams             of all callers together
 ├── Unavailable                a part is out of reach for now; nothing is decided
 ├── EtagMismatch               the resource changed since the caller read it
 ├── IdempotencyKeyMissing      the call needs a key
@@ -80,6 +81,14 @@ class Error(Exception):
         """The stable name of this error: its class name in UPPER_SNAKE_CASE."""
         return reason_of(type(self))
 
+    def shown_to(self, owner: str | None) -> "Error":
+        """Return what the caller is told: this error, or one that says less about what is not theirs.
+
+        `owner` is the subject whose resources alone the caller may see; None for a caller who may see everybody's.
+        """
+        del owner
+        return self
+
 
 def reason_of(error: type[Error]) -> str:
     """Return the stable name of an error class."""
@@ -126,6 +135,15 @@ class RateLimited(Error):
     def __init__(self, *, retry_after_seconds: int) -> None:
         super().__init__(retry_after_seconds=retry_after_seconds)
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyStreams(Error):
+    """The service holds as many streams open as it may, for all callers together; this one has not begun."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    message = "too many streams are open; try again in a while"
+    http_status = 503
+    retry_after_seconds = 5.0
 
 
 class Unavailable(Error):

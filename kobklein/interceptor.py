@@ -1,10 +1,8 @@
 """The one place every call to a service goes through: identity, rules, limits, errors, logs and metrics."""
 
 import asyncio
-import collections
-import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import grpc
@@ -13,7 +11,7 @@ from google.protobuf import message
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from kobklein import auth, calls, contract, errors, ids, metrics, ratelimits
+from kobklein import auth, calls, contract, errors, ids, metrics, ratelimits, streams
 from kobklein.options.v1 import options_pb2
 from kobklein.settings import ServiceSettings
 
@@ -23,8 +21,6 @@ _Unary = Callable[[Any, _Context], Awaitable[Any]]
 _Stream = Callable[[Any, _Context], AsyncIterator[Any]]
 _MAX_KEY_LENGTH: Final = 255
 _MAX_REQUEST_ID_LENGTH: Final = 128
-_MOST_STREAMS: Final = 20
-"""How many streams one caller may have open at once: each holds one of the calls that the service can serve."""
 _REPLAYED: Final = (("idempotency-replayed", "true"),)
 _NO_REPETITION: Final = ("grpc-retry-pushback-ms", "-1")
 """Tells a gRPC channel, in trailing metadata, not to repeat the call whatever its retry policy says (gRFC A6)."""
@@ -45,7 +41,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self._verifier = verifier
         self._limiter = limiter
         self._settings = settings
-        self._streams: collections.Counter[str] = collections.Counter()
+        self._streams = streams.Streams(verifier, settings)
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -98,8 +94,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
         async def stream(request: message.Message, context: _Context) -> AsyncIterator[Any]:
             with _Record(method) as record:
                 try:
-                    calls.enter(await self._admit(method, request, context, record))
-                    with self._one_more_stream(record.subject):
+                    call = await self._admit(method, request, context, record)
+                    calls.enter(call)
+                    async with self._streams.one_more(call.caller):
                         async for answer in serve(request, context):
                             yield answer
                 except Exception as error:  # As above.
@@ -119,7 +116,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
         caller = self._caller(metadata) if not method.anonymous else None
         record.subject = caller.subject if caller else ""
         unrestricted = auth.authorize(method, caller, request)
-        await self._limiter.check(method.rules.rate_limit, caller.subject if caller else _address(context))
+        record.owner = None if unrestricted else record.subject
+        if (payer := _payer(method, caller, request, context)) is not None:
+            await self._limiter.check(method.rules.rate_limit, payer)
         method.check(request)
         key = metadata.get("idempotency-key", "")
         if len(key) > _MAX_KEY_LENGTH or not key.isprintable():
@@ -127,18 +126,6 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if not key and method.rules.idempotency == options_pb2.IDEMPOTENCY_REQUIRED:
             raise errors.IdempotencyKeyMissing
         return calls.Call(caller, unrestricted, record.request_id, key)
-
-    @contextlib.contextmanager
-    def _one_more_stream(self, subject: str) -> Iterator[None]:
-        if self._streams[subject] >= _MOST_STREAMS:
-            raise errors.RateLimited(retry_after_seconds=5)
-        self._streams[subject] += 1
-        try:
-            yield
-        finally:
-            self._streams[subject] -= 1
-            if not self._streams[subject]:
-                del self._streams[subject]
 
     def _caller(self, metadata: Mapping[str, str]) -> auth.Caller | None:
         scheme, _, token = metadata.get("authorization", "").partition(" ")
@@ -149,6 +136,23 @@ class Interceptor(grpc.aio.ServerInterceptor):
         longest = self._settings.longest_report_seconds if report else self._settings.longest_call_seconds
         remaining = context.time_remaining()
         return longest if remaining is None else min(longest, remaining)
+
+
+def _payer(
+    method: contract.Method, caller: auth.Caller | None, request: message.Message, context: _Context
+) -> str | None:
+    """Return whose budget a call is counted against; None for nobody's.
+
+    Another service acts for very many users, whose calls must not use up one budget between them: each user that it
+    names has one of their own with it, apart from that of their own calls. Where it names nobody, it is trusted to keep
+    to what it has to do, as with internal traffic.
+    """
+    if caller is None:
+        return _address(context)
+    if contract.SERVICE not in caller.roles:
+        return caller.subject
+    user_id = method.subject(request)
+    return f"{caller.subject} for {user_id}" if user_id else None
 
 
 def _address(context: _Context) -> str:
@@ -181,6 +185,8 @@ class _Record:
     def __init__(self, method: contract.Method) -> None:
         self._method = method
         self.request_id, self.subject = "", ""
+        self.owner: str | None = ""
+        """As the call's; until the caller is proved, that of nobody."""
         self._code = grpc.StatusCode.OK
         self._reason = ""
 
@@ -208,10 +214,11 @@ class _Record:
         )
 
     def refused(self, error: Exception) -> _Refusal:
-        """Return how the call is refused for `error`, and remember it."""
+        """Return how the call is refused for `error`, as far as its caller may know, and remember the whole of it."""
         if isinstance(error, errors.Error):
-            self._code, self._reason = error.code, error.reason
-            return _refusal(errors.to_status(error), *(() if error.repeated_by_channels else (_NO_REPETITION,)))
+            shown = error.shown_to(self.owner)
+            self._code, self._reason = shown.code, error.reason
+            return _refusal(errors.to_status(shown), *(() if shown.repeated_by_channels else (_NO_REPETITION,)))
         if isinstance(error, TimeoutError):
             self._code = grpc.StatusCode.DEADLINE_EXCEEDED
             return _refusal(status_pb2.Status(code=self._code.value[0], message="the call took longer than it may"))

@@ -90,6 +90,8 @@ class ServiceSettings(Settings):
     concurrent_calls: int = pydantic.Field(default=1000, ge=1)
     longest_call_seconds: float = pydantic.Field(default=10.0, gt=0)
     longest_report_seconds: float = pydantic.Field(default=120.0, gt=0)
+    recheck_seconds: float = pydantic.Field(default=5.0, gt=0, le=60)
+    """How often the token of a caller is proved again while a stream of theirs is open."""
     drain_seconds: float = pydantic.Field(default=8.0, ge=0)
     reflection: bool = True
 

@@ -18,6 +18,9 @@ _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 MAX_STRUCT_DEPTH: Final = 16
 """Deepest nesting of a free-form structure."""
 
+MOST_VIOLATIONS: Final = 100
+"""Most violations that one refusal names; a request with more has not one mistake but another purpose."""
+
 FieldDescriptor = descriptor.FieldDescriptor
 Check = Callable[[Any, str, list[errors.Violation]], None]
 """Adds what is wrong with one field of the message; the string is the path of the message itself, with a dot."""
@@ -38,11 +41,15 @@ _INTEGERS: Final = frozenset(
 
 
 def check(request: message.Message) -> None:
-    """Fill the defaults of `request` in and check it; raises InvalidArgument that names every offending field."""
+    """Fill the defaults of `request` in and check it.
+
+    Raises InvalidArgument that names every offending field, or the first MOST_VIOLATIONS: a refusal travels in
+    metadata, and one that is too long for that would never arrive.
+    """
     violations: list[errors.Violation] = []
     _validator(request.DESCRIPTOR).check(request, "", violations)
     if violations:
-        raise errors.InvalidArgument(*violations)
+        raise errors.InvalidArgument(*violations[:MOST_VIOLATIONS])
 
 
 def rules_of(field: descriptor.FieldDescriptor) -> options_pb2.FieldRules:

@@ -178,7 +178,8 @@ class Charges:
     async def _recorded(
         self, session: database.Session, request: message.Message, payment_id: uuid.UUID, begin: _Begin
     ) -> _Begun | bytes:
-        claim = await idempotency.claim(session, request, resource_id=payment_id, lease=idempotency.LEASE)
+        lease = datetime.timedelta(seconds=self._settings.call_lease_seconds)
+        claim = await idempotency.claim(session, request, resource_id=payment_id, lease=lease)
         if claim.answer is not None:
             return claim.answer
         if claim.first or claim.resource_id is None:

@@ -53,6 +53,7 @@ class PaymentEnded(errors.Error):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     message = "the payment is {status}; make a new one to try again"
+    http_status = 409
 
 
 class PaymentBusy(errors.Error):

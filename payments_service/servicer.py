@@ -111,7 +111,10 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def WatchPayment(
         self, request: payments_pb2.WatchPaymentRequest, _context: _Context
     ) -> AsyncIterator[payments_pb2.Payment]:
-        """Watch a payment. A watch that lasts too long just ends; its caller watches again."""
+        """Watch a payment, until nothing can change any more.
+
+        Raises TimeoutError for a watch that lasts too long: not all is said, and its caller watches again.
+        """
         payment_id = uuid.UUID(request.id)
         await self._get(payment_id)
         versions_ = self._changes.versions(payment_id, seconds=self._longest_watch_seconds)
@@ -120,6 +123,7 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
                 yield messages.render(payment)
                 if payment.status in states.FINAL:
                     return
+        raise TimeoutError
 
     async def UpdatePayment(
         self, request: payments_pb2.UpdatePaymentRequest, _context: _Context

@@ -44,6 +44,8 @@ class MoneyPathSettings(pydantic.BaseModel, frozen=True):
     """How long a step belongs to who claimed it; longer than it can take."""
     answer_seconds: Seconds = 8.0
     """Longest wait of a caller while the provider is still being asked; then the answer is the payment as it is."""
+    call_lease_seconds: Seconds = 30.0
+    """How long an idempotency key belongs to the call that came with it, and after a crash shuts its repetition out."""
     provider_schedule: Schedule = (60.0, 300.0, 3600.0, 86_400.0)
     """When an unknown outcome, or an intent that waits for somebody, is asked for again."""
     ledger_schedule: Schedule = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -63,6 +65,12 @@ class MoneyPathSettings(pydantic.BaseModel, frozen=True):
     def _lease_outlives_step(self) -> Self:
         if self.lease_seconds <= self.provider_seconds:
             raise ValueError("lease_seconds must be more than provider_seconds")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _call_lease_outlives_call(self) -> Self:
+        if self.call_lease_seconds <= self.answer_seconds:
+            raise ValueError("call_lease_seconds must be more than answer_seconds")
         return self
 
 

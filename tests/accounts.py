@@ -11,14 +11,20 @@ ADMIN: Final = wallets.metadata("root", "admin")
 
 
 async def update(
-    client: wallets.Client, id_: str, *paths: str, etag: str = "", caller: Any = ADMIN, **account: Any
+    client: wallets.Client,
+    id_: str,
+    *paths: str,
+    etag: str = "",
+    reason: str = "by the book",
+    caller: Any = ADMIN,
+    **account: Any,
 ) -> ledger_pb2.Account:
     request = accounts_pb2.UpdateAccountRequest(
         id=id_,
         account=ledger_pb2.Account(**{"currency": "HTG", **account}),
         update_mask=field_mask_pb2.FieldMask(paths=paths),
         etag=etag,
-        reason="by the book",
+        reason=reason,
     )
     changed: ledger_pb2.Account = await client.accounts.UpdateAccount(request, metadata=caller)
     return changed

@@ -44,6 +44,9 @@ _RACES: Final = "tests/integration/test_ledger_races.py"
 _MODEL: Final = "tests/integration/test_ledger_model.py"
 _SEALS: Final = "tests/integration/test_ledger_seals.py"
 _TAMPERING: Final = "tests/integration/test_ledger_tampering.py"
+_ORACLE: Final = "tests/integration/test_ledger_oracle.py"
+_QUOTES: Final = "tests/integration/test_conversions_service.py"
+_OUTCOMES: Final = "tests/integration/test_payments_unknown_outcomes.py"
 FAULTS: Final = (
     Fault(
         "missing lock",
@@ -181,10 +184,103 @@ FAULTS: Final = (
     ),
     Fault(
         "an instant told before it is over",
-        "wallets_service/proof/trial_balances.py",
-        """    while not snapshot.row(ended, {"xid": newest})["ended"]:""",
-        """    while not snapshot.row(ended, {"xid": newest}):""",
+        "wallets_service/instants.py",
+        "if not self._running or now - self.time > _FINAL_AFTER:",
+        "if self._began or now - self.time > _FINAL_AFTER:",
         "tests/integration/test_trial_balances.py::test_a_transfer_that_is_being_written_is_waited_for",
+    ),
+    Fault(
+        "a seal that skips a row",
+        "wallets_service/repository/seals.py",
+        'sql.SQL("(xid, place) > ({}::xid8, {})")',
+        'sql.SQL("(xid, place) > ({}::xid8, {} + 1)")',
+        f"{_SEALS}::test_many_transfers_are_sealed_in_runs",
+    ),
+    Fault(
+        "a seal that forgets the one before it",
+        "wallets_service/proof/chain.py",
+        "    before = previous.head.hash if previous else bytes(DIGEST_BYTES)\n",
+        "    before = bytes(DIGEST_BYTES)\n",
+        f"{_ORACLE}::test_an_honest_ledger_holds_and_is_sealed_to_its_end",
+    ),
+    Fault(
+        "a head that is signed without its time",
+        "wallets_service/proof/chain.py",
+        "    return _HEAD + _HEAD_FIELDS.pack(sequence, sealed_microseconds) + hash_\n",
+        "    return _HEAD + _HEAD_FIELDS.pack(sequence, 0) + hash_\n",
+        f"{_ORACLE}::test_an_honest_ledger_holds_and_is_sealed_to_its_end",
+    ),
+    Fault(
+        "a watch that skips what commits late",
+        "wallets_service/repository/watches.py",
+        "              AND xid < pg_snapshot_xmin(pg_current_snapshot())\n            ORDER BY",
+        "            ORDER BY",
+        "tests/integration/test_watches_races.py::"
+        "test_a_transaction_that_commits_late_delays_others_and_is_not_skipped",
+    ),
+    Fault(
+        "a hold that ends whatever the clock says",
+        "wallets_service/repository/holds.py",
+        "sa.and_(Hold.status == entries.PENDING, Hold.expires_time <= sa.func.statement_timestamp())",
+        "sa.and_(Hold.status == entries.PENDING)",
+        "tests/integration/test_holds.py::test_a_hold_is_posted_in_parts_until_nothing_is_left",
+    ),
+    Fault(
+        "a hold that reads as if it had no end",
+        "wallets_service/repository/holds.py",
+        "sa.and_(Hold.status == entries.PENDING, Hold.expires_time <= sa.func.statement_timestamp())",
+        "sa.and_(Hold.status == entries.PENDING, sa.false())",
+        "tests/integration/test_hold_expiry.py::test_an_expired_hold_reads_as_expired_before_anybody_gave_it_back",
+    ),
+    Fault(
+        "a quote accepted twice",
+        "wallets_service/quotes.py",
+        "entries.Transfer(str(id_), debit, credit, amount, currency, type_, linked=True, **common)",
+        "entries.Transfer(str(ids.derived(acceptance_id, str(id_))), debit, credit, amount, currency, type_,"
+        " linked=True, **common)",
+        f"{_QUOTES}::test_accepting_again_with_another_key_is_refused",
+    ),
+    Fault(
+        "a quote accepted after its time",
+        "wallets_service/quotes.py",
+        '        "not_after": quote.expires_time,\n',
+        "",
+        f"{_QUOTES}::test_an_expired_quote_moves_nothing",
+    ),
+    Fault(
+        "a step without its fence",
+        "payments_service/repository.py",
+        "        .where(payments.c.id == payment.id, payments.c.fence == payment.fence)\n        .values(**values, ",
+        "        .where(payments.c.id == payment.id)\n        .values(**values, ",
+        f"{_OUTCOMES}::test_an_outdated_holder_changes_nothing",
+    ),
+    Fault(
+        "a charge under a key of its own each time",
+        "payments_service/providers/stripe.py",
+        '{"idempotency_key": f"{charge.payment_id}-authorise"}',
+        '{"idempotency_key": f"{charge.payment_id}-{id(charge)}"}',
+        f"{_OUTCOMES}::test_a_process_that_died_after_the_charge_charges_no_second_time",
+    ),
+    Fault(
+        "a deposit under an id of its own each time",
+        "payments_service/settlement.py",
+        '        id=ids.derived(payment.id, "settle"),\n',
+        "        id=ids.new(),\n",
+        f"{_OUTCOMES}::test_a_process_that_died_after_the_deposit_credits_no_second_time",
+    ),
+    Fault(
+        "a webhook of the future",
+        "payments_service/providers/stripe_webhooks.py",
+        " or int(times[0]) > time.time() + TOLERANCE_SECONDS:",
+        " or time.time() < 0:",
+        "tests/integration/test_webhook_forgery.py::test_five_hundred_mutants_change_nothing",
+    ),
+    Fault(
+        "a key that belongs to everybody",
+        "kobklein/idempotency.py",
+        "    return sa.and_(keys.c.subject == call.subject, keys.c.key == call.idempotency_key)\n",
+        "    return sa.and_(keys.c.key == call.idempotency_key)\n",
+        "tests/integration/test_idempotency.py::test_a_key_belongs_to_its_caller",
     ),
 )
 

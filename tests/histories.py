@@ -1,10 +1,11 @@
 """Histories of accounts as tests need them: with times of their own choice, and what they add up to, naively."""
 
+import contextlib
 import dataclasses
 import datetime
 import random
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import psycopg
 
@@ -72,3 +73,29 @@ def record(url: str, history: History, rows: Iterable[Sequence[object]]) -> None
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'HTG', 'TRANSFER')",
             rows,
         )
+
+
+@contextlib.contextmanager
+def being_recorded(
+    url: str, debit: str, credit: str, amount: int
+) -> Iterator[tuple[datetime.datetime, Callable[[], None]]]:
+    """Record a transfer as a batch does, and yield its time and what commits it, at the latest when left."""
+    with psycopg.connect(url) as connection:
+        connection.execute("SELECT pg_current_xact_id()")
+        (time,) = connection.execute("SELECT clock_timestamp()").fetchone() or (START,)
+        accounts = {"debit": debit, "credit": credit, "amount": amount, "time": time}
+        connection.execute(
+            "INSERT INTO transfers (id, debit_account_id, credit_account_id, amount, debit_balance_after,"
+            " credit_balance_after, debit_version, credit_version, created_time, currency, type)"
+            " SELECT gen_random_uuid(), d.id, c.id, %(amount)s, d.balance - %(amount)s, c.balance + %(amount)s,"
+            " d.version + 1, c.version + 1, %(time)s, 'HTG', 'DEPOSIT' FROM accounts d, accounts c"
+            " WHERE (d.address, d.currency, c.address, c.currency) = (%(debit)s, 'HTG', %(credit)s, 'HTG')",
+            accounts,
+        )
+        connection.execute(
+            "UPDATE accounts SET version = version + 1, updated_time = %(time)s,"
+            " balance = balance + CASE address WHEN %(debit)s THEN -%(amount)s ELSE %(amount)s END"
+            " WHERE address IN (%(debit)s, %(credit)s) AND currency = 'HTG'",
+            accounts,
+        )
+        yield time, connection.commit

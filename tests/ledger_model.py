@@ -5,7 +5,7 @@ It shares no code with the service but the values it is asked with, so that both
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from wallets_service.ledger import entries
 
@@ -39,16 +39,27 @@ class Reservation:
         return self.status == "PENDING" and not self.asked.lifetime
 
 
+class Move(NamedTuple):
+    """A transfer of the model, the group that it was posted with, and what it left."""
+
+    asked: entries.Transfer
+    group: tuple[str, ...]
+    debit_balance: int
+    debit_version: int
+    credit_balance: int
+    credit_version: int
+
+
 class Model:
     """Answers each batch with one reason for each operation; `ok` is what is posted, held or given back."""
 
     def __init__(self) -> None:
         self.wallets: dict[str, Wallet] = {}
-        self.moved: dict[str, tuple[entries.Transfer, tuple[str, ...]]] = {}
+        self.moved: dict[str, Move] = {}
         self.holds: dict[str, Reservation] = {}
 
     def wallet(self, address: str) -> Wallet:
-        floor = None if address.startswith(("provider/", "fx/")) else 0
+        floor = None if address == "fx/liquidity" or address.startswith("provider/") else 0
         return self.wallets.setdefault(address, Wallet(floor=floor))
 
     def post(self, batch: Sequence[entries.Operation]) -> list[str]:
@@ -79,9 +90,7 @@ class Model:
                 return [*others[:number], reason, *others[number:]]
         return [POSTED] * len(group)
 
-    def _copy(
-        self,
-    ) -> tuple[dict[str, Wallet], dict[str, tuple[entries.Transfer, tuple[str, ...]]], dict[str, Reservation]]:
+    def _copy(self) -> tuple[dict[str, Wallet], dict[str, Move], dict[str, Reservation]]:
         return (
             {address: dataclasses.replace(each) for address, each in self.wallets.items()},
             dict(self.moved),
@@ -95,7 +104,7 @@ class Model:
 
     def _move(self, asked: entries.Transfer, group: tuple[str, ...]) -> str:
         if asked.id in self.moved:
-            first, its_group = self.moved[asked.id]
+            first, its_group, *_ = self.moved[asked.id]
             same_group = (its_group[0] if len(its_group) > 1 else "") == (group[0] if len(group) > 1 else "")
             return POSTED if first == asked and same_group else "TRANSFER_ID_REUSED"
         reason = self._stopped(asked) or self._unreversible(asked) or self._untakeable(asked)
@@ -114,7 +123,7 @@ class Model:
             payer.spent += asked.amount
         payer.balance, payee.balance = payer.balance - asked.amount, payee.balance + asked.amount
         payer.transfers, payee.transfers = payer.transfers + 1, payee.transfers + 1
-        self.moved[asked.id] = asked, group
+        self.moved[asked.id] = Move(asked, group, payer.balance, payer.transfers, payee.balance, payee.transfers)
         return POSTED
 
     def _stopped(self, asked: entries.Transfer | entries.NewHold) -> str:
@@ -131,11 +140,11 @@ class Model:
             return ""
         if asked.reverses_id not in self.moved:
             return "ORIGINAL_NOT_FOUND"
-        original = self.moved[asked.reverses_id][0]
+        original = self.moved[asked.reverses_id].asked
         turned = (original.credit_account, original.debit_account) == (asked.debit_account, asked.credit_account)
         if original.reverses_id is not None or not turned:
             return "NOT_REVERSIBLE"
-        back = sum(each.amount for each, _ in self.moved.values() if each.reverses_id == original.id)
+        back = sum(each.asked.amount for each in self.moved.values() if each.asked.reverses_id == original.id)
         return "REVERSAL_EXCEEDED" if back + asked.amount > original.amount else ""
 
     def _untakeable(self, asked: entries.Transfer) -> str:

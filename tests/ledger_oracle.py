@@ -3,15 +3,20 @@
 import collections
 import dataclasses
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import psycopg
 from psycopg import rows
 
+from tests import seal_oracle, wallets
+
 POSTED: Final = "posted"
 REFUSED: Final = "refused"
 _CLEARING: Final = ("provider/", "fx/")
+_LIQUIDITY: Final = "fx/liquidity"
+_SPREAD: Final = "fx/spread"
+_CONVERSION: Final = "CONVERSION"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,6 +38,12 @@ class Books:
     accounts: dict[Any, dict[str, Any]]
     transfers: dict[Any, dict[str, Any]]
     holds: dict[Any, dict[str, Any]]
+    quotes: dict[Any, dict[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def addresses(self, transfer: dict[str, Any]) -> tuple[str, str]:
+        """Return who pays and who receives."""
+        debit, credit = (self.accounts[transfer[f"{side}_account_id"]]["address"] for side in ("debit", "credit"))
+        return debit, credit
 
     def legs(self) -> Iterator[Leg]:
         for each in self.transfers.values():
@@ -47,21 +58,36 @@ class Books:
                 )
 
 
-def read(url: str) -> Books:
-    """Return every row, in one snapshot."""
-    with psycopg.connect(url, row_factory=rows.dict_row) as connection:
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+def read(connection: psycopg.Connection[Any]) -> Books:
+    """Return every row."""
+    with connection.cursor(row_factory=rows.dict_row) as cursor:
         return Books(
             *(
-                {row["id"]: row for row in connection.execute(f"SELECT * FROM {table}")}
-                for table in ("accounts", "transfers", "holds")
+                {row["id"]: row for row in cursor.execute(f"SELECT * FROM {table}".encode())}
+                for table in ("accounts", "transfers", "holds", "fx_quotes")
             )
         )
 
 
-def check(url: str, outcomes: Mapping[str, str] | None = None) -> Books:
-    """Assert everything that must hold; `outcomes` tells what became of calls, by the ids of their transfers."""
-    books = read(url)
+def check(url: str, outcomes: Mapping[str, str] | None = None, *, heads: Iterable[seal_oracle.Head] = ()) -> Books:
+    """Assert everything that must hold, in one snapshot.
+
+    `outcomes` tells what became of calls, by the ids of their transfers; `heads` are ends of the chain of seals that
+    were kept outside while it grew.
+    """
+    with psycopg.connect(url, client_encoding="utf8") as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        return examine(connection, outcomes, heads=heads)
+
+
+def examine(
+    connection: psycopg.Connection[Any],
+    outcomes: Mapping[str, str] | None = None,
+    *,
+    heads: Iterable[seal_oracle.Head] = (),
+) -> Books:
+    """Assert everything that must hold of what this transaction sees."""
+    books = read(connection)
     _currencies_sum_to_zero(books)
     _floors_hold(books)
     _balances_follow_from_history(books)
@@ -69,6 +95,8 @@ def check(url: str, outcomes: Mapping[str, str] | None = None) -> Books:
     _holds_add_up(books)
     _reversals_stay_below_their_originals(books)
     _groups_are_whole(books)
+    _clearing_is_explained(books)
+    seal_oracle.examine(connection, key=wallets.SEAL_PUBLIC_KEY, heads=heads)
     if outcomes is not None:
         _each_call_has_its_one_effect(books, outcomes)
     return books
@@ -177,6 +205,39 @@ def _groups_are_whole(books: Books) -> None:
         assert len({each["xid"] for each in members}) == 1
         places = sorted(each["place"] for each in members)
         assert places == list(range(places[0], places[0] + len(members)))
+
+
+def _clearing_is_explained(books: Books) -> None:
+    """What the exchange has or owes is, per currency, what the accepted quotes say and what was put in by hand.
+
+    A quote is accepted whole or not at all, each leg as it was promised, and nothing else is called a conversion.
+    """
+    accepted = [quote for quote in books.quotes.values() if quote["transfer_id"] in books.transfers]
+    promised = [(quote["transfer_id"], leg) for quote in accepted for leg in _legs_of(quote)]
+    moved = [
+        (each["group_id"], (*books.addresses(each), each["amount"], each["currency"], each["type"]))
+        for each in books.transfers.values()
+    ]
+    groups = {quote["transfer_id"] for quote in accepted}
+    converted = [(group, leg) for group, leg in moved if group in groups or leg[-1] == _CONVERSION]
+    assert collections.Counter(converted) == collections.Counter(promised)
+    by_hand = [leg for group, leg in moved if group not in groups]
+    explained = collections.Counter[str]()
+    for debit, credit, amount, currency, _ in (*(leg for _, leg in promised), *by_hand):
+        explained[currency] += amount * ((credit == _LIQUIDITY) - (debit == _LIQUIDITY))
+    has = {each["currency"]: each["balance"] for each in books.accounts.values() if each["address"] == _LIQUIDITY}
+    assert {currency: total for currency, total in explained.items() if total} == {c: t for c, t in has.items() if t}
+
+
+def _legs_of(quote: dict[str, Any]) -> Iterator[tuple[str, str, int, str, str]]:
+    wallet = f"user/{quote['user_id']}"
+    legs = (
+        (wallet, _LIQUIDITY, quote["sell_amount"], quote["sell_currency"], _CONVERSION),
+        (wallet, "fees", quote["fee_amount"], quote["sell_currency"], "FEE"),
+        (_LIQUIDITY, wallet, quote["buy_amount"], quote["buy_currency"], _CONVERSION),
+        (_LIQUIDITY, _SPREAD, quote["spread_amount"], quote["buy_currency"], _CONVERSION),
+    )
+    return (leg for leg in legs if leg[2])
 
 
 def _each_call_has_its_one_effect(books: Books, outcomes: Mapping[str, str]) -> None:

@@ -12,6 +12,7 @@ import jwt
 import psycopg
 import pydantic
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from kobklein import auth, errors
 from kobklein.settings import AuthSettings, RateSettings
@@ -30,6 +31,9 @@ from wallets_service import server
 from wallets_service.settings import Settings
 
 SECRET: Final = "a secret that only the tests know of"
+SEAL_KEY: Final = bytes(range(100, 132))
+SEAL_PUBLIC_KEY: Final = ed25519.Ed25519PrivateKey.from_private_bytes(SEAL_KEY).public_key().public_bytes_raw()
+"""What whoever audits the ledger knows of the key that seals it."""
 _KEY: Final = jwt.PyJWK({"kty": "oct", "k": jwt.utils.base64url_encode(SECRET.encode()).decode(), "alg": "HS256"})
 _AUTH: Final = AuthSettings(hs256_secret=pydantic.SecretStr(SECRET))
 _PLENTY: Final = "1000000/second"
@@ -43,6 +47,8 @@ def settings(database: databases.Database, **changes: Any) -> Settings:
             "rates": RateSettings(read=_PLENTY, write=_PLENTY, payment=_PLENTY, report=_PLENTY),
             "database_url": database.application_url,
             "page_token_key": "00" * 32,
+            "seal_key": SEAL_KEY.hex(),
+            "seal_seconds": 0.05,
             "drain_seconds": 2.0,
             "reflection": False,
             **changes,

@@ -21,6 +21,7 @@ from google.protobuf import json_format, message
 
 from kobklein import errors, money
 from kobklein.wallets.v1 import ledger_pb2
+from wallets_service.instants import Basis
 from wallets_service.messages import proofs
 from wallets_service.proof import chain, snapshots, trial_balances, verification
 from wallets_service.repository import seals as repository
@@ -97,9 +98,7 @@ def trial_balance(
         str | None, typer.Option(help="The instant, such as 2026-12-31T23:59:59Z; now when absent.")
     ] = None,
     currency: Annotated[str, typer.Option(help="Only this one, such as HTG.")] = "",
-    basis: Annotated[
-        trial_balances.Basis, typer.Option(help="Which of a transfer's times counts.")
-    ] = trial_balances.Basis.RECORDED,
+    basis: Annotated[Basis, typer.Option(help="Which of a transfer's times counts.")] = Basis.RECORDED,
     as_json: _AsJson = False,
 ) -> None:
     """Add up debits, credits and balances per currency and kind of account, as of an instant.

@@ -6,6 +6,7 @@ same transaction. A change that changes nothing leaves no record.
 
 import contextlib
 import dataclasses
+import enum
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -16,12 +17,20 @@ from kobklein import database, money
 from kobklein import errors as common_errors
 from kobklein.database import Session
 from wallets_service import audit, errors
+from wallets_service.ledger import entries
 from wallets_service.ledger.entries import ACTIVE, CLOSED, CREDIT_FROZEN, DEBIT_FROZEN, FROZEN
 from wallets_service.models import Account
 from wallets_service.repository import accounts as repository
 
+_OVERDRAFT: Final = "overdraft_limit"
 _FLOOR: Final = "accounts_floor"
 _EMPTY: Final = "accounts_closed"
+
+
+class Default(enum.Enum):
+    """Stands for a value that depends on the account."""
+
+    OF_ADDRESS = enum.auto()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +38,10 @@ class Change:
     """What an update asks for."""
 
     values: Mapping[str, Any]
-    """New values of the account's columns, by attribute; None lifts a limit."""
+    """New values of the account's columns, by attribute; None lifts a limit.
+
+    The overdraft limit may be `Default.OF_ADDRESS`, the one that its address opens with.
+    """
     currencies: Mapping[str, str]
     """In which currency the amounts are given, by the field that says so."""
     etag: str = ""
@@ -40,7 +52,7 @@ async def update(session: Session, id_: uuid.UUID, change: Change, *, reason: st
     """Change the overdraft limit, the limits or the free data of an account.
 
     Raises AccountNotFound, AccountClosed, EtagMismatch, OverdraftInUse, and InvalidArgument for amounts in another
-    currency than the account's.
+    currency than the account's, and for an overdraft without limit on an account of a user.
     """
     account = await _locked(session, id_)
     if change.etag.strip('"') not in ("", "*", str(account.revision)):
@@ -48,7 +60,15 @@ async def update(session: Session, id_: uuid.UUID, change: Change, *, reason: st
     for field, currency in change.currencies.items():
         if currency != account.currency:
             raise common_errors.InvalidArgument.of(field, f"is not {account.currency}, the currency of the account")
-    return await _changed(session, account, "UPDATE", change.values, reason)
+    return await _changed(session, account, "UPDATE", _resolved(change.values, account.address), reason)
+
+
+def _resolved(values: Mapping[str, Any], address: str) -> Mapping[str, Any]:
+    """Return the values as they are for an address."""
+    limit = values.get(_OVERDRAFT, 0)
+    if limit is None and entries.of_user(address):
+        raise common_errors.InvalidArgument.of("account.unlimited_overdraft", "is not for accounts of users")
+    return {**values, _OVERDRAFT: entries.default_overdraft_limit(address)} if limit is Default.OF_ADDRESS else values
 
 
 async def freeze(session: Session, id_: uuid.UUID, *, debit: bool, credit: bool, reason: str) -> Account:

@@ -11,7 +11,7 @@ from typing import Final
 from kobklein import errors
 
 Position = tuple[int, int]
-"""A place in an order of transfers: an account's version and zero, or `xid` and `place` in the order of commits."""
+"""A place in an order of transfers: an account's version and zero, or `xid` and `place` in ledger order."""
 
 START: Final[Position] = (0, 0)
 _FORM: Final = struct.Struct(">QI")

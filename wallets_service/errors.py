@@ -4,7 +4,7 @@ Error
 ├── Refusal                    the ledger does not post a transfer; it has left no trace
 │   ├── InsufficientFunds      the paying account would fall below its floor
 │   ├── LimitExceeded          more than may leave the account at once, in a day or in a month
-│   ├── AccountFrozen          no money may move this way for now
+│   ├── AccountFrozen          no money may move this way for now; the status says which way
 │   ├── AccountClosed          no money may move again
 │   ├── SameAccount            a transfer needs two accounts
 │   ├── AmountOverflow         a balance would leave the range of 64 bits
@@ -21,6 +21,7 @@ Error
 │   ├── OriginalNotFound       there is no transfer to take back
 │   ├── NotReversible          it cannot be taken back like this
 │   └── ReversalExceeded       more than is not taken back yet
+├── CounterpartyUnavailable    what is refused for an account that is not the caller's, as the caller is told
 ├── AccountExists              the account is there, with another overdraft limit
 ├── AccountNotFound
 ├── AccountNotEmpty            only an account without money can be closed
@@ -40,9 +41,14 @@ Error
 └── LedgerBusy                 too many transfers wait; nothing was done
 """
 
+from typing import Final
+
 import grpc
 
 from kobklein import errors, money
+
+_WALLET: Final = "user/"
+"""What the address of a user's account begins with."""
 
 
 class Refusal(errors.Error):
@@ -50,6 +56,16 @@ class Refusal(errors.Error):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     message = "the transfer is refused"
+
+    def shown_to(self, owner: str | None) -> errors.Error:
+        """Return the refusal, but to a user who is refused for an account of somebody else nothing of that account.
+
+        Whether it is frozen or closed, and what it holds, is not theirs to know, and a dry run would tell it for free.
+        """
+        account = self.metadata.get("account")
+        if owner is None or account is None or account == _WALLET + owner:
+            return self
+        return CounterpartyUnavailable()
 
 
 class InsufficientFunds(Refusal):
@@ -91,15 +107,17 @@ class LimitExceeded(Refusal):
 
 
 class AccountFrozen(Refusal):
-    """No money may move this way for now."""
+    """No money may move this way for now; `status` is the account's, and says which ways are stopped."""
 
-    message = "{account} is frozen in {currency}"
+    message = "{account} is frozen in {currency}: its status is {status}"
+    http_status = 409
 
 
 class AccountClosed(Refusal):
     """No money may move again."""
 
     message = "{account} is closed in {currency}"
+    http_status = 409
 
 
 class SameAccount(Refusal):
@@ -118,6 +136,7 @@ class TransferIdReused(Refusal):
     """The id belongs to a transfer with other content."""
 
     message = "transfer {id} was posted before, with other content"
+    http_status = 422
 
 
 class TransferTooLate(Refusal):
@@ -149,12 +168,14 @@ class HoldIdReused(Refusal):
     """The id belongs to a hold with other content."""
 
     message = "hold {id} was made before, with other content"
+    http_status = 422
 
 
 class HoldEnded(Refusal):
     """Nothing is held any more."""
 
     message = "hold {id} has ended: it is {status}"
+    http_status = 409
 
 
 class HoldExceeded(Refusal):
@@ -189,6 +210,7 @@ class NotReversible(Refusal):
     """It cannot be taken back like this."""
 
     message = "transfer {id} cannot be taken back: {why}"
+    http_status = 409
 
 
 class ReversalExceeded(Refusal):
@@ -203,6 +225,14 @@ class ReversalExceeded(Refusal):
             reversible=money.render(reversible, currency),
             amount=money.render(amount, currency),
         )
+
+
+class CounterpartyUnavailable(errors.Error):
+    """The other side cannot take part in this now; why, and which account it is, stays in the log."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "the other side cannot take part in this for now"
+    http_status = 409
 
 
 class AccountExists(errors.Error):
@@ -224,6 +254,7 @@ class AccountNotEmpty(errors.Error):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     message = "{account} cannot be closed: its balance is {balance} {currency}, and {held} of it are held"
+    http_status = 409
 
     def __init__(self, *, account: str, currency: str, balance: int, held: int) -> None:
         super().__init__(
@@ -268,7 +299,7 @@ class TransactionNotFound(errors.Error):
 class LedgerTooLarge(errors.Error):
     """A report on the whole ledger takes longer than the call may last; the command line has all the time."""
 
-    code = grpc.StatusCode.FAILED_PRECONDITION
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
     message = (
         "the ledger is too large for the time of this call: give it more, or run `python -m wallets_service verify`"
         " or `trial-balance` beside the database"
@@ -276,7 +307,7 @@ class LedgerTooLarge(errors.Error):
 
 
 class TransferNotFound(errors.Error):
-    """No such transfer from user to user, or none that the caller may see."""
+    """No such transfer, or none that the caller may see."""
 
     code = grpc.StatusCode.NOT_FOUND
     message = "there is no transfer {id}"
@@ -324,6 +355,7 @@ class QuoteExpired(errors.Error):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     message = "quote {id} has expired"
+    http_status = 409
 
 
 class QuoteAlreadyAccepted(errors.Error):

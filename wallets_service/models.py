@@ -172,7 +172,7 @@ class Transfer(Base):
     """When it counts, if that was before it was recorded."""
     xid: orm.Mapped[int] = orm.mapped_column(Xid, server_default=sa.text("pg_current_xact_id()"))
     place: orm.Mapped[int] = orm.mapped_column(server_default="1")
-    """Its place in its transaction; with `xid`, the order of commits."""
+    """Its place in its transaction; with `xid`, ledger order."""
 
 
 class Hold(Base):

@@ -32,6 +32,7 @@ from wallets_service.servicers.statements import StatementsServicer
 from wallets_service.servicers.transfers import TransfersServicer
 from wallets_service.servicers.wallets import WalletsServicer
 from wallets_service.settings import Settings
+from wallets_service.turns import Turns
 from wallets_service.watches import Watches
 
 _log = structlog.get_logger()
@@ -73,7 +74,9 @@ async def run(settings: Settings) -> AsyncIterator[int]:
             grpc_server,
         )
         wallets_pb2_grpc.add_WalletsServiceServicer_to_server(WalletsServicer(sessions, pager, watches), grpc_server)
-        statements_pb2_grpc.add_StatementsServiceServicer_to_server(StatementsServicer(sessions, pager), grpc_server)
+        statements_pb2_grpc.add_StatementsServiceServicer_to_server(
+            StatementsServicer(sessions, Turns(sessions, pool_size=settings.database_pool_size), pager), grpc_server
+        )
         holds_pb2_grpc.add_HoldsServiceServicer_to_server(
             HoldsServicer(ledger, sessions, pager, default_seconds=settings.hold_seconds), grpc_server
         )
@@ -81,7 +84,7 @@ async def run(settings: Settings) -> AsyncIterator[int]:
 
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
-        await stack.enter_async_context(sealer.running())
+        await stack.enter_async_context(sealer.running(pause_seconds=settings.seal_seconds))
         await stack.enter_async_context(watches.running())
         await stack.enter_async_context(ledger.running())
         await stack.enter_async_context(expiry.sweeping(sessions, ledger, seconds=settings.hold_sweep_seconds))

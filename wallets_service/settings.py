@@ -68,6 +68,9 @@ class Settings(ServiceSettings):
     seal_trusted_keys: tuple[str, ...] = ()
     """Public keys, in hexadecimal, of earlier seal keys: what they signed is still proved by them."""
 
+    seal_seconds: float = pydantic.Field(default=1.0, gt=0, le=60)
+    """How long after a round of sealing the next one begins: about as long, a change of what is new goes unseen."""
+
     hold_seconds: int = pydantic.Field(default=604_800, ge=1, le=31_536_000)
     """How long a hold lasts whose maker does not say."""
     hold_sweep_seconds: float = pydantic.Field(default=1.0, gt=0, le=3_600)

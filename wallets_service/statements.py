@@ -6,28 +6,24 @@ then reads page after page in as many transactions as it likes, while others wri
 
 import dataclasses
 import datetime
-import enum
+import functools
 import heapq
 import itertools
 import uuid
 from collections.abc import Iterator
 from typing import Final
 
+from kobklein import database
 from kobklein.database import Session
 from wallets_service import errors
+from wallets_service.instants import Basis
 from wallets_service.models import Transaction
 from wallets_service.repository import histories as repository
 from wallets_service.repository.histories import Head, Totals
+from wallets_service.turns import Turns
 
 _INSTANT: Final = datetime.timedelta(microseconds=1)
 _END_OF_TIME: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
-
-
-class Basis(enum.StrEnum):
-    """Which of a transfer's two times counts."""
-
-    RECORDED = "RECORDED"
-    EFFECTIVE = "EFFECTIVE"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,43 +70,47 @@ class Position:
     balance: int
 
 
-async def account(session: Session, id_: uuid.UUID, *, owner: str | None) -> Head:
-    """Return any account; an `owner` finds only wallets of their own. Raises WalletNotFound."""
+async def account(session: Session, id_: uuid.UUID, *, owner: str | None, wallets_only: bool = False) -> Head:
+    """Return any account, or with `wallets_only` any wallet; an `owner` finds only their own. Raises WalletNotFound."""
     head = await repository.get_head(session, id_)
-    if head is None or owner not in (None, head.user_id):
+    if head is None or owner not in (None, head.user_id) or (wallets_only and head.user_id is None):
         raise errors.WalletNotFound(id=id_)
     return head
 
 
-async def balance(session: Session, head: Head, time: datetime.datetime | None, basis: Basis) -> Balance:
-    """Return what the account held at an instant, with what happened in that very instant.
-
-    None, and what is not over yet, is now: nobody knows what an account will hold.
-    """
-    time = head.time if time is None else min(time, head.time)
-    before = _just_after(time)
-    point = await repository.point_before(session, head.id, before, until=head.version)
-    late = (
-        await _backdated_later(session, head, before, point.version) if basis is Basis.EFFECTIVE else repository.NOTHING
+async def balance(
+    sessions: database.Sessions, turns: Turns, head: Head, time: datetime.datetime, basis: Basis
+) -> Balance:
+    """Return what the account held at a final instant, with what happened in that very instant."""
+    before = just_after(time)
+    point = await database.transaction(
+        sessions, functools.partial(repository.point_before, account_id=head.id, time=before, until=head.version)
     )
+    late = repository.NOTHING
+    if basis is Basis.EFFECTIVE:
+        late = await _backdated_later(turns, head, before, point.version)
     return Balance(head, point.balance + late.balance, point.version + late.count, time, basis)
 
 
 async def open_(
-    session: Session, head: Head, from_time: datetime.datetime, before_time: datetime.datetime | None, basis: Basis
+    turns: Turns, head: Head, from_time: datetime.datetime, before_time: datetime.datetime, basis: Basis
 ) -> tuple[Period, Position]:
-    """Return the period of a statement and where its lines start; without an end, it goes up to now."""
-    before_time = _just_after(head.time) if before_time is None else before_time
-    first = await repository.point_before(session, head.id, from_time, until=head.version)
-    last = await repository.point_before(session, head.id, before_time, until=head.version)
+    """Return the period of a statement, whose end is final, and where its lines start.
+
+    However much there is to add up, each part takes a turn of its own: what is up to the head's version stays the same.
+    """
     effective = basis is Basis.EFFECTIVE
-    moved = await repository.totals(session, head.id, after=first.version, until=last.version, recorded_only=effective)
+    first, last = [
+        await turns.transaction(
+            functools.partial(repository.point_before, account_id=head.id, time=time, until=head.version)
+        )
+        for time in (from_time, before_time)
+    ]
+    moved = await _moved(turns, head, after=first.version, until=last.version, recorded_only=effective)
     opening_balance = first.balance
     if effective:
-        opening_balance += (await _backdated_later(session, head, from_time, first.version)).balance
-        moved += await repository.backdated_totals(
-            session, head.id, from_time=from_time, before_time=before_time, until=head.version
-        )
+        opening_balance += (await _backdated_later(turns, head, from_time, first.version)).balance
+        moved += await _backdated(turns, head, from_time=from_time, before_time=before_time)
     period = Period(
         from_time,
         before_time,
@@ -170,7 +170,7 @@ async def _effective_lines(
     )
     until = period.last_version
     if len(backdated) == limit:
-        end = _just_after(backdated[-1].effective_time)
+        end = just_after(backdated[-1].effective_time)
         until = (await repository.point_before(session, account_id, end, until=until)).version
     recorded = await repository.list_versions(
         session, account_id, after=position.version, until=until, limit=limit, recorded_only=True
@@ -187,11 +187,53 @@ def _passed(position: Position, line: Transaction, basis: Basis) -> Position:
     return Position(line.version, position.backdated_time, position.backdated_version, balance_after)
 
 
-async def _backdated_later(session: Session, head: Head, before: datetime.datetime, version: int) -> Totals:
+async def _moved(turns: Turns, head: Head, *, after: int, until: int, recorded_only: bool) -> Totals:
+    """Return what moved in the versions above `after` and up to `until`; `recorded_only` leaves backdated ones out."""
+    found = repository.NOTHING
+    for start in range(after, until, repository.SUMMED_AT_ONCE):
+        end = min(start + repository.SUMMED_AT_ONCE, until)
+        sum_up = functools.partial(
+            repository.totals, account_id=head.id, after=start, until=end, recorded_only=recorded_only
+        )
+        found += await turns.transaction(sum_up)
+    return found
+
+
+async def _backdated_later(turns: Turns, head: Head, before: datetime.datetime, version: int) -> Totals:
     """Return what was recorded after a version, but counts before an instant."""
-    return await repository.backdated_totals(session, head.id, before_time=before, after=version, until=head.version)
+    return await _backdated(turns, head, from_time=repository.BEGINNING, before_time=before, after=version)
 
 
-def _just_after(time: datetime.datetime) -> datetime.datetime:
+async def _backdated(
+    turns: Turns, head: Head, *, from_time: datetime.datetime, before_time: datetime.datetime, after: int = 0
+) -> Totals:
+    """Return what was backdated into a range of time, in the versions above `after`."""
+    found = repository.NOTHING
+    for direction in ("DEBIT", "CREDIT"):
+        position: repository.Place | None = (from_time, 0)
+        while position is not None:
+            sum_up = functools.partial(
+                repository.backdated_totals,
+                account_id=head.id,
+                direction=direction,
+                position=position,
+                before_time=before_time,
+                versions=(after, head.version),
+            )
+            totals, position = await turns.transaction(sum_up)
+            found += totals
+    return found
+
+
+def latest(head: Head, now: datetime.datetime) -> datetime.datetime:
+    """Return the instant of all that an account has known by now, which is final.
+
+    Where the clock went back, that is later than now: an account's own times never go back, so what comes next is later
+    still.
+    """
+    return head.ahead_time or now
+
+
+def just_after(time: datetime.datetime) -> datetime.datetime:
     """Return the next instant that the database can tell from this one."""
     return min(time, _END_OF_TIME - _INSTANT) + _INSTANT

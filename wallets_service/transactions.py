@@ -1,4 +1,4 @@
-"""Transactions: transfers as seen from one wallet."""
+"""Transactions: transfers as seen from one wallet, or from any account."""
 
 import dataclasses
 import datetime
@@ -9,10 +9,12 @@ from typing import Final
 import sqlalchemy as sa
 
 from kobklein.database import Session
-from wallets_service import errors, wallets
-from wallets_service.models import Account, Transaction, Transfer
-from wallets_service.repository import accounts, histories
+from wallets_service import errors, statements
+from wallets_service.ledger import entries
+from wallets_service.models import Transaction, Transfer
+from wallets_service.repository import accounts, histories, transfers
 from wallets_service.repository import transactions as repository
+from wallets_service.repository.histories import Head
 
 MOST_WALKED: Final = 20_000
 """How many transactions one page looks at; where few of them meet the conditions, the page is short, or even empty."""
@@ -20,7 +22,7 @@ MOST_WALKED: Final = 20_000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Filter:
-    """Which transactions of a wallet to list; None or empty is any."""
+    """Which transactions of an account to list; None or empty is any."""
 
     types: Sequence[str] = ()
     created_from: datetime.datetime | None = None
@@ -58,43 +60,50 @@ class Filter:
 
 
 async def list_(
-    session: Session, wallet_id: uuid.UUID, filter_: Filter, *, owner: str | None, before: int | None, limit: int
+    session: Session,
+    account_id: uuid.UUID,
+    filter_: Filter,
+    *,
+    owner: str | None,
+    wallets_only: bool,
+    before: int | None,
+    limit: int,
 ) -> tuple[list[Transaction], int | None]:
-    """Return a wallet's transactions, newest first, those of a version below `before`, and where to go on, if anywhere.
+    """Return an account's transactions, newest first, of versions below `before`, and where to go on, if anywhere.
 
-    It walks the wallet's own history between the times of the filter, which needs no index that every transfer would
+    It walks the account's own history between the times of the filter, which needs no index that every transfer would
     have to keep up, and stops after MOST_WALKED of it. A payment's transfers have an index, and need no such end.
-    Raises WalletNotFound, also for another's wallet than `owner`'s.
+    Raises WalletNotFound, as `statements.account` does.
     """
-    wallet = await wallets.get(session, wallet_id, owner=owner)
-    first, end = await _versions(session, wallet, filter_, before)
+    account = await statements.account(session, account_id, owner=owner, wallets_only=wallets_only)
+    first, end = await _versions(session, account, filter_, before)
     counterparty_id = None
     if filter_.counterparty:
-        other = await accounts.get_account(session, address=filter_.counterparty, currency=wallet.currency)
-        if other is None or other.id == wallet_id:
+        other = await accounts.get_account(session, address=filter_.counterparty, currency=account.currency)
+        if other is None or other.id == account_id:
             return [], None
         counterparty_id = other.id
     after = first if filter_.payment_id is not None else max(first, end - 1 - MOST_WALKED)
     found = await repository.list_transactions(
-        session, wallet_id, list(filter_.conditions(counterparty_id)), after=after, before=end, limit=limit + 1
+        session, account_id, list(filter_.conditions(counterparty_id)), after=after, before=end, limit=limit + 1
     )
     if len(found) > limit:
         return found[:limit], found[limit - 1].version
     return found, after + 1 if after > first else None
 
 
-async def _versions(session: Session, wallet: Account, filter_: Filter, before: int | None) -> tuple[int, int]:
+async def _versions(session: Session, account: Head, filter_: Filter, before: int | None) -> tuple[int, int]:
     """Return the versions that all that is asked for lies between: above the first and below the second."""
-    first, end = 0, wallet.version + 1 if before is None else before
+    first, end = 0, account.version + 1 if before is None else before
     if before is None and filter_.created_before is not None:
-        end = 1 + (await _before(session, wallet, filter_.created_before))
+        end = 1 + (await _before(session, account, filter_.created_before))
     if filter_.recorded_from is not None:
-        first = await _before(session, wallet, filter_.recorded_from)
+        first = await _before(session, account, filter_.recorded_from)
     return first, end
 
 
-async def _before(session: Session, wallet: Account, time: datetime.datetime) -> int:
-    return (await histories.point_before(session, wallet.id, time, until=wallet.version)).version
+async def _before(session: Session, account: Head, time: datetime.datetime) -> int:
+    return (await histories.point_before(session, account.id, time, until=account.version)).version
 
 
 async def get(session: Session, id_: uuid.UUID, *, owner: str | None) -> Transaction:
@@ -106,3 +115,11 @@ async def get(session: Session, id_: uuid.UUID, *, owner: str | None) -> Transac
     if transaction is None:
         raise errors.TransactionNotFound(id=id_)
     return transaction
+
+
+async def get_transfer(session: Session, id_: uuid.UUID) -> entries.Posting:
+    """Return any transfer as it is recorded, as seen from neither side; raises TransferNotFound."""
+    found = await transfers.get_transfers(session, [str(id_)])
+    if not found:
+        raise errors.TransferNotFound(id=id_)
+    return found[str(id_)].posting

@@ -29,19 +29,18 @@ from wallets_service.models import Transaction
 from wallets_service.repository import histories
 from wallets_service.repository import watches as repository
 from wallets_service.settings import Settings
+from wallets_service.turns import Turns
 
 _log = structlog.get_logger()
 T = TypeVar("T")
 PAGE_SIZE: Final = 100
-_SHARE_OF_POOL: Final = 4
-"""One in so many of the connections to the database may read for watches."""
 _MOST_PAGES: Final = 64
 """How many pages are kept for other watches."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Topic(Generic[T]):
-    """What is watched, and how a page of it is read: never out of order, and never past something yet to come."""
+    """What is watched, and how a page of it is read: always in the same order, and never past something yet to come."""
 
     name: str
     account_id: uuid.UUID | None
@@ -103,7 +102,7 @@ class Watches:
         self._cursors = cursors
         self._poll_seconds = settings.watch_poll_seconds
         self._longest_seconds = settings.longest_watch_seconds
-        self._turns = asyncio.Semaphore(max(1, settings.database_pool_size // _SHARE_OF_POOL))
+        self._turns = Turns(sessions, pool_size=settings.database_pool_size)
         self._bells: dict[Id | None, _Bell] = {}
         self._reading: dict[Any, asyncio.Task[Any]] = {}
         self._pages: collections.OrderedDict[Any, Any] = collections.OrderedDict()
@@ -183,8 +182,7 @@ class Watches:
         return page
 
     async def _read(self, topic: Topic[T], after: Position) -> Sequence[tuple[Position, T]]:
-        async with self._turns:
-            page = await database.transaction(self._sessions, lambda session: topic.read(session, after))
+        page = await self._turns.transaction(lambda session: topic.read(session, after))
         if page:
             self._pages[topic, after] = page
             while len(self._pages) > _MOST_PAGES:

@@ -132,6 +132,14 @@ def assert_the_ledgers_agree(client: Client) -> None:
         " FROM transfers t JOIN accounts a ON a.id = t.credit_account_id WHERE t.type = 'DEPOSIT'",
     )
     assert collections.Counter(credited) == collections.Counter(paid)
+    cleared = rows(
+        stack.wallets_database_url,
+        "SELECT currency, -balance FROM accounts WHERE address = 'provider/stripe' AND balance <> 0",
+    )
+    net = collections.Counter[str]()
+    for _, amount, currency in collected.elements():
+        net[currency] += amount
+    assert dict(cleared) == net
     report = verified(client)
     assert (report["balanced"], report["breaks"]) == (True, [])
 

@@ -49,6 +49,8 @@ LONG_AGO = "2020-01-01T00:00:00Z"
 BODIES = {
     "CreateQuote": {"sell": {"amount": "10.00", "currency": "HTG"}, "buy": {"currency": "USD"}},
     "SetRate": {"rate": "131.25"},
+    "UpdateAccount": {"account": {"metadata": {"sample": "changed"}}},
+    "SetCurrencyLimits": {"limits": {}},
     "PostTransfers": {
         "transfers": [
             {
@@ -141,7 +143,7 @@ class Owned:
             return self._hold(1, creditAccount=f"user/{OWNER}")
         if "Account" in method.name:
             return self._account()
-        if method.name in ("GetTransfer", "ReverseTransaction"):
+        if method.name in ("GetTransfer", "GetLedgerTransfer", "ReverseTransaction"):
             body = {"toUserId": "user-2", "amount": "0.01"}
             made = self._client.call("POST", "/transfers", token=self._token, key=str(uuid.uuid4()), json=body)
             return str(made.json()["id"])
@@ -283,8 +285,6 @@ def rest_answer(
     arguments: dict[str, Any] = {"key": str(uuid.uuid4())} if verb != "GET" else {}
     if body_field == "payment":
         arguments["json"] = {"description": "changed"}
-    elif body_field == "account":
-        arguments["json"] = {"metadata": {"sample": "changed"}}
     elif body_field:
         arguments["json"] = body_of(method)
     elif "{user_id}" not in route[1] and method.subject_path:

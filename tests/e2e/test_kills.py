@@ -18,6 +18,14 @@ KILLS = 10
 AT_ONCE = 12
 SEED = 20261123
 SECONDS = 240
+IMPATIENT = {
+    "PAYMENTS_MONEY_PATH__PROVIDER_SECONDS": "2",
+    "PAYMENTS_MONEY_PATH__LEASE_SECONDS": "3",
+    "PAYMENTS_MONEY_PATH__ANSWER_SECONDS": "3",
+    "PAYMENTS_MONEY_PATH__CALL_LEASE_SECONDS": "4",
+    "PAYMENTS_MONEY_PATH__LEDGER_SCHEDULE": "[0.2, 0.5]",
+}
+"""What a killed process leaves claimed is free again soon, so that the test does not wait for leases."""
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +33,7 @@ def doomed(postgres: embedded.Server, tmp_path_factory: pytest.TempPathFactory) 
     """A system of its own, on databases of its own, to kill."""
     folder = tmp_path_factory.mktemp("doomed")
     with embedded.temporary() as database:
-        environment = system.environment(folder / "none")
+        environment = system.environment(folder / "none") | IMPATIENT
         with (
             local.running(folder, database=database, environment=environment) as running,
             system.Client(running) as client,

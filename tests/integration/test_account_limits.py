@@ -43,6 +43,15 @@ async def test_an_accounts_limits_stop_transfers_and_holds(client: wallets.Clien
     await accounts.update(client, id_, "limits.day_amount", limits=ledger_pb2.Limits(currency="HTG"))
     (result,) = await client.post(wallets.transfer("user/ana", "user/ben", 9))
     assert result.error.message == "user/ana may pay 0.28 HTG a month, and 0.20 is used"
+    assert dict(result.error.metadata) == {
+        "account": "user/ana", "currency": "HTG", "period": "month", "limit": "0.28", "used": "0.20",
+    }  # fmt: skip
+
+
+async def test_a_currencys_limits_are_set_with_a_reason_only(client: wallets.Client) -> None:
+    request = accounts_pb2.SetCurrencyLimitsRequest(limits=ledger_pb2.Limits(currency="HTG", day_amount=1))
+    status = await wallets.refused(client.accounts.SetCurrencyLimits(request, metadata=accounts.ADMIN))
+    assert [each.field for each in status.violations] == ["reason"]
 
 
 async def test_accounts_of_providers_may_have_limits_too(client: wallets.Client) -> None:

@@ -74,10 +74,57 @@ async def test_what_is_held_uses_an_overdraft_until_its_time_is_over(
     assert (await accounts.update(client, id_, "overdraft_limit", overdraft_limit=0)).available_amount == 100
 
 
-async def test_an_absent_overdraft_limit_that_is_named_is_no_limit(client: wallets.Client) -> None:
-    changed = await accounts.update(client, (await client.account("user/ana")).id, "overdraft_limit")
-    assert not changed.HasField("overdraft_limit")
-    assert await accounts.pay(client, 1_000_000) == ""
+async def test_an_absent_overdraft_limit_that_is_named_is_the_default_of_the_address(client: wallets.Client) -> None:
+    ana, stripe = (await client.account("user/ana")).id, (await client.account("provider/stripe")).id
+    await accounts.update(client, ana, "overdraft_limit", overdraft_limit=50)
+    await accounts.update(client, stripe, "overdraft_limit", overdraft_limit=100)
+    changed = await accounts.update(client, ana, "overdraft_limit")
+    assert (changed.HasField("overdraft_limit"), changed.overdraft_limit, changed.unlimited_overdraft) == (
+        True,
+        0,
+        False,
+    )
+    assert await accounts.pay(client, 101) == "INSUFFICIENT_FUNDS"
+    changed = await accounts.update(client, stripe, "unlimited_overdraft")
+    assert (changed.HasField("overdraft_limit"), changed.unlimited_overdraft) == (False, True)
+
+
+async def test_an_overdraft_without_limit_is_asked_for_by_name_and_never_given_to_a_user(
+    client: wallets.Client,
+) -> None:
+    await accounts.pay(client, 1, "user/ana", "fees")
+    ana, fees = await client.account("user/ana"), await client.account("fees")
+    status = await wallets.refused(accounts.update(client, ana.id, "unlimited_overdraft", unlimited_overdraft=True))
+    assert [each.field for each in status.violations] == ["account.unlimited_overdraft"]
+    assert await client.account("user/ana") == ana
+    assert await accounts.pay(client, 100) == "INSUFFICIENT_FUNDS"
+    changed = await accounts.update(client, fees.id, "unlimited_overdraft", unlimited_overdraft=True)
+    assert (changed.HasField("overdraft_limit"), changed.unlimited_overdraft) == (False, True)
+    assert await accounts.pay(client, 100, "fees") == ""
+
+
+async def test_an_admin_may_give_the_exchange_a_floor(client: wallets.Client) -> None:
+    assert await accounts.pay(client, 30, "fx/liquidity") == ""
+    id_ = (await client.account("fx/liquidity")).id
+    status = await wallets.refused(accounts.update(client, id_, "overdraft_limit", overdraft_limit=29))
+    assert status.reason == "OVERDRAFT_IN_USE"
+    await accounts.update(client, id_, "overdraft_limit", overdraft_limit=40)
+    assert await accounts.pay(client, 11, "fx/liquidity") == "INSUFFICIENT_FUNDS"
+    assert await accounts.pay(client, 10, "fx/liquidity") == ""
+
+
+async def test_what_the_exchange_has_earned_cannot_be_spent_twice(client: wallets.Client) -> None:
+    assert await accounts.pay(client, 5, "fx/liquidity", "fx/spread") == ""
+    assert await accounts.pay(client, 6, "fx/spread", "user/ana") == "INSUFFICIENT_FUNDS"
+    assert await accounts.pay(client, 5, "fx/spread", "user/ana") == ""
+
+
+@pytest.mark.parametrize("path", ["overdraft_limit", "unlimited_overdraft", "limits", "limits.day_amount"])
+async def test_the_overdraft_and_limits_change_with_a_reason_only(client: wallets.Client, path: str) -> None:
+    id_ = (await client.account("user/ana")).id
+    status = await wallets.refused(accounts.update(client, id_, path, reason=""))
+    assert [each.field for each in status.violations] == ["reason"]
+    assert dict((await accounts.update(client, id_, "metadata", reason="", metadata={"a": "b"})).metadata) == {"a": "b"}
 
 
 async def test_metadata_is_replaced_whole(client: wallets.Client) -> None:
@@ -99,6 +146,11 @@ async def test_metadata_is_replaced_whole(client: wallets.Client) -> None:
         (["day_amount"], {}, ["update_mask"]),
         (["overdraft_limit"], {"overdraft_limit": -1}, ["account.overdraft_limit"]),
         (["overdraft_limit"], {"overdraft_limit": 10**13}, ["account.overdraft_limit"]),
+        (
+            ["overdraft_limit", "unlimited_overdraft"],
+            {"overdraft_limit": 1, "unlimited_overdraft": True},
+            ["account.unlimited_overdraft"],
+        ),
         (["overdraft_limit"], {"overdraft_limit": 1, "currency": "USD"}, ["account.currency"]),
         (["limits"], {"limits": ledger_pb2.Limits(currency="USD", day_amount=1)}, ["account.limits.currency"]),
         (["limits"], {"limits": ledger_pb2.Limits(day_amount=1)}, ["account.limits.currency"]),
@@ -164,7 +216,7 @@ async def test_a_freeze_adds_to_what_is_stopped_already(client: wallets.Client) 
 async def test_a_frozen_account_keeps_its_holds_until_they_are_given_back(client: wallets.Client) -> None:
     made = await holds.create(client)
     await accounts.freeze(client, (await client.account("user/ana")).id, DEBIT)
-    assert (await wallets.refused(holds.post(client, made))).reason == "ACCOUNT_FROZEN"
+    assert (await wallets.refused(holds.post(client, made))).reason == "COUNTERPARTY_UNAVAILABLE"
     await holds.void(client, made)
     assert (await client.account("user/ana")).held_amount == 0
 

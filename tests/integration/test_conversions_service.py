@@ -13,6 +13,7 @@ from kobklein import errors
 from kobklein.wallets.v1 import conversions_pb2 as pb
 from kobklein.wallets.v1 import ledger_pb2, wallets_pb2
 from tests import conversions, databases, transfers, wallets
+from tests.sizes import size
 
 
 @pytest.fixture
@@ -133,19 +134,23 @@ async def test_a_key_accepts_one_quote_only(client: wallets.Client) -> None:
     assert (await conversions.get(client, other.id)).status == pb.QUOTE_STATUS_OPEN
 
 
+@pytest.mark.chaos
 async def test_of_a_hundred_acceptances_at_two_replicas_with_keys_of_their_own_exactly_one_converts(
     client: wallets.Client, wallets_database: databases.Database
 ) -> None:
-    await client.fund("ana", 100 * 10_000, "USD")
-    made = await conversions.quote(client, sell=(10_000, "USD"))
+    rounds = size(1, 500)
+    await client.fund("ana", (rounds + 99) * 100, "USD")
     async with wallets.running(wallets_database) as replica:
-        calls = [conversions.accept(replica if number % 2 else client, made.id) for number in range(100)]
-        answers = await asyncio.gather(*calls, return_exceptions=True)
-    accepted = [answer for answer in answers if isinstance(answer, pb.Quote)]
-    refusals = [errors.from_rpc_error(each) for each in answers if isinstance(each, grpc.aio.AioRpcError)]
-    assert (len(accepted), [each.reason for each in refusals]) == (1, ["QUOTE_ALREADY_ACCEPTED"] * 99)
-    assert (await conversions.balances(client))["user/ana", "USD"] == 99 * 10_000
-    assert (await conversions.balances(client))["user/ana", "HTG"] == made.buy.amount
+        for round_ in range(1, rounds + 1):
+            made = await conversions.quote(client, sell=(100, "USD"))
+            calls = [conversions.accept(replica if number % 2 else client, made.id) for number in range(100)]
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+            accepted = [answer for answer in answers if isinstance(answer, pb.Quote)]
+            refusals = [errors.from_rpc_error(each) for each in answers if isinstance(each, grpc.aio.AioRpcError)]
+            assert (len(accepted), [each.reason for each in refusals]) == (1, ["QUOTE_ALREADY_ACCEPTED"] * 99)
+            balances = await conversions.balances(client)
+            assert balances["user/ana", "USD"] == (rounds + 99 - round_) * 100
+            assert balances["user/ana", "HTG"] == round_ * made.buy.amount
     assert (await client.verify()).balanced
 
 

@@ -229,14 +229,39 @@ async def test_more_connections_than_allowed_are_turned_away() -> None:
 
 
 async def test_more_requests_than_allowed_are_told_to_come_back() -> None:
+    async with gateways.serving("gallery", Gallery().add_to, most_requests=1, receive_seconds=60) as gateway:
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(POST + b"idempotency-key: a\r\ncontent-length: 2\r\n\r\n{")
+        while (answer := await gateway.http.get("/v1/paintings/1")).status_code == 200:
+            pass  # The other request is on its way.
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        writer.close()
+        while (await gateway.http.get("/v1/paintings/1")).status_code == 503:
+            pass  # Its end is.
+
+
+async def test_streams_have_places_of_their_own_and_leave_those_of_requests() -> None:
     gallery = Gallery()
     gallery.stream = [None]
-    async with gateways.serving("gallery", gallery.add_to, most_requests=1) as gateway:
-        holding = asyncio.create_task(gateway.http.get("/v1/paintings/1:watch", headers={"grpc-timeout": "5S"}))
-        await asyncio.wait_for(gallery.held.wait(), 5)
-        answer = await gateway.http.get("/v1/paintings/1")
-        holding.cancel()
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    async with gateways.serving("gallery", gallery.add_to, most_requests=1, most_streams=2) as gateway:
+        streams = []
+        for _ in range(2):
+            gallery.held.clear()
+            streams.append(asyncio.create_task(gateway.http.get("/v1/paintings/1:watch", timeout=60)))
+            await asyncio.wait_for(gallery.held.wait(), 60)
+        for path in ("/v1/paintings/1:watch", "/v1/catalogue:export"):
+            refused = await gateway.http.get(path)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+            assert refused.json()["detail"] == "too many streams at a time"
+        assert (await gateway.http.get("/v1/paintings/1")).status_code == 200
+        gallery.ended.clear()
+        streams[0].cancel()
+        await asyncio.wait_for(gallery.ended.wait(), 60)
+        gallery.stream = []
+        while (answer := await gateway.http.get("/v1/paintings/1:watch")).status_code == 503:
+            pass  # Its place is free once the gateway has seen that the client left.
+        assert answer.status_code == 200
+        streams[1].cancel()
 
 
 async def test_a_client_that_does_not_read_is_cut_off() -> None:

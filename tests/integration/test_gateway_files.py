@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import grpc
 import httpx
 import pytest
+import structlog
 from google.api import httpbody_pb2
 
 from kobklein import errors
@@ -178,6 +179,20 @@ async def test_a_broken_stream_ends_with_its_connection_and_without_its_last_chu
     raw = await gateways.exchange(gateway.port, head.encode() * 2)
     assert raw.count(b"HTTP/1.1 ") == 1
     assert raw.endswith(b"\r\n\r\n4\r\na;b\n\r\n")
+
+
+async def test_a_file_that_is_cut_off_is_an_ordinary_line_of_the_log(
+    gateway: Gateway, gallery: Gallery, caplog: pytest.LogCaptureFixture
+) -> None:
+    gallery.stream, gallery.refusal = [file(b"a;b\n", "text/csv")], errors.Unavailable(part="the archive")
+    with structlog.testing.capture_logs() as lines:
+        with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+            await gateway.http.get(EXPORT, headers={"x-request-id": "cut-1"})
+        while len(mine := [line for line in lines if line.get("request_id") == "cut-1"]) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # A line sets no event.
+    assert [(line["event"], line["log_level"]) for line in mine] == [("cut off", "warning"), ("request", "info")]
+    assert mine[0]["reason"] == "UNAVAILABLE"
+    assert [record for record in caplog.records if record.name.startswith("uvicorn")] == []
 
 
 async def test_a_client_that_leaves_cancels_the_call(gateway: Gateway, gallery: Gallery) -> None:

@@ -112,6 +112,17 @@ async def test_a_refusal_about_a_hold_is_a_problem(
     assert (answer.status_code, answer.json()["reason"]) == refusal
 
 
+async def test_what_has_ended_is_a_conflict_and_not_a_bad_request(system: System) -> None:
+    made = await system.call("POST", "/holds", "ana", "user", json={"toUserId": "ben", "amount": "25.00"})
+    await system.call("POST", f"/holds/{made.json()['id']}:void", "ben", "user", json={})
+    ended = await system.call("POST", f"/holds/{made.json()['id']}:post", "ben", "user", json={})
+    assert (ended.status_code, ended.json()["reason"]) == (409, "HOLD_ENDED")
+    account = (await system.wallets.account("user/ana")).id
+    await system.call("POST", f"/accounts/{account}:freeze", json={"reason": "police", "direction": "DEBIT"})
+    frozen = await system.call("POST", "/holds", "ana", "user", json={"toUserId": "ben", "amount": "1.00"})
+    assert (frozen.status_code, frozen.json()["reason"]) == (409, "ACCOUNT_FROZEN")
+
+
 async def test_an_account_is_found_updated_under_its_etag_and_recorded(system: System) -> None:
     listed = await system.call("GET", "/accounts?addressPrefix=user/&currency=HTG", "fin", "finance")
     (account,) = listed.json()["accounts"]
@@ -119,10 +130,13 @@ async def test_an_account_is_found_updated_under_its_etag_and_recorded(system: S
     found = await system.call("GET", path)
     assert (found.json(), found.headers["etag"]) == (account, f'"{account["etag"]}"')
     body = {
-        "currency": "HTG",
-        "overdraftLimit": "50.00",
-        "limits": {"currency": "HTG", "dayAmount": "500.00"},
-        "metadata": {"kyc": "2"},
+        "account": {
+            "currency": "HTG",
+            "overdraftLimit": "50.00",
+            "limits": {"currency": "HTG", "dayAmount": "500.00"},
+            "metadata": {"kyc": "2"},
+        },
+        "reason": "agreed",
     }
     tag = {"if-match": found.headers["etag"]}
     changed = await system.call("PATCH", path, json=body, headers=tag)
@@ -131,11 +145,16 @@ async def test_an_account_is_found_updated_under_its_etag_and_recorded(system: S
     assert changed.json()["limits"] == {"currency": "HTG", "dayAmount": "500.00"}
     stale = await system.call("PATCH", path, json=body, headers=tag)
     assert (stale.status_code, stale.json()["reason"]) == (412, "ETAG_MISMATCH")
-    lifted = await system.call("PATCH", path, json={"limits": {"dayAmount": None}})
+    lifted = await system.call("PATCH", path, json={"account": {"limits": {"dayAmount": None}}, "reason": "new"})
     assert "limits" not in lifted.json()
+    no_overdraft = {"account": {"currency": "HTG", "overdraftLimit": None}, "reason": "unused"}
+    taken = await system.call("PATCH", path, json=no_overdraft)
+    assert shown(taken, "overdraftLimit", "unlimitedOverdraft", "availableAmount") == ["0.00", False, "100.00"]
+    refused = await system.call("PATCH", path, json={"account": {"unlimitedOverdraft": True}, "reason": "asked"})
+    assert [each["field"] for each in refused.json()["errors"]] == ["account.unlimitedOverdraft"]
     answer = await system.call("GET", f"/ledger/audit?subject=account/{account['id']}", "fin", "finance")
     assert [shown_of(entry) for entry in answer.json()["entries"]] == [
-        ("UPDATE", "root", "500.00", None), ("UPDATE", "root", None, "500.00"),
+        ("UPDATE", "root", None, None), ("UPDATE", "root", "500.00", None), ("UPDATE", "root", None, "500.00"),
     ]  # fmt: skip
 
 
@@ -146,9 +165,9 @@ def shown_of(entry: Json) -> tuple[str, str, Any, Any]:
 
 async def test_amounts_in_another_currency_than_the_accounts_are_refused_by_name(system: System) -> None:
     id_ = (await system.wallets.account("user/ana")).id
-    body = {"currency": "JPY", "overdraftLimit": "50"}
+    body = {"account": {"currency": "JPY", "overdraftLimit": "50"}, "reason": "agreed"}
     answer = await system.call("PATCH", f"/accounts/{id_}", json=body)
-    assert (answer.status_code, [each["field"] for each in answer.json()["errors"]]) == (400, ["currency"])
+    assert (answer.status_code, [each["field"] for each in answer.json()["errors"]]) == (400, ["account.currency"])
 
 
 async def test_an_account_is_frozen_unfrozen_and_closed(system: System) -> None:
@@ -164,17 +183,25 @@ async def test_an_account_is_frozen_unfrozen_and_closed(system: System) -> None:
     missing = await system.call("POST", f"{path}:freeze", json={})
     assert (missing.status_code, [each["field"] for each in missing.json()["errors"]]) == (400, ["reason"])
     closed = await system.call("POST", f"{path}:freeze", json={"reason": "police"})
-    assert (closed.status_code, closed.json()["reason"]) == (400, "ACCOUNT_CLOSED")
+    assert (closed.status_code, closed.json()["reason"]) == (409, "ACCOUNT_CLOSED")
 
 
 async def test_the_limits_of_a_currency_are_set_and_listed(system: System) -> None:
     limits = {"currency": "HTG", "transferAmount": "75.00"}
-    put = await system.call("PUT", "/limits/HTG?reason=bank", json={"transferAmount": "75.00"})
+    put = await system.call("PUT", "/limits/HTG", json={"limits": {"transferAmount": "75.00"}, "reason": "bank"})
     assert (put.status_code, put.json()) == (200, limits)
     listed = await system.call("GET", "/limits", "ana", "user")
     assert listed.json()["limits"] == [limits]
     answer = await system.call("POST", "/holds", "ana", "user", json={"toUserId": "ben", "amount": "75.01"})
     assert (answer.status_code, answer.json()["reason"]) == (400, "LIMIT_EXCEEDED")
     assert answer.json()["metadata"]["limit"] == "75.00"
-    refused = await system.call("PUT", "/limits/HTG", "ana", "user", json=limits)
+    for body, field in (
+        ({"limits": {"transferAmount": "75.00"}}, "reason"),
+        ({"limits": limits | {"currency": "USD"}, "reason": "bank"}, "limits.currency"),
+    ):
+        wrong = await system.call("PUT", "/limits/HTG", json=body)
+        assert (wrong.status_code, [each["field"] for each in wrong.json()["errors"]]) == (400, [field])
+    wrong = await system.call("PUT", "/limits/HTG?reason=bank", json={"limits": {"transferAmount": "75.00"}})
+    assert wrong.status_code == 400
+    refused = await system.call("PUT", "/limits/HTG", "ana", "user", json={"limits": limits, "reason": "bank"})
     assert refused.status_code == 403

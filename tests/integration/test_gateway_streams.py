@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 
-from kobklein import errors
+from kobklein import errors, streams
 from tests import gateways
 from tests.gateways import Gallery, Gateway
 from tests.gateways import gallery_pb2 as pb
@@ -34,6 +34,7 @@ def gateway(served: tuple[Gateway, Gallery]) -> Gateway:
 def gallery(served: tuple[Gateway, Gallery]) -> Gallery:
     served[1].refusal = None
     served[1].stream = []
+    served[1].initial = ()
     served[1].received.clear()
     served[1].held.clear()
     served[1].ended.clear()
@@ -72,7 +73,7 @@ async def test_a_stream_that_breaks_off_says_so_last(gateway: Gateway, gallery: 
     lines = (await gateway.http.get(WATCH)).text.splitlines()
     assert json.loads(lines[1])["error"]["detail"] == "the easel is out of reach for now"
     events = (await gateway.http.get(WATCH, headers=SSE)).text.split("\n\n")
-    assert events[1].startswith('event: error\ndata: {"type":"urn:kobklein:problem:unavailable"')
+    assert events[1].startswith('event: problem\ndata: {"type":"urn:kobklein:problem:unavailable"')
 
 
 async def test_a_quiet_stream_sends_heartbeats(gateway: Gateway, gallery: Gallery) -> None:
@@ -98,6 +99,39 @@ async def test_a_stream_ends_with_its_deadline(gateway: Gateway, gallery: Galler
     assert json.loads(lines[1])["error"]["status"] == 504
 
 
+@pytest.mark.parametrize("headers", [{}, SSE], ids=["lines", "events"])
+async def test_a_stream_that_can_be_resumed_just_ends_with_its_deadline(
+    gateway: Gateway, gallery: Gallery, headers: dict[str, str]
+) -> None:
+    gallery.stream = [pb.Sale(cursor="a1", title="Sea"), None]
+    answer = await gateway.http.get(FOLLOW, headers={"grpc-timeout": "200m", **headers})
+    said = [text for text in answer.text.split("\n") if text not in ("", ": still here")]
+    if headers:
+        assert said == ["id: a1", 'data: {"cursor":"a1","title":"Sea"}']
+    else:
+        assert said == ['{"cursor":"a1","title":"Sea"}']
+
+
+async def test_a_stream_that_can_be_resumed_says_why_it_broke_off(gateway: Gateway, gallery: Gallery) -> None:
+    gallery.stream, gallery.refusal = [pb.Sale(cursor="a1")], errors.Unauthenticated()
+    events = (await gateway.http.get(FOLLOW, headers=SSE)).text.split("\n\n")
+    assert events[1].startswith("event: problem\ndata: {")
+    assert json.loads(events[1].partition("data: ")[2])["status"] == 401
+
+
+@pytest.mark.parametrize("headers", [{}, SSE], ids=["lines", "events"])
+async def test_the_head_of_a_stream_is_sent_once_the_service_has_accepted_it(
+    gallery: Gallery, headers: dict[str, str]
+) -> None:
+    gallery.initial, gallery.stream = streams.BEGUN, [None]
+    async with (
+        gateways.serving("gallery", gallery.add_to, heartbeat_seconds=3600) as patient,
+        patient.http.stream("GET", FOLLOW, headers=headers, timeout=60) as answer,
+    ):
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] in ("application/x-ndjson", "text/event-stream")
+
+
 async def test_the_id_of_an_event_is_its_cursor(gateway: Gateway, gallery: Gallery) -> None:
     gallery.stream = [pb.Sale(cursor="a1", title="Sea"), pb.Sale(title="Sky"), pb.Sale(cursor="x\ndata: y")]
     events = (await gateway.http.get(FOLLOW, headers=SSE)).text.split("\n\n")
@@ -105,7 +139,6 @@ async def test_the_id_of_an_event_is_its_cursor(gateway: Gateway, gallery: Galle
         'id: a1\ndata: {"cursor":"a1","title":"Sea"}',
         'data: {"cursor":"","title":"Sky"}',
         'data: {"cursor":"x\\ndata: y","title":""}',
-        "event: end\ndata: {}",
         "",
     ]
     lines = (await gateway.http.get(FOLLOW)).text.splitlines()

@@ -96,7 +96,9 @@ async def test_a_transfer_without_the_money_is_a_problem(rest: Rest) -> None:
 
 async def test_a_dry_run_is_not_recorded(rest: Rest, client: wallets.Client) -> None:
     body = {"toUserId": "ben", "amount": "25.00", "dryRun": True}
-    tried = (await rest("POST", "/transfers", *ANA, body=body)).json()
+    answer = await rest("POST", "/transfers", *ANA, body=body)
+    assert answer.status_code == 200
+    tried = answer.json()
     assert (tried["dryRun"], tried["balanceAfter"], "createdTime" in tried) == (True, "75.00", False)
     assert (await rest("GET", f"/transfers/{tried['id']}", *ANA)).status_code == 404
     assert (await client.account("user/ana")).version == 1

@@ -119,6 +119,9 @@ async def test_more_than_is_left_is_refused_and_changes_nothing(client: wallets.
     before = await holds.post(client, made, 50)
     status = await wallets.refused(holds.post(client, made, 11))
     assert (status.code, status.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "HOLD_EXCEEDED")
+    part = wallets.transfer(made.debit_account, made.credit_account, 11, hold_id=made.id)
+    (result,) = await client.post(part)
+    assert (result.error.reason, result.error.metadata["remaining"]) == (status.reason, "0.10")
     assert await holds.get(client, made.id) == before
 
 

@@ -77,6 +77,7 @@ async def test_a_key_with_another_request_is_refused(client: payments.Client) ->
 async def test_a_key_belongs_to_its_caller(client: payments.Client) -> None:
     mine, other = await client.process(key="k"), await client.process(key="k", user="bob")
     assert mine.id != other.id
+    assert (await client.process(key="k"), await client.process(key="k", user="bob")) == (mine, other)
 
 
 async def test_a_call_that_moves_money_needs_a_key(client: payments.Client) -> None:

@@ -227,6 +227,38 @@ async def test_a_caller_has_only_so_many_streams_open(payments: Any, local: iden
         stream.cancel()
 
 
+async def test_streams_leave_most_of_the_calls_to_others(local: identity.Identity) -> None:
+    async with (
+        serving(settings(local, concurrent_calls=8)) as port,
+        client.channel(f"127.0.0.1:{port}", None) as channel,
+    ):
+        stub = pb_grpc.PaymentsServiceStub(channel)
+
+        def watched(subject: str) -> Any:
+            return stub.WatchPayment(pb.WatchPaymentRequest(id=ID[:-1] + "4"), metadata=bearer(local, subject, "user"))
+
+        streams = [watched("user-1"), watched("user-2")]
+        for stream in streams:
+            await stream.read()
+        for subject in ("user-1", "user-3"):
+            status = await refused(watched(subject).read())
+            assert (status.code, status.reason, status.http_status, status.retry_after_seconds) == (
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "TOO_MANY_STREAMS",
+                503,
+                5,
+            )
+        request = pb.GetPaymentRequest(id=ID)
+        answers = [stub.GetPayment(request, metadata=bearer(local, "user-3", "user")) for _ in range(6)]
+        assert {answer.id for answer in await asyncio.gather(*answers)} == {ID}
+        streams[0].cancel()
+        while True:
+            freed = watched("user-3")
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                assert (await freed.read()).user_id == "user-3"
+                break
+
+
 async def test_a_budget_is_kept_on_direct_calls_too(payments: Any, local: identity.Identity) -> None:
     request = pb.GetPaymentAnalyticsRequest()
     for _ in range(2):
@@ -234,6 +266,30 @@ async def test_a_budget_is_kept_on_direct_calls_too(payments: Any, local: identi
     status = await refused(payments.GetPaymentAnalytics(request, metadata=bearer(local, "f", "finance")))
     assert status.reason == "RATE_LIMITED"
     assert status.retry_after_seconds is not None
+
+
+async def test_a_service_has_a_budget_for_each_user_that_it_acts_for(local: identity.Identity) -> None:
+    configured = settings(local, rates=RateSettings(payment="2/hour", write="2/hour", read="2/hour"))
+    async with serving(configured) as port, client.channel(f"127.0.0.1:{port}", None) as channel:
+        stub = pb_grpc.PaymentsServiceStub(channel)
+        till, user = bearer(local, "till", "service"), bearer(local, "user-1", "user")
+        for number in range(3):
+            for _ in range(2):
+                await stub.CreatePayment(good(user_id=f"user-{number}"), metadata=till)
+        for _ in range(2):
+            await stub.CreatePayment(good(), metadata=user)
+        for one_more, metadata in (
+            (good(user_id="user-1"), till),
+            (good(), user),
+        ):
+            status = await refused(stub.CreatePayment(one_more, metadata=metadata))
+            assert (status.code, status.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
+        await stub.CreatePayment(good(user_id="user-1"), metadata=bearer(local, "kiosk", "service"))
+        for _ in range(4):
+            await stub.GetPayment(pb.GetPaymentRequest(id=ID), metadata=till)
+        for _ in range(2):
+            await stub.GetPayment(pb.GetPaymentRequest(id=ID), metadata=user)
+        assert (await refused(stub.GetPayment(pb.GetPaymentRequest(id=ID), metadata=user))).reason == "RATE_LIMITED"
 
 
 @pytest.mark.parametrize(("healthy", "status"), [(True, "SERVING"), (False, "NOT_SERVING")])

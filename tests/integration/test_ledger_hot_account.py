@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from kobklein.wallets.v1 import ledger_pb2
-from tests import databases, ledger_oracle, wallets
+from tests import databases, ledger_oracle, seal_oracle, serial_order, wallets
 from tests.sizes import size
 
 CLIENTS: Final = 100
@@ -20,25 +20,27 @@ pytestmark = pytest.mark.chaos
 async def test_a_hot_account_loses_nothing_and_never_falls_below_its_floor(
     wallets_database: databases.Database,
 ) -> None:
-    outcomes: dict[str, str] = {}
+    record = serial_order.Record()
     async with wallets.running(wallets_database) as one, wallets.running(wallets_database) as other:
-        await one.fund("platform", 500)
+        await record.post(one, wallets.transfer("provider/stripe", HOT, 500))
         end = time.monotonic() + SECONDS
         await asyncio.gather(
-            *(_play((one, other)[number % 2], end, random.Random(number), outcomes) for number in range(CLIENTS))
+            *(_play((one, other)[number % 2], end, random.Random(number), record) for number in range(CLIENTS))
         )
-        assert (await one.verify()).balanced
+        report = await one.verify()
+        head = await one.sealed(report.transfer_count)
+    assert report.balanced
+    outcomes = serial_order.told(record.calls)
     assert set(outcomes.values()) == {ledger_oracle.POSTED, ledger_oracle.REFUSED}
-    ledger_oracle.check(wallets_database.superuser_url, outcomes)
+    books = ledger_oracle.check(wallets_database.superuser_url, outcomes, heads=[seal_oracle.Head.of(head)])
+    serial_order.check(books, record)
 
 
-async def _play(client: wallets.Client, end: float, chance: random.Random, outcomes: dict[str, str]) -> None:
+async def _play(client: wallets.Client, end: float, chance: random.Random, record: serial_order.Record) -> None:
     """Pay into the hot account and be paid from it; a refusal is an answer, an error is not."""
     while time.monotonic() < end:
-        sent = _transfer(chance)
-        (result,) = await client.post(sent)
+        (result,) = await record.post(client, _transfer(chance))
         assert result.error.reason in ("", "INSUFFICIENT_FUNDS")
-        outcomes[sent.id] = ledger_oracle.REFUSED if result.HasField("error") else ledger_oracle.POSTED
 
 
 def _transfer(chance: random.Random) -> ledger_pb2.Transfer:

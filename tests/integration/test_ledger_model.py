@@ -1,5 +1,6 @@
 """The ledger against its model: whatever is asked, in whatever order, both answer and end up the same."""
 
+import contextlib
 import dataclasses
 import datetime
 import itertools
@@ -13,10 +14,11 @@ import pytest
 from hypothesis import stateful
 from hypothesis import strategies as st
 
-from tests import databases, ledger_model
+from tests import databases, ledger_model, ledger_oracle, seal_oracle, wallets
 from tests.sizes import size
 from wallets_service import errors
 from wallets_service.ledger import batches, entries
+from wallets_service.proof import seals
 from wallets_service.settings import Isolation
 
 _numbers = itertools.count(1)
@@ -93,6 +95,10 @@ class Ledger(stateful.RuleBasedStateMachine):
         if batch:
             outcomes = self.writer.post(batch)
             assert [_reason(each) for each in outcomes] == self.model.post(batch)
+            for each in outcomes:
+                if isinstance(each, entries.Posting):
+                    asked, _, *left = self.model.moved[each.transfer.id]
+                    assert _move(each) == (asked, *left)
 
     def _operation(self, kind: str, *drawn: Any) -> entries.Operation | None:
         made: entries.Operation | None = getattr(self, "_" + kind.replace(" ", "_"))(*drawn)
@@ -173,6 +179,17 @@ def _reason(outcome: object) -> str:
     return outcome.reason if isinstance(outcome, errors.Refusal) else ledger_model.POSTED
 
 
+def _move(posting: entries.Posting) -> tuple[object, ...]:
+    """Return what an answer says of a transfer that the model knows too, but for the group."""
+    return (
+        posting.transfer,
+        posting.debit_balance_after,
+        posting.debit_version,
+        posting.credit_balance_after,
+        posting.credit_version,
+    )
+
+
 @pytest.fixture
 def machine(wallets_database: databases.Database) -> Iterator[type[Ledger]]:
     url = wallets_database.application_url
@@ -181,6 +198,17 @@ def machine(wallets_database: databases.Database) -> Iterator[type[Ledger]]:
         Ledger.writer = batches.Writer(url, Isolation.READ_COMMITTED)
         yield Ledger
         Ledger.writer.close()
+    _seal_and_check(wallets_database)
+
+
+def _seal_and_check(database: databases.Database) -> None:
+    """Let the oracle see all histories at once: what they left adds up, and is as it was sealed."""
+    books = ledger_oracle.check(database.superuser_url)
+    with contextlib.closing(seals.Sealer(database.application_url, wallets.settings(database).signing_key)) as sealer:
+        for _ in range(0, len(books.transfers), 10_000):  # Far fewer than a round seals.
+            sealer.seal()
+    with psycopg.connect(database.superuser_url) as connection:
+        assert seal_oracle.examine(connection, key=wallets.SEAL_PUBLIC_KEY) == len(books.transfers) > 0
 
 
 @pytest.mark.chaos

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ import pytest
 
 from deploy.local import postgres as embedded
 from kobklein.wallets.v1 import ledger_pb2
-from tests import databases, ledger_oracle, wallets
+from tests import databases, ledger_oracle, seal_oracle, serial_order, wallets
 from tests.sizes import size
 
 pytestmark = pytest.mark.chaos
@@ -42,15 +43,21 @@ async def persistently(call: Callable[[], Awaitable[T]]) -> T:
                 raise
 
 
-async def test_a_storm_of_identical_calls_has_one_effect_and_one_answer(replicas: Replicas) -> None:
+async def test_a_storm_of_identical_calls_has_one_effect_and_one_answer(
+    replicas: Replicas, wallets_database: databases.Database
+) -> None:
+    record = serial_order.Record()
     sent = [wallets.transfer("provider/stripe", f"user/{number % 7}", 10) for number in range(100)]
-    calls = [replica.post(each) for each in sent for replica in replicas * 10]
+    calls = [record.post(replica, each) for each in sent for replica in replicas * 10]
     random.shuffle(calls)
     answers = [results[0].transfer for results in await asyncio.gather(*calls)]
     by_id = {each.id: [answer for answer in answers if answer.id == each.id] for each in sent}
     assert all(len(same) == 20 and same.count(same[0]) == 20 for same in by_id.values())
     report = await replicas[0].verify()
     assert (report.balanced, report.transfer_count) == (True, 100)
+    head = seal_oracle.Head.of(await replicas[1].sealed(100))
+    books = ledger_oracle.check(wallets_database.superuser_url, serial_order.told(record.calls), heads=[head])
+    serial_order.check(books, record)
 
 
 async def test_of_two_contents_with_one_id_the_first_wins_everywhere(replicas: Replicas) -> None:
@@ -62,14 +69,15 @@ async def test_of_two_contents_with_one_id_the_first_wins_everywhere(replicas: R
     assert (await replicas[0].verify()).balanced
 
 
-async def test_the_last_cent_is_spent_once(replicas: Replicas) -> None:
-    rounds = size(5, 500)
+async def test_the_last_cent_is_spent_once(replicas: Replicas, wallets_database: databases.Database) -> None:
+    rounds, record = size(5, 500), serial_order.Record()
     for user in map(str, range(rounds)):
         await replicas[0].fund(user, 1)
-        calls = [replica.post(wallets.transfer(f"user/{user}", "fees", 1)) for replica in replicas * 50]
+        calls = [record.post(replica, wallets.transfer(f"user/{user}", "fees", 1)) for replica in replicas * 50]
         reasons = [result.error.reason for (result,) in await asyncio.gather(*calls)]
         assert sorted(reasons) == ["", *["INSUFFICIENT_FUNDS"] * 99]
     assert (await replicas[0].account("fees")).balance == rounds
+    serial_order.check(ledger_oracle.check(wallets_database.superuser_url, serial_order.told(record.calls)), record)
 
 
 async def test_new_accounts_open_once_under_concurrent_first_transfers(
@@ -129,6 +137,30 @@ async def test_accounts_are_locked_in_the_order_of_their_ids(
     assert free == len(deposits)
 
 
+async def test_who_overtakes_a_waiting_transaction_comes_first_at_their_account(
+    replicas: Replicas, wallets_database: databases.Database
+) -> None:
+    """The one that waits has the lower transaction id, and yet the higher version: what came first, versions say."""
+    record, users = serial_order.Record(), [f"user/{number}" for number in range(4)]
+    await record.post(replicas[0], *(wallets.transfer("provider/stripe", user, 100) for user in users))
+    with psycopg.connect(wallets_database.superuser_url) as holder:
+        addresses = holder.execute("SELECT address FROM accounts WHERE address = ANY (%s) ORDER BY id", (users,))
+        first, held, shared, last = (address for (address,) in addresses)
+        holder.execute("SELECT FROM accounts WHERE address = %s FOR UPDATE", (held,))
+        waits = [wallets.transfer(first, held, 1), wallets.transfer(shared, held, 101)]
+        waiting = asyncio.create_task(record.post(replicas[0], *waits))
+        await wallets.until_waiting(wallets_database, "Lock")
+        await record.post(replicas[1], overtakes := wallets.transfer(last, shared, 1))
+        holder.rollback()
+        assert all(result.HasField("transfer") for result in await waiting)
+    head = seal_oracle.Head.of(await replicas[0].sealed(7))
+    books = ledger_oracle.check(wallets_database.superuser_url, serial_order.told(record.calls), heads=[head])
+    waited, overtook = (books.transfers[uuid.UUID(each.id)] for each in (waits[1], overtakes))
+    assert int(waited["xid"]) < int(overtook["xid"])
+    assert waited["debit_version"] == overtook["credit_version"] + 1
+    serial_order.check(books, record)
+
+
 @pytest.mark.parametrize("fault", ["serialization_failure", "deadlock_detected", "lock_not_available"])
 async def test_lost_races_are_run_again_and_never_shown(
     replicas: Replicas, superuser: psycopg.Connection, fault: str
@@ -163,7 +195,8 @@ async def test_killed_connections_lose_and_double_nothing(
     await asyncio.gather(*(client(sent[start::10], replicas[start % 2]) for start in range(10)))
     report = await persistently(replicas[0].verify)
     assert (report.balanced, report.transfer_count) == (True, len(sent))
-    ledger_oracle.check(wallets_database.superuser_url, {each.id: ledger_oracle.POSTED for each in sent})
+    head = seal_oracle.Head.of(await persistently(lambda: replicas[0].sealed(len(sent))))
+    ledger_oracle.check(wallets_database.superuser_url, {each.id: ledger_oracle.POSTED for each in sent}, heads=[head])
 
 
 async def test_a_commit_whose_answer_was_lost_is_found_again(

@@ -1,4 +1,4 @@
-"""Everything that is committed is sealed once, in the order of commits, whoever seals and whoever dies."""
+"""Everything that is committed is sealed once, in ledger order, whoever seals and whoever dies."""
 
 import asyncio
 import contextlib
@@ -165,14 +165,15 @@ async def test_a_sealer_that_dies_at_any_statement_leaves_a_whole_chain(
 
 
 async def test_many_transfers_are_sealed_in_runs(book: Ledger, wallets_database: databases.Database) -> None:
+    """A run ends wherever it is full, in the middle of a transaction too, and the next one goes on there."""
     for _ in range(5):
-        await deposit(book, 500)
+        await deposit(book, 700)
     with sealer(wallets_database) as sealing:
         sealing.seal()
         with psycopg.connect(wallets_database.application_url) as connection:
             counts = [seal.transfer_count for seal in repository.page(connection, after=0, limit=10)]
-    assert counts == [1000, 1000, 500]
-    assert verified(wallets_database, KEY).sealed_count == 2500
+    assert counts == [1000, 1000, 1000, 500]
+    assert verified(wallets_database, KEY).sealed_count == 3500
 
 
 async def test_what_an_earlier_key_signed_is_still_proved_by_it(

@@ -14,6 +14,7 @@ from tests import databases, ledgers, sizes
 from wallets_service.proof import chain, snapshots, verification
 from wallets_service.repository import seals as repository
 
+pytestmark = pytest.mark.chaos
 Connection = psycopg.Connection[tuple[Any, ...]]
 _ROUNDS: Final = 12
 _ATTACKER: Final = chain.Key(b"\x66" * 32)

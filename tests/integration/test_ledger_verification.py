@@ -182,7 +182,7 @@ async def test_a_ledger_that_takes_longer_than_the_call_is_refused_with_a_way_ou
         connection.execute("LOCK TABLE holds IN ACCESS EXCLUSIVE MODE")
         request = ledger_pb2.VerifyLedgerRequest()
         refusal = await wallets.refused(client.ledger.VerifyLedger(request, metadata=wallets.AS_SERVICE, timeout=3))
-    assert refusal.reason == "LEDGER_TOO_LARGE"
+    assert (refusal.reason, refusal.http_status) == ("LEDGER_TOO_LARGE", 504)
     assert "python -m wallets_service verify" in refusal.message
 
 

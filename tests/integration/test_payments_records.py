@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import prometheus_client
 import psycopg
 import pytest
@@ -285,5 +286,8 @@ async def test_a_watch_has_a_longest_time(
     ) as client:
         payment = await client.create()
         request = payments_pb2.WatchPaymentRequest(id=payment.id)
-        seen = [one async for one in client.stub.WatchPayment(request, metadata=by(client.user))]
-        assert seen == [payment]
+        watch = client.stub.WatchPayment(request, metadata=by(client.user))
+        assert await watch.read() == payment
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await watch.read()
+        assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED

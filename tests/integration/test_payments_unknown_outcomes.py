@@ -178,12 +178,18 @@ async def test_a_caller_who_hangs_up_gets_the_same_payment_with_the_same_key(cli
 
 
 async def test_an_outdated_holder_changes_nothing(client: payments.Client) -> None:
-    await client.fault("delay", delay_seconds=0.5, count=1)
+    """What it heard from the provider comes too late; a second payment, as slow and later, shows when that is over."""
+    await client.fault("delay", delay_seconds=0.5, count=2)
     running = asyncio.create_task(client.process(amount=700))
     await client.until_row("SELECT 1 FROM payments")
-    await client.rows("UPDATE payments SET fence = fence + 1, leased_until = now() + interval '1 s'")
+    await client.rows("UPDATE payments SET fence = fence + 1, leased_until = now() + interval '1 hour'")
+    whole_row = "SELECT to_jsonb(payments) FROM payments WHERE amount = 700"
+    taken_over = await client.rows(whole_row)
+    await client.ended(await client.process(amount=90))
+    assert await client.rows(whole_row) == taken_over
+    await client.rows("UPDATE payments SET leased_until = now() WHERE amount = 700")
     assert (await client.ended(await running)).status == COMPLETED
-    assert (await client.captured(), await client.balance()) == ([700], 700)
+    assert (sorted(await client.captured()), await client.balance()) == ([90, 700], 790)
 
 
 async def test_without_the_ledger_the_money_waits_and_then_arrives(

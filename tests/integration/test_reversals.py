@@ -74,6 +74,9 @@ async def test_a_transfer_is_taken_back_in_parts_up_to_all_of_it(client: wallets
         "REVERSAL_EXCEEDED",
         f"of transfer {original.id}, 4.00 HTG can be taken back, not 4.01",
     )
+    back = wallets.transfer("user/ben", "user/ana", 401, type_="REFUND", reverses_id=original.id)
+    (result,) = await client.post(back)
+    assert (result.error.reason, dict(result.error.metadata)) == (status.reason, status.metadata)
     rest = await transfers.reverse(client, original.id)
     assert (rest.amount, rest.credit_balance_after) == (400, 10_000)
     for amount in (None, 1):

@@ -12,11 +12,20 @@ from kobklein import database
 from tests import databases, histories
 from tests.histories import History, Line
 from wallets_service import statements
-from wallets_service.statements import Basis
+from wallets_service.instants import Basis
+from wallets_service.turns import Turns
 
 BEGINNING, END = datetime.datetime(1, 1, 1, tzinfo=datetime.UTC), datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC)
 BASES = pytest.mark.parametrize("basis", list(Basis))
 SEEDS = pytest.mark.parametrize("seed", range(3))
+
+
+@pytest.fixture(autouse=True, params=["whole", "part by part"])
+def _sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the sums be of one part, or of many that end in the middle of what happened at one time."""
+    if request.param != "whole":
+        monkeypatch.setattr(statements.repository, "SUMMED_AT_ONCE", 5)
+        monkeypatch.setattr(statements.repository, "WALKED_AT_ONCE", 2)
 
 
 @pytest.fixture
@@ -24,6 +33,10 @@ async def sessions(wallets_database: databases.Database) -> AsyncIterator[databa
     engine = database.engine(wallets_database.application_url, pool_size=2)
     yield database.sessions(engine)
     await engine.dispose()
+
+
+def turns(sessions: database.Sessions) -> Turns:
+    return Turns(sessions, pool_size=1)
 
 
 def recorded(wallets_database: databases.Database, seed: int, **sizes: int) -> History:
@@ -48,10 +61,10 @@ async def test_a_balance_at_an_instant_is_the_sum_of_what_counts_by_then(
     history = recorded(wallets_database, seed)
     async with sessions() as session:
         for account_id, lines in history.lines.items():
-            head = await statements.account(session, account_id, owner=None)
+            head = await statements.account(session, account_id, owner=None, wallets_only=False)
             for instant in history.instants(account_id):
                 counted = [line.amount for line in lines if time_of(line, basis) <= instant]
-                found = await statements.balance(session, head, instant, basis)
+                found = await statements.balance(sessions, turns(sessions), head, instant, basis)
                 assert (found.balance, found.version) == (sum(counted), len(counted)), instant
 
 
@@ -61,29 +74,29 @@ async def test_a_statement_has_every_line_of_its_range_once_with_the_balance_aft
     wallets_database: databases.Database, sessions: database.Sessions, basis: Basis, seed: int
 ) -> None:
     history = recorded(wallets_database, seed)
-    async with sessions() as session:
-        for account_id, lines in history.lines.items():
-            instants = history.instants(account_id)[:: 1 + len(lines) // 3]
-            for from_time, before_time in itertools.combinations_with_replacement(instants, 2):
-                found = await whole(session, account_id, from_time, before_time, basis)
-                assert found == naive(lines, from_time, before_time, basis), (from_time, before_time)
+    for account_id, lines in history.lines.items():
+        instants = history.instants(account_id)[:: 1 + len(lines) // 3]
+        for from_time, before_time in itertools.combinations_with_replacement(instants, 2):
+            found = await whole(sessions, account_id, from_time, before_time, basis)
+            assert found == naive(lines, from_time, before_time, basis), (from_time, before_time)
 
 
 async def whole(
-    session: database.Session,
+    sessions: database.Sessions,
     account_id: uuid.UUID,
     from_time: datetime.datetime,
     before_time: datetime.datetime,
     basis: Basis,
 ) -> tuple[list[tuple[int, int]], tuple[int, int, int, int]]:
     """Return the lines of a statement, read by pages of 7, and its totals."""
-    head = await statements.account(session, account_id, owner=None)
-    period, position = await statements.open_(session, head, from_time, before_time, basis)
     lines: list[tuple[int, int]] = []
-    while position is not None:
-        page, position = await statements.page(session, account_id, period, position, limit=7)
-        lines += [(line.version, line.balance_after) for line in page]
-        assert len(page) == 7 or position is None
+    async with sessions() as session:
+        head = await statements.account(session, account_id, owner=None, wallets_only=False)
+        period, position = await statements.open_(turns(sessions), head, from_time, before_time, basis)
+        while position is not None:
+            page, position = await statements.page(session, account_id, period, position, limit=7)
+            lines += [(line.version, line.balance_after) for line in page]
+            assert len(page) == 7 or position is None
     return lines, (period.opening_balance, period.credit_amount, period.debit_amount, period.closing_balance)
 
 
@@ -107,9 +120,9 @@ async def test_an_account_without_transfers_held_nothing_ever(
     history = recorded(wallets_database, 1)
     (unused,) = [account_id for account_id, lines in history.lines.items() if not lines]
     async with sessions() as session:
-        head = await statements.account(session, unused, owner=None)
-        for instant in (histories.START, BEGINNING, END, None):
-            found = await statements.balance(session, head, instant, basis)
+        head = await statements.account(session, unused, owner=None, wallets_only=False)
+        for instant in (histories.START, BEGINNING, END):
+            found = await statements.balance(sessions, turns(sessions), head, instant, basis)
             assert (found.balance, found.version) == (0, 0)
 
 
@@ -130,8 +143,7 @@ async def test_every_history_of_few_transfers_is_searched_rightly(
 
 async def test_all_time_is_a_range_too(wallets_database: databases.Database, sessions: database.Sessions) -> None:
     history = recorded(wallets_database, 2)
-    async with sessions() as session:
-        for account_id, lines in history.lines.items():
-            for basis in Basis:
-                everything = await whole(session, account_id, BEGINNING, END, basis)
-                assert everything == naive(lines, BEGINNING, END, basis)
+    for account_id, lines in history.lines.items():
+        for basis in Basis:
+            everything = await whole(sessions, account_id, BEGINNING, END, basis)
+            assert everything == naive(lines, BEGINNING, END, basis)

@@ -10,6 +10,7 @@ import pytest
 
 from kobklein.wallets.v1 import ledger_pb2, transfers_pb2
 from tests import databases, transfers, wallets
+from tests.sizes import size
 
 Replicas = tuple[wallets.Client, wallets.Client]
 
@@ -25,16 +26,18 @@ async def reversed_amount(client: wallets.Client, id_: str) -> int:
     return (await transfers.get(client, id_, caller=transfers.FINANCE)).reversed_amount
 
 
+@pytest.mark.chaos
 async def test_of_a_hundred_who_take_all_of_it_back_one_does(replicas: Replicas) -> None:
-    original = await transfers.send(replicas[0], "ana", "ben", 700)
     await replicas[0].fund("ben", 100_000)
-    made, reasons = await transfers.outcomes(
-        transfers.reverse(replica, original.id, amount) for replica in replicas for amount in (None, 700) * 25
-    )
-    assert [each.amount for each in made] == [700]
-    assert reasons == ["REVERSAL_EXCEEDED"] * 99
-    assert await reversed_amount(replicas[1], original.id) == 700
-    assert (await replicas[0].account("user/ana")).balance == 10_000
+    for _ in range(size(1, 500)):
+        original = await transfers.send(replicas[0], "ana", "ben", 700)
+        made, reasons = await transfers.outcomes(
+            transfers.reverse(replica, original.id, amount) for replica in replicas for amount in (None, 700) * 25
+        )
+        assert [each.amount for each in made] == [700]
+        assert reasons == ["REVERSAL_EXCEEDED"] * 99
+        assert await reversed_amount(replicas[1], original.id) == 700
+        assert (await replicas[0].account("user/ana")).balance == 10_000
     assert (await replicas[0].verify()).balanced
 
 

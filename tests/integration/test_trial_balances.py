@@ -9,7 +9,9 @@ import psycopg
 import pytest
 
 from kobklein.wallets.v1 import ledger_pb2
-from tests import databases, wallets
+from tests import databases, histories, wallets
+from wallets_service import instants
+from wallets_service.instants import Basis
 from wallets_service.proof import snapshots, trial_balances
 
 RECORDED = ledger_pb2.TIME_BASIS_RECORDED
@@ -90,29 +92,45 @@ async def test_an_instant_that_is_not_there_yet_is_refused(client: wallets.Clien
 async def test_a_transfer_that_is_being_written_is_waited_for(
     client: wallets.Client, wallets_database: databases.Database
 ) -> None:
-    """A batch that has its time and has not committed is held up by somebody's lock on the transfers."""
     await client.fund("ana", 100)
-    with psycopg.connect(wallets_database.superuser_url) as holder:
-        holder.execute("LOCK TABLE transfers IN SHARE MODE")
-        writing = asyncio.create_task(client.fund("ana", 1))
-        await wallets.until_waiting(wallets_database, "Lock")
-        (now,) = holder.execute("SELECT clock_timestamp()").fetchone() or (None,)
-        asked = asyncio.create_task(balance(client, time=now))
+    with histories.being_recorded(wallets_database.application_url, "provider/stripe", "user/ana", 1) as (time, commit):
+        asked = asyncio.create_task(balance(client, time=time))
         done, _ = await asyncio.wait({asked}, timeout=0.5)
         assert not done
-        holder.rollback()
-    posted = (await writing).transfer.created_time
-    assert posted.ToDatetime(tzinfo=datetime.UTC) < now
-    assert figures((await asked).totals) == {("HTG", ""): (2, 101, 101, 0)}
+        commit()
+        assert figures((await asked).totals) == {("HTG", ""): (2, 101, 101, 0)}
 
 
 async def test_a_transaction_that_does_not_end_is_not_waited_for_for_ever(
     client: wallets.Client, wallets_database: databases.Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial_balances, "_SETTLING_SECONDS", 0.1)
+    monkeypatch.setattr(instants, "_PATIENCE", datetime.timedelta(seconds=0.1))
+    funded = (await client.fund("ana", 100)).transfer.created_time
     with psycopg.connect(wallets_database.superuser_url) as holder:
         holder.execute("SELECT pg_current_xact_id()")
         assert (await wallets.refused(balance(client))).reason == "UNAVAILABLE"
+        assert (await wallets.refused(balance(client, time=funded))).reason == "UNAVAILABLE"
+
+
+async def test_an_instant_that_is_older_than_a_batch_can_be_waits_for_nobody(
+    client: wallets.Client, wallets_database: databases.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instants, "_PATIENCE", datetime.timedelta(0))
+    last_year = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=365)
+    with psycopg.connect(wallets_database.superuser_url) as holder:
+        holder.execute("SELECT pg_current_xact_id()")
+        assert list((await balance(client, time=last_year)).lines) == []
+
+
+async def test_a_transaction_in_another_database_is_not_waited_for(
+    client: wallets.Client, wallets_database: databases.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instants, "_PATIENCE", datetime.timedelta(0))
+    await client.fund("ana", 100)
+    elsewhere = psycopg.conninfo.make_conninfo(wallets_database.superuser_url, dbname="postgres")
+    with psycopg.connect(elsewhere) as holder:
+        holder.execute("SELECT pg_current_xact_id()")
+        assert figures((await balance(client)).totals) == {("HTG", ""): (2, 100, 100, 0)}
 
 
 async def test_every_instant_of_a_busy_ledger_adds_up_and_stays_as_it_was_told(
@@ -136,7 +154,5 @@ async def test_every_instant_of_a_busy_ledger_adds_up_and_stays_as_it_was_told(
         assert all(line.balance == 0 for line in each.totals)
         assert await balance(client, time=each.time) == each
     at = told[-1].time.ToDatetime(tzinfo=datetime.UTC)
-    drawn = trial_balances.draw_up(
-        wallets_database.application_url, snapshots.Clock(), at=at, basis=trial_balances.Basis.RECORDED
-    )
+    drawn = trial_balances.draw_up(wallets_database.application_url, snapshots.Clock(), at=at, basis=Basis.RECORDED)
     assert figures(drawn.lines) == figures(told[-1].lines)

@@ -3,15 +3,18 @@
 import csv
 import io
 import json
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from kobklein.wallets.v1 import ledger_pb2
 from tests import databases, wallets, wallets_gateway
 from tests.gateways import Gateway
 
 FINANCE = {"authorization": f"Bearer {wallets.token('finance-1', 'finance')}"}
+SUPPORT = {"authorization": f"Bearer {wallets.token('s', 'support')}"}
 EVENTS = {"accept": "text/event-stream"}
 SINCE = "fromTime=2020-01-01T00:00:00Z"
 
@@ -60,7 +63,7 @@ async def test_a_balance_and_a_statement_show_money_as_decimals(gateway: Gateway
     assert [line["balanceAfter"] for line in second["transactions"]] == ["99.50"]
 
 
-async def test_staff_reach_every_account_by_its_own_path(
+async def test_who_may_get_accounts_reaches_every_one_by_its_own_path_and_support_only_wallets(
     gateway: Gateway, served: tuple[Gateway, wallets.Client], wallet: str
 ) -> None:
     provider = (await served[1].account("provider/stripe")).id
@@ -68,8 +71,62 @@ async def test_staff_reach_every_account_by_its_own_path(
     assert found["balance"] == "-100.00"
     assert (await answer(gateway, f"/accounts/{wallet}/statement?{SINCE}", headers=FINANCE))["address"] == "user/user-1"
     for path in ("balance", f"statement?{SINCE}", f"statement:export?{SINCE}"):
-        refused = await gateway.http.get(f"/accounts/{provider}/{path}")
-        assert (refused.status_code, refused.json()["reason"]) == (404, "WALLET_NOT_FOUND")
+        for headers in ({}, SUPPORT):
+            for name in ("accounts", "wallets"):
+                refused = await gateway.http.get(f"/{name}/{provider}/{path}", headers=headers)
+                assert (refused.status_code, refused.json()["reason"]) == (404, "WALLET_NOT_FOUND")
+        assert (await gateway.http.get(f"/accounts/{wallet}/{path}", headers=SUPPORT)).status_code == 200
+
+
+async def test_the_transactions_of_an_account_that_is_no_wallet_are_filtered_for_staff_only(
+    gateway: Gateway, served: tuple[Gateway, wallets.Client], wallet: str
+) -> None:
+    client = served[1]
+    for amount, reference in ((5, "mon"), (7, "tue")):
+        await client.post(
+            wallets.transfer(
+                "user/user-1", "fees", amount, type_="FEE", reference=reference, metadata={"day": reference}
+            )
+        )
+    fees, provider = [(await client.account(address)).id for address in ("fees", "provider/stripe")]
+    for account, filters, amounts in (
+        (fees, {}, ["0.07", "0.05"]),
+        (fees, {"reference": "mon"}, ["0.05"]),
+        (fees, {"metadata[day]": "tue"}, ["0.07"]),
+        (fees, {"counterparty": "user/user-1", "type": "FEE"}, ["0.07", "0.05"]),
+        (fees, {"type": "DEPOSIT"}, []),
+        (provider, {"counterparty": "user/user-1"}, ["100.00"]),
+    ):
+        found = await answer(gateway, f"/accounts/{account}/transactions", params=filters, headers=FINANCE)
+        assert [each["amount"] for each in found["transactions"]] == amounts
+    support = {"authorization": f"Bearer {wallets.token('support-1', 'support')}"}
+    for path in (f"/accounts/{fees}/transactions", f"/wallets/{fees}/transactions"):
+        for caller in ({}, support):
+            refused = await gateway.http.get(path, headers=caller)
+            assert (refused.status_code, refused.json()["reason"]) == (404, "WALLET_NOT_FOUND")
+    seen = await answer(gateway, f"/accounts/{wallet}/transactions", headers=support)
+    assert [each["amount"] for each in seen["transactions"]][-1] == "100.00"
+
+
+async def test_a_transfer_between_accounts_that_are_no_wallets_is_found_by_those_who_audit(
+    gateway: Gateway, served: tuple[Gateway, wallets.Client]
+) -> None:
+    client = served[1]
+    await client.post(wallets.transfer("provider/stripe", "fees", 500))
+    asked = wallets.transfer("fees", "fx/spread", 5, reference="r-1", metadata={"why": "moved"})
+    (result,) = await client.post(asked)
+    path = f"/ledger/transfers/{asked.id}"
+    found = await answer(gateway, path, headers=FINANCE)
+    shown = {
+        "id": asked.id, "debitAccount": "fees", "creditAccount": "fx/spread", "amount": "0.05", "reference": "r-1",
+        "metadata": {"why": "moved"}, "debitBalanceAfter": "4.95", "creditBalanceAfter": "0.05",
+    }  # fmt: skip
+    assert {name: found[name] for name in shown} == shown
+    request = ledger_pb2.GetLedgerTransferRequest(id=asked.id)
+    assert await client.ledger.GetLedgerTransfer(request, metadata=wallets.AS_SERVICE) == result.transfer
+    missing = await gateway.http.get(f"/ledger/transfers/{uuid.uuid4()}", headers=FINANCE)
+    assert (missing.status_code, missing.json()["reason"]) == (404, "TRANSFER_NOT_FOUND")
+    assert (await gateway.http.get(path)).status_code == 403
 
 
 async def test_a_csv_file_is_saved_under_its_name(gateway: Gateway, wallet: str) -> None:
@@ -82,6 +139,26 @@ async def test_a_csv_file_is_saved_under_its_name(gateway: Gateway, wallet: str)
     assert [row["balance"] for row in rows] == ["0.00", "100.00", "99.70", "99.50", "99.50"]
     assert rows[2]["reference"] == "'=1+1"
     assert {row["time_zone"] for row in rows} == {"America/Port-au-Prince"}
+
+
+@pytest.mark.parametrize(
+    ("accept", "format_", "media_type"),
+    [
+        ("text/html", "", "text/html"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "", "text/html"),
+        ("text/html;q=0.5, text/csv;q=0.9", "", "text/csv"),
+        ("text/html;q=0, */*", "", "text/csv"),
+        ("*/*", "", "text/csv"),
+        ("text/html", "&format=CSV", "text/csv"),
+        ("text/csv", "&format=HTML", "text/html"),
+    ],
+)
+async def test_a_file_is_of_the_form_that_is_asked_for_or_else_accepted(
+    gateway: Gateway, wallet: str, accept: str, format_: str, media_type: str
+) -> None:
+    path = f"/wallets/{wallet}/statement:export?{SINCE}{format_}"
+    found = await gateway.http.get(path, headers={"accept": accept})
+    assert (found.status_code, found.headers["content-type"].partition(";")[0]) == (200, media_type)
 
 
 async def test_a_page_is_shown_and_may_run_nothing(gateway: Gateway, wallet: str) -> None:
@@ -124,6 +201,21 @@ async def test_a_watch_is_a_stream_of_events_that_goes_on_at_its_last_id(
     assert show(event)["id"] == new.id
     refused = await gateway.http.get(path, headers=headers | {"last-event-id": "made-up"})
     assert (refused.status_code, [each["field"] for each in refused.json()["errors"]]) == (400, ["cursor"])
+
+
+async def test_a_quiet_watch_begins_at_once_and_just_ends_when_its_time_is_over(
+    wallets_database: databases.Database,
+) -> None:
+    async with wallets_gateway.running(
+        wallets_database, service={"longest_watch_seconds": 0.5}, heartbeat_seconds=3600
+    ) as (gateway, _):
+        opened = (await gateway.http.post("/wallets", json={})).json()["id"]
+        path = f"/wallets/{opened}/transactions:watch"
+        async with gateway.http.stream("GET", path, headers=EVENTS, timeout=60) as stream:
+            assert (stream.status_code, stream.headers["content-type"]) == (200, "text/event-stream")
+            assert await stream.aread() == b""
+        path = path.replace(opened, "0198c5b0-7d2a-7c3e-9f61-2b8f4d1c9a10")
+        assert (await gateway.http.get(path, headers=EVENTS)).status_code == 404
 
 
 def show(event: dict[str, Any]) -> Any:

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from tests import databases, wallets
+from tests.sizes import size
 from tests.watching import transfers as watch_transfers
 
 
@@ -89,11 +90,12 @@ async def test_a_transaction_that_is_rolled_back_late_is_passed_over(
     assert (await watch.next()).transfer.id == other.transfer.id
 
 
+@pytest.mark.chaos
 async def test_nothing_is_skipped_doubled_or_out_of_order_with_sixteen_writers_and_fifty_reconnections(
     wallets_database: databases.Database, client: wallets.Client
 ) -> None:
     """Writers hold their transactions open for random times; watchers leave at random, and go on at their cursors."""
-    ledger, writers, each = Ledger(wallets_database), 16, 20
+    ledger, writers, each = Ledger(wallets_database), 16, size(20, 400)
     accounts = await accounts_of(client, *(f"user-{number}" for number in range(8)))
     hot = accounts[0]
     starts = [await watch_transfers(client).take(8), await watch_transfers(client, account_id=hot).take(1)]

@@ -1,10 +1,14 @@
 """Every RPC of the contract says who may call it."""
 
-import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool
+import math
 
-from kobklein import contract
+import orjson
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, struct_pb2
+
+from kobklein import client, contract
 from kobklein.payments.v1 import payments_pb2 as pb
+from wallets_service.server import SERVICES
 
 SERVICE = "kobklein.payments.v1.PaymentsService"
 
@@ -32,3 +36,12 @@ def test_a_method_without_rules_is_refused() -> None:
     descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
     with pytest.raises(ValueError, match=r"unruled\.Unruled\.Call"):
         contract.methods(["unruled.Unruled"])
+
+
+def test_whatever_the_gateway_takes_is_no_longer_than_a_message_may_be() -> None:
+    digits = struct_pb2.Struct()  # Nothing grows more: two bytes of JSON each.
+    digits.update({"a": [0] * 1000})
+    growth = math.ceil(digits.ByteSize() / len(orjson.dumps({"a": [0] * 1000})))
+    longest = max(method.rules.max_body_bytes for method in contract.methods(SERVICES).values())
+    added_by_the_answer = 10_000 * 200
+    assert 0 < longest * growth + added_by_the_answer < client.MAX_MESSAGE_BYTES

@@ -12,6 +12,8 @@ import payments_service.settings
 import wallets_service.errors
 import wallets_service.settings
 from kobklein import errors
+from tests import seal_oracle
+from wallets_service.proof import chain
 
 CHECKOUT = Path(__file__).parents[2]
 PROCESSES = {
@@ -38,6 +40,25 @@ def test_the_catalogue_of_errors_is_complete() -> None:
     assert listed == there
 
 
+@pytest.mark.parametrize(
+    ("ends", "http_status"),
+    [
+        (("_REUSED",), 422),
+        (("_ENDED", "_EXPIRED", "_CLOSED", "_FROZEN", "_EXISTS", "_TAKEN", "_ACCEPTED", "_IN_USE", "_BUSY"), 409),
+        (("_TOO_LARGE",), 504),
+        (("_NOT_FOUND",), 404),
+    ],
+)
+def test_the_same_mistake_has_the_same_http_status_wherever_it_is_made(ends: tuple[str, ...], http_status: int) -> None:
+    apart = {"LEDGER_BUSY", "OVERDRAFT_IN_USE"}  # A queue that is full; an amount, and another one helps.
+    found = {
+        errors.reason_of(one): one.http_status or errors.HTTP_STATUS[one.code]
+        for one in all_errors()
+        if errors.reason_of(one).endswith(ends) and errors.reason_of(one) not in apart
+    }
+    assert set(found.values()) == {http_status}, found
+
+
 @pytest.mark.parametrize("prefix", PROCESSES)
 def test_the_example_of_the_environment_is_complete(prefix: str) -> None:
     example = (CHECKOUT / "deploy" / "env.example").read_text()
@@ -59,3 +80,12 @@ def nested_model(annotation: object) -> type[pydantic.BaseModel] | None:
         if isinstance(candidate, type) and issubclass(candidate, pydantic.BaseModel):
             return candidate
     return None
+
+
+def test_whoever_proves_the_chain_from_the_documentation_hashes_what_the_service_hashes() -> None:
+    guide = (CHECKOUT / "docs" / "decisions" / "ledger-seals.md").read_text()
+    table = guide.partition("| columns | value |")[2].partition("\n\n")[0]
+    documented = [
+        name for row in re.findall(r"^\|([^|]+)\|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    ]
+    assert documented == list(chain.COLUMNS) == list(seal_oracle.COLUMNS)

@@ -224,7 +224,7 @@ def test_a_header_that_comes_twice_is_the_services_mistake() -> None:
     ],
 )
 def test_a_cursor_is_an_event_id_if_one_can_hold_it(cursor: str | None, frame: bytes) -> None:
-    assert streams.Events().message(b"{}", cursor) == frame
+    assert streams.Events(resumable=True).message(b"{}", cursor) == frame
 
 
 def test_metadata_of_an_error_is_for_clients_only_where_it_was_meant_for_them() -> None:

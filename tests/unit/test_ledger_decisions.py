@@ -193,7 +193,16 @@ def test_a_refused_transfer_leaves_its_neighbours_alone() -> None:
 
 @pytest.mark.parametrize(
     ("address", "limit"),
-    [("user/ana", 0), ("fees", 0), ("provider/stripe", None), ("fx/liquidity", None), ("providers/x", 0)],
+    [
+        ("user/ana", 0),
+        ("fees", 0),
+        ("provider/stripe", None),
+        ("fx/liquidity", None),
+        ("fx/spread", 0),
+        ("fx", 0),
+        ("provider", 0),
+        ("providers/x", 0),
+    ],
 )
 def test_only_clearing_accounts_open_without_a_floor(address: str, limit: int | None) -> None:
     assert entries.opened("1", (address, "HTG")).overdraft_limit == limit

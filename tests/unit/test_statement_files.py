@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from wallets_service import documents
 from wallets_service.documents import cells, csv_file, html_page
+from wallets_service.instants import Basis
 from wallets_service.models import Transaction
 from wallets_service.repository.histories import Head
-from wallets_service.statements import Basis, Period
+from wallets_service.statements import Period
 
 UTC = zoneinfo.ZoneInfo("UTC")
 PORT_AU_PRINCE = zoneinfo.ZoneInfo("America/Port-au-Prince")
@@ -35,7 +36,7 @@ ANYTHING = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sample
 
 
 def account(address: str = "user/ana") -> Head:
-    return Head(uuid.UUID(int=1), address, "HTG", "ana", 1, DAY)
+    return Head(uuid.UUID(int=1), address, "HTG", "ana", 1, None)
 
 
 def period(**changes: Any) -> Period:

@@ -8,9 +8,10 @@ from typing import Final
 
 from kobklein import money
 from wallets_service import documents
+from wallets_service.instants import Basis
 from wallets_service.models import Transaction
 from wallets_service.repository.histories import Head
-from wallets_service.statements import Basis, Period
+from wallets_service.statements import Period
 
 _STYLE: Final = """
 @page { size: A4; margin: 15mm 12mm }

@@ -24,8 +24,8 @@ PENDING: Final = "PENDING"
 POSTED: Final = "POSTED"
 VOIDED: Final = "VOIDED"
 EXPIRED: Final = "EXPIRED"
-_UNLIMITED_KINDS: Final = frozenset({"provider", "fx"})
-"""First parts of the addresses whose balance mirrors money outside of the ledger, and may be negative without limit."""
+_PROVIDERS: Final = "provider/"
+_LIQUIDITY: Final = "fx/liquidity"
 _WALLET: Final = "user/"
 
 
@@ -224,10 +224,19 @@ def opened(id_: Id, key: Key) -> Account:
 
 
 def default_overdraft_limit(address: str) -> int | None:
-    """Return how far below zero an account may go unless it says otherwise; None is without limit."""
-    return None if address.partition("/")[0] in _UNLIMITED_KINDS else 0
+    """Return how far below zero an account may go unless it says otherwise; None is without limit.
+
+    Only the balances that mirror money outside of the ledger have none: those of providers, and what the exchange of
+    currencies has or owes. `fx/spread` is earned, like `fees`: neither can spend what is not there.
+    """
+    return None if address == _LIQUIDITY or address.startswith(_PROVIDERS) else 0
+
+
+def of_user(address: str) -> bool:
+    """Return whether the money of an address is a user's."""
+    return address.startswith(_WALLET)
 
 
 def wallet(address: str) -> bool:
     """Return whether an address is a user's wallet, for which the limits of currencies hold; `user/a/b` is none."""
-    return address.startswith(_WALLET) and "/" not in address[len(_WALLET) :]
+    return of_user(address) and "/" not in address[len(_WALLET) :]

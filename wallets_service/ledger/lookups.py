@@ -176,7 +176,8 @@ def _locked(connection: Connection, accounts: Mapping[Key, Account], stamps: Map
     """Lock the accounts; what comes back are those that are not as they are known."""
     if not accounts:
         return None
-    known = arrays.plain([account.id for account in accounts.values()]), arrays.plain([stamps[key] for key in accounts])
+    in_order = sorted(accounts.values())  # By id: neighbours lie together in the index.
+    known = arrays.plain([account.id for account in in_order]), arrays.plain([stamps[each.key] for each in in_order])
     return connection.execute(_LOCK, known)
 
 

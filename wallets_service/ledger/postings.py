@@ -113,7 +113,7 @@ def write_accounts(connection: Connection, decision: Decision, state: State) -> 
 
 
 def _account_columns(accounts: Mapping[Key, Account]) -> tuple[str, ...]:
-    changed = accounts.values()
+    changed = sorted(accounts.values())  # By id: neighbours lie together in the index.
     return (
         arrays.plain([account.id for account in changed]),
         arrays.numbers([account.balance for account in changed]),

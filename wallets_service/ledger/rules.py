@@ -37,8 +37,10 @@ def sides(asked: Transfer | NewHold, debit: Account, credit: Account) -> errors.
 
 
 def _stopped(account: Account) -> errors.Refusal:
-    refused = errors.AccountClosed if account.status == CLOSED else errors.AccountFrozen
-    return refused(account=account.key[0], currency=account.key[1])
+    address, currency = account.key
+    if account.status == CLOSED:
+        return errors.AccountClosed(account=address, currency=currency)
+    return errors.AccountFrozen(account=address, currency=currency, status=account.status)
 
 
 def funds(asked: Transfer | NewHold, debit: Account) -> errors.Refusal | None:

@@ -1,6 +1,7 @@
 """The messages of what admins set on accounts."""
 
 import uuid
+from collections.abc import Iterable
 from typing import Any, Final
 
 from google.protobuf import json_format
@@ -14,16 +15,33 @@ from wallets_service.messages import common
 _MAX_AMOUNT: Final = 10**money.MAX_DIGITS - 1
 _LIMITS: Final = {"transfer_amount": "transfer_limit", "day_amount": "day_limit", "month_amount": "month_limit"}
 """The limits of an account, by their names in the contract."""
+_OVERDRAFT: Final = ("overdraft_limit", "unlimited_overdraft")
+"""The two ways in which a mask names the overdraft."""
 _CURRENCIES: Final = ("currency", "limits.currency")
 """What a mask may name without changing it: a PATCH over REST gives it to say what its amounts are."""
 
 
 def change(request: accounts_pb2.UpdateAccountRequest) -> controls.Change:
-    """Return what an update asks for; raises InvalidArgument for a mask that is empty or names something else."""
-    given, values, wrong = request.account, dict[str, Any](), list[errors.Violation]()
-    for path in request.update_mask.paths:
-        if path == "overdraft_limit":
-            values["overdraft_limit"] = given.overdraft_limit if given.HasField("overdraft_limit") else None
+    """Return what an update asks for.
+
+    Raises InvalidArgument for a mask that is empty or names something else, and where a reason is missing.
+    """
+    values, wrong = _values(request.account, request.update_mask.paths)
+    if "overdraft_limit" in values:
+        wrong += _wrong_overdraft(request.account)
+    if not request.reason and values.keys() - {"metadata_"}:
+        wrong.append(errors.Violation("reason", "is required to change the overdraft or a limit"))
+    if wrong:
+        raise errors.InvalidArgument(*wrong)
+    return controls.Change(values=values, currencies=_currencies(request.account), etag=request.etag)
+
+
+def _values(given: ledger_pb2.Account, paths: Iterable[str]) -> tuple[dict[str, Any], list[errors.Violation]]:
+    """Return new values of columns by the paths of a mask, and what is wrong with those."""
+    values, wrong = dict[str, Any](), list[errors.Violation]()
+    for path in paths:
+        if path in _OVERDRAFT:
+            values["overdraft_limit"] = _overdraft(given)
         elif path == "metadata":
             values["metadata_"] = json_format.MessageToDict(given.metadata)
         elif path == "limits":
@@ -35,11 +53,21 @@ def change(request: accounts_pb2.UpdateAccountRequest) -> controls.Change:
             wrong.append(errors.Violation("update_mask", f"{path!r} cannot be updated"))
     if not values and not wrong:
         wrong.append(errors.Violation("update_mask", "names no field"))
-    if not 0 <= (values.get("overdraft_limit") or 0) <= _MAX_AMOUNT:
-        wrong.append(errors.Violation("account.overdraft_limit", f"is not 0 to {_MAX_AMOUNT} minor units"))
-    if wrong:
-        raise errors.InvalidArgument(*wrong)
-    return controls.Change(values=values, currencies=_currencies(given), etag=request.etag)
+    return values, wrong
+
+
+def _overdraft(given: ledger_pb2.Account) -> int | controls.Default | None:
+    if given.unlimited_overdraft:
+        return None
+    return given.overdraft_limit if given.HasField("overdraft_limit") else controls.Default.OF_ADDRESS
+
+
+def _wrong_overdraft(given: ledger_pb2.Account) -> list[errors.Violation]:
+    if given.unlimited_overdraft and given.HasField("overdraft_limit"):
+        return [errors.Violation("account.unlimited_overdraft", "cannot stand beside an overdraft limit")]
+    if not 0 <= given.overdraft_limit <= _MAX_AMOUNT:
+        return [errors.Violation("account.overdraft_limit", f"is not 0 to {_MAX_AMOUNT} minor units")]
+    return []
 
 
 def _limit(limits: ledger_pb2.Limits, name: str) -> int | None:

@@ -9,6 +9,7 @@ from google.protobuf import struct_pb2, timestamp_pb2
 
 from kobklein import errors
 from kobklein.wallets.v1 import ledger_pb2
+from wallets_service.instants import Basis
 
 _TYPE_PREFIX: Final = "TRANSFER_TYPE_"
 _STATUS_PREFIX: Final = "ACCOUNT_STATUS_"
@@ -17,6 +18,15 @@ TYPE_NAMES: Final = {
 }
 """The kinds of transfers as the tables name them, by their numbers."""
 TYPES: Final = {name: number for number, name in TYPE_NAMES.items()}
+_BASES: Final = {
+    ledger_pb2.TIME_BASIS_UNSPECIFIED: Basis.RECORDED,
+    ledger_pb2.TIME_BASIS_RECORDED: Basis.RECORDED,
+    ledger_pb2.TIME_BASIS_EFFECTIVE: Basis.EFFECTIVE,
+}
+_BASIS_NUMBERS: Final = {
+    Basis.RECORDED: ledger_pb2.TIME_BASIS_RECORDED,
+    Basis.EFFECTIVE: ledger_pb2.TIME_BASIS_EFFECTIVE,
+}
 _INT64_MAX: Final = 2**63 - 1
 _MICROSECOND: Final = datetime.timedelta(microseconds=1)
 _END_OF_TIME: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
@@ -30,6 +40,16 @@ def status(name: str) -> "ledger_pb2.AccountStatus.ValueType":
 def status_name(number: "ledger_pb2.AccountStatus.ValueType") -> str | None:
     """Return a status as the tables name it; None when it is unspecified."""
     return ledger_pb2.AccountStatus.Name(number).removeprefix(_STATUS_PREFIX) if number else None
+
+
+def basis(number: "ledger_pb2.TimeBasis.ValueType") -> Basis:
+    """Return which time counts; the unspecified one is when a transfer was recorded."""
+    return _BASES[number]
+
+
+def basis_number(basis: Basis) -> "ledger_pb2.TimeBasis.ValueType":
+    """Return which time counts as messages say it."""
+    return _BASIS_NUMBERS[basis]
 
 
 def time(message: timestamp_pb2.Timestamp, field: str) -> datetime.datetime:

@@ -98,7 +98,7 @@ def transfer(posting: entries.Posting) -> ledger_pb2.Transfer:
 
 
 def _refusal(refusal: errors.Refusal) -> ledger_pb2.TransferError:
-    error = ledger_pb2.TransferError(reason=refusal.reason, message=str(refusal))
+    error = ledger_pb2.TransferError(reason=refusal.reason, message=str(refusal), metadata=refusal.metadata)
     if isinstance(refusal, errors.InsufficientFunds):
         error.currency = refusal.currency
         error.available_amount = refusal.available_amount
@@ -143,6 +143,7 @@ def account(row: models.Account) -> ledger_pb2.Account:
         metadata=common.struct(row.metadata_),
         limits=_limits(row),
         etag=str(row.revision),
+        unlimited_overdraft=row.overdraft_limit is None,
     )
 
 

@@ -1,17 +1,9 @@
 """The messages of the ledger's proofs: verification, head, trial balance."""
 
-from typing import Final
-
 from kobklein import errors
 from kobklein.wallets.v1 import ledger_pb2
 from wallets_service.messages import common
 from wallets_service.proof import chain, heads, trial_balances, verification
-
-BASES: Final = {
-    ledger_pb2.TIME_BASIS_UNSPECIFIED: trial_balances.Basis.RECORDED,
-    ledger_pb2.TIME_BASIS_RECORDED: trial_balances.Basis.RECORDED,
-    ledger_pb2.TIME_BASIS_EFFECTIVE: trial_balances.Basis.EFFECTIVE,
-}
 
 
 def head(found: chain.Head | None) -> ledger_pb2.LedgerHead:
@@ -85,9 +77,7 @@ def trial_balance(found: trial_balances.TrialBalance) -> ledger_pb2.TrialBalance
     """Return a trial balance."""
     return ledger_pb2.TrialBalance(
         time=common.timestamp(found.time),
-        basis=ledger_pb2.TIME_BASIS_EFFECTIVE
-        if found.basis is trial_balances.Basis.EFFECTIVE
-        else ledger_pb2.TIME_BASIS_RECORDED,
+        basis=common.basis_number(found.basis),
         lines=map(_line, found.lines),
         totals=map(_line, found.totals),
     )

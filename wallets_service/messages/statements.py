@@ -1,35 +1,27 @@
 """The messages of statements."""
 
 import datetime
+import re
 import zoneinfo
 from collections.abc import Sequence
 from typing import Any, Final
 
 from kobklein import errors
-from kobklein.wallets.v1 import ledger_pb2, statements_pb2
+from kobklein.wallets.v1 import statements_pb2
 from wallets_service import documents, exports, models
 from wallets_service import statements as use_case
 from wallets_service.documents import csv_file, html_page
+from wallets_service.instants import Basis
 from wallets_service.messages import common, wallets
 from wallets_service.repository.histories import Head
-from wallets_service.statements import Basis, Period, Position
+from wallets_service.statements import Period, Position
 
-_BASES: Final = {
-    ledger_pb2.TIME_BASIS_UNSPECIFIED: Basis.RECORDED,
-    ledger_pb2.TIME_BASIS_RECORDED: Basis.RECORDED,
-    ledger_pb2.TIME_BASIS_EFFECTIVE: Basis.EFFECTIVE,
-}
-_NUMBERS: Final = {Basis.RECORDED: ledger_pb2.TIME_BASIS_RECORDED, Basis.EFFECTIVE: ledger_pb2.TIME_BASIS_EFFECTIVE}
+_WEIGHT: Final = re.compile(r"q=([01](?:\.[0-9]{0,3})?)")
 _FORMS: Final[dict[int, type[documents.Document]]] = {
     statements_pb2.STATEMENT_FORMAT_UNSPECIFIED: csv_file.CsvFile,
     statements_pb2.STATEMENT_FORMAT_CSV: csv_file.CsvFile,
     statements_pb2.STATEMENT_FORMAT_HTML: html_page.HtmlPage,
 }
-
-
-def basis(number: "ledger_pb2.TimeBasis.ValueType") -> Basis:
-    """Return which time counts."""
-    return _BASES[number]
 
 
 def range_(
@@ -51,9 +43,21 @@ def zone(name: str) -> zoneinfo.ZoneInfo:
     return zoneinfo.ZoneInfo(name or "UTC")
 
 
-def form(number: "statements_pb2.StatementFormat.ValueType") -> type[documents.Document]:
-    """Return how a file is written."""
+def form(number: "statements_pb2.StatementFormat.ValueType", accept: str) -> type[documents.Document]:
+    """Return how a file is written: as the request says, else as an `Accept` header does, else as CSV."""
+    if not number and _quality(accept, "text/html") > _quality(accept, "text/csv"):
+        return html_page.HtmlPage
     return _FORMS[number]
+
+
+def _quality(accept: str, media_type: str) -> float:
+    """Return how much a media type is wanted that is named; what is only covered by `*` is as good as another."""
+    for media_range in accept.lower().split(","):
+        name, *parameters = [part.strip() for part in media_range.split(";")]
+        if name == media_type:
+            weights = [_WEIGHT.fullmatch(parameter) for parameter in parameters]
+            return min((float(weight[1]) for weight in weights if weight), default=1.0)
+    return 0.0
 
 
 def balance(found: use_case.Balance) -> statements_pb2.Balance:
@@ -64,7 +68,7 @@ def balance(found: use_case.Balance) -> statements_pb2.Balance:
         balance=found.balance,
         version=found.version,
         time=common.timestamp(found.time),
-        basis=_NUMBERS[found.basis],
+        basis=common.basis_number(found.basis),
     )
 
 
@@ -78,7 +82,7 @@ def statement(
         currency=account.currency,
         from_time=common.timestamp(period.from_time),
         before_time=common.timestamp(period.before_time),
-        basis=_NUMBERS[period.basis],
+        basis=common.basis_number(period.basis),
         opening_balance=common.int64(period.opening_balance),
         credit_amount=common.int64(period.credit_amount),
         debit_amount=common.int64(period.debit_amount),

@@ -53,7 +53,7 @@ _ROW_START: Final = struct.Struct(">6x16s4xQ4xi4xq")
 
 
 class Place(NamedTuple):
-    """A place in the order of commits."""
+    """A place in ledger order."""
 
     xid: int
     place: int

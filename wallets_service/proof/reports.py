@@ -6,6 +6,7 @@ import datetime
 from collections.abc import AsyncIterator
 from typing import Final
 
+from wallets_service.instants import Basis
 from wallets_service.proof import chain, snapshots, trial_balances, verification
 from wallets_service.settings import Settings
 
@@ -32,7 +33,7 @@ class Reports:
             )
 
     async def trial_balance(
-        self, *, at: datetime.datetime | None, basis: trial_balances.Basis, currency: str, seconds: float | None
+        self, *, at: datetime.datetime | None, basis: Basis, currency: str, seconds: float | None
     ) -> trial_balances.TrialBalance:
         """Draw up a trial balance; raises as `trial_balances.draw_up` does."""
         async with self._turn(seconds) as left:

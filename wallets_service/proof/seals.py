@@ -17,7 +17,6 @@ _log = structlog.get_logger()
 RUN_TRANSFERS: Final = 1_000
 """How many transfers one seal binds at most: with its digests, it is read and written as one row."""
 _RUNS_PER_ROUND: Final = 40
-_PAUSE_SECONDS: Final = 1.0
 _OPTIONS: Final = "-c timezone=UTC -c statement_timeout=10000 -c idle_in_transaction_session_timeout=30000"
 _SECONDS_TO_2000: Final = 946_684_800
 _SEALED: Final = prometheus_client.Gauge("wallets_sealed_transfers", "Transfers in the chain of seals.")
@@ -41,10 +40,10 @@ class Sealer:
         self._connection: repository.Connection | None = None
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Seal every second until left; then once more, for what was committed last."""
+    async def running(self, *, pause_seconds: float) -> AsyncIterator[None]:
+        """Seal again and again until left; then once more, for what was committed last."""
         try:
-            async with server.repeating(self._round, seconds=_PAUSE_SECONDS):
+            async with server.repeating(self._round, seconds=pause_seconds):
                 yield
         finally:
             await self._round()

@@ -2,18 +2,15 @@
 
 import dataclasses
 import datetime
-import enum
 import itertools
 import time
 from collections.abc import Iterable
 from typing import Final
 
-from kobklein import errors
+from wallets_service import instants
+from wallets_service.instants import Basis
 from wallets_service.proof import snapshots
 
-_SETTLING_SECONDS: Final = 10.0
-"""How long transactions that run at the instant may take to end; a batch takes less than one second."""
-_LOOK_SECONDS: Final = 0.01
 _LINES: Final = """
     WITH legs AS (
         SELECT account_id, sum(debit_amount) AS debit_amount, sum(credit_amount) AS credit_amount
@@ -37,13 +34,6 @@ _LINES: Final = """
     GROUP BY 1, 2
     ORDER BY 1, 2
 """
-
-
-class Basis(enum.StrEnum):
-    """Which of a transfer's two times counts."""
-
-    RECORDED = "recorded"
-    EFFECTIVE = "effective"
 
 
 _TIMES: Final = {Basis.RECORDED: "created_time", Basis.EFFECTIVE: "coalesce(effective_time, created_time)"}
@@ -98,21 +88,10 @@ def draw_up(
 
 
 def _settled(snapshot: snapshots.Snapshot, at: datetime.datetime | None) -> datetime.datetime:
-    """Return the instant once every transaction that may have recorded a transfer by then has ended.
-
-    A batch reads its time after it has its transaction id, so it is enough that all ids up to a new one have ended.
-    """
-    now: datetime.datetime = snapshot.row("SELECT clock_timestamp() AS now")["now"]
-    if at is not None and at > now:
-        raise errors.InvalidArgument.of("time", "is in the future")
-    newest = snapshot.row("SELECT pg_current_xact_id()::text AS xid")["xid"]
-    ended = "SELECT pg_snapshot_xmin(pg_current_snapshot()) > %(xid)s::text::xid8 AS ended"
-    patience = time.monotonic() + _SETTLING_SECONDS
-    while not snapshot.row(ended, {"xid": newest})["ended"]:
-        if time.monotonic() > patience:
-            raise errors.Unavailable(part="the end of a transaction that began before this instant")
-        time.sleep(_LOOK_SECONDS)
-    return at or now
+    instant = instants.Instant(at, field="time")
+    while not instant.final(**snapshot.row(instants.LOOK)):
+        time.sleep(instants.LOOK_SECONDS)
+    return instant.time
 
 
 def _totals(lines: Iterable[Line]) -> Iterable[Line]:

@@ -44,6 +44,24 @@ _FIND_VERSION: Final = sa.text("""
     FROM search WHERE low = high
 """).bindparams(sa.bindparam("id", type_=sa.Uuid), sa.bindparam("before", type_=_TIME))
 
+_WALK_BACKDATED: Final = """
+    WITH walk AS MATERIALIZED (
+        SELECT amount, effective_time, {side}_version AS version FROM transfers
+        WHERE {side}_account_id = :id AND (effective_time, {side}_version) > (:from_time, :last)
+          AND effective_time < :before_time
+        ORDER BY effective_time, {side}_version LIMIT :limit
+    ), counted AS (
+        SELECT coalesce(sum(amount), 0) AS amount, count(*) AS number FROM walk
+        WHERE version > :after AND version <= :until
+    )
+    SELECT counted.amount, counted.number, last.effective_time, last.version
+    FROM counted LEFT JOIN LATERAL (
+        SELECT effective_time, version FROM walk WHERE (SELECT count(*) FROM walk) = :limit
+        ORDER BY effective_time DESC, version DESC LIMIT 1
+    ) last ON true
+"""
+"""Along the index of one side; the last two columns say where to go on, and are null at its end."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Head:
@@ -54,8 +72,8 @@ class Head:
     currency: str
     user_id: str | None
     version: int
-    time: datetime.datetime
-    """Now, and not before its newest transfer, even where the clock went back."""
+    ahead_time: datetime.datetime | None
+    """When it last changed, where the clock has gone back behind that."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,13 +104,18 @@ class Totals:
 
 
 NOTHING: Final = Totals(0, 0, 0)
-_SUMMED_AT_ONCE: Final = 500_000
+SUMMED_AT_ONCE: Final = 500_000
+"""How many transfers one statement may add up, so that it is long over when the database would cancel it."""
+WALKED_AT_ONCE: Final = 100_000
+"""How many backdated transfers one statement may walk along; they lie anywhere in the table."""
+Place = tuple[datetime.datetime, int]
+"""The effective time and the version of a backdated transfer, by which they are walked."""
 
 
 async def get_head(session: Session, account_id: uuid.UUID) -> Head | None:
     """Return an account by its id."""
-    now = sa.func.greatest(sa.func.clock_timestamp(), Account.updated_time)
-    columns = (Account.id, Account.address, Account.currency, Account.user_id, Account.version, now)
+    ahead = sa.case((Account.updated_time > sa.func.clock_timestamp(), Account.updated_time))
+    columns = (Account.id, Account.address, Account.currency, Account.user_id, Account.version, ahead)
     row = (await session.execute(sa.select(*columns).where(Account.id == account_id))).one_or_none()
     return Head(*row) if row is not None else None
 
@@ -112,35 +135,34 @@ async def totals(
 ) -> Totals:
     """Return what moved in the versions above `after` and up to `until`; `recorded_only` leaves backdated ones out.
 
-    A long history is summed run by run, so that its length is limited by the time of the call, not of a statement.
+    They are SUMMED_AT_ONCE at most.
     """
     statement = _RECORDED_TOTALS if recorded_only else _TOTALS
-    found = NOTHING
-    for start in range(after, until, _SUMMED_AT_ONCE):
-        end = min(start + _SUMMED_AT_ONCE, until)
-        found += await _sum(session, statement, id=account_id, after=start, until=end)
-    return found
+    (credit, credits_), (debit, debits) = await session.execute(
+        statement, {"id": account_id, "after": after, "until": until}
+    )
+    return Totals(int(credit), int(debit), credits_ + debits)
 
 
 async def backdated_totals(
     session: Session,
     account_id: uuid.UUID,
     *,
-    from_time: datetime.datetime = BEGINNING,
+    direction: str,
+    position: Place,
     before_time: datetime.datetime,
-    after: int = 0,
-    until: int,
-) -> Totals:
-    """Return what was backdated into a range of time, in the versions above `after` and up to `until`."""
-    return await _sum(
-        session,
-        _BACKDATED_TOTALS,
-        id=account_id,
-        after=after,
-        until=until,
-        from_time=from_time,
-        before_time=before_time,
-    )
+    versions: tuple[int, int],
+) -> tuple[Totals, Place | None]:
+    """Return what was backdated to after a place and before an instant, on one side, and where to go on, if anywhere.
+
+    Only versions above the first of `versions` and up to the second count; the others are walked along as well.
+    """
+    parameters = {"id": account_id, "limit": WALKED_AT_ONCE, "before_time": before_time}
+    parameters |= dict(zip(("from_time", "last", "after", "until"), (*position, *versions), strict=True))
+    found = await session.execute(_BACKDATED_TOTALS[direction], parameters)
+    amount, count, time, version = found.one()
+    totals = Totals(int(amount), 0, count) if direction == "CREDIT" else Totals(0, int(amount), count)
+    return totals, None if time is None else (time, version)
 
 
 async def list_versions(
@@ -169,11 +191,6 @@ async def list_backdated(
     parameters = {"from_time": from_time, "last": last, "before_time": before_time, "after": 0, "until": until}
     rows = await session.execute(_BACKDATED, {"id": account_id, "limit": limit, **parameters})
     return [transactions.transaction(row) for row in rows]
-
-
-async def _sum(session: Session, statement: sa.Select[Any], **parameters: Any) -> Totals:
-    (credit, credits_), (debit, debits) = await session.execute(statement, parameters)
-    return Totals(int(credit), int(debit), credits_ + debits)
 
 
 def _versions(version: orm.InstrumentedAttribute[int]) -> list[sa.ColumnElement[bool]]:
@@ -224,6 +241,13 @@ def _totals(conditions: _Conditions) -> sa.Select[Any]:
     return sa.select(both.c.amount, both.c["count"]).order_by(both.c.direction)
 
 
+def _backdated_totals(side: str) -> sa.TextClause:
+    return sa.text(_WALK_BACKDATED.format(side=side)).bindparams(
+        sa.bindparam("id", type_=sa.Uuid),
+        *(sa.bindparam(name, type_=_TIME) for name in ("from_time", "before_time")),
+    )
+
+
 # These are built once: to build one takes much longer than PostgreSQL needs to answer it.
 _ID: Final = sa.bindparam("id", type_=sa.Uuid)
 _VERSIONS: Final = _listing(_versions)
@@ -231,4 +255,4 @@ _RECORDED_VERSIONS: Final = _listing(_recorded_versions)
 _BACKDATED: Final = _listing(_further_backdated, Transfer.effective_time)
 _TOTALS: Final = _totals(_versions)
 _RECORDED_TOTALS: Final = _totals(_recorded_versions)
-_BACKDATED_TOTALS: Final = _totals(_backdated)
+_BACKDATED_TOTALS: Final = {side: _backdated_totals(side.lower()) for side in ("DEBIT", "CREDIT")}

@@ -1,4 +1,4 @@
-"""The seals, and the transfers in the order of their commits, over plain connections that threads use."""
+"""The seals, and the transfers in ledger order, over plain connections that threads use."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -98,13 +98,13 @@ def append(connection: Connection, seal: chain.Seal) -> None:
 
 
 def unsealed_rows(connection: Connection, *, after: chain.Place | None, limit: int) -> Iterator[chain.Row]:
-    """Yield the next transfers that can be sealed, in the order of commits."""
+    """Yield the next transfers that can be sealed, in ledger order."""
     which = [_ENDED] if after is None else [_ENDED, _later(after)]
     return _rows(connection, which, sql.SQL(" LIMIT {}").format(limit))
 
 
 def sealed_rows(connection: Connection, *, after: chain.Place | None, until: chain.Place) -> Iterator[chain.Row]:
-    """Yield the transfers of a part of the order of commits; only the first part has no start."""
+    """Yield the transfers of a part of ledger order; only the first part has no start."""
     upto = sql.SQL("(xid, place) <= ({}::xid8, {})").format(str(until.xid), until.place)
     return _rows(connection, [upto] if after is None else [upto, _later(after)], sql.SQL(""))
 

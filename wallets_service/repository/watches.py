@@ -65,7 +65,7 @@ async def list_of_account(
 
 
 async def list_of_ledger(session: Session, *, after: Position, limit: int) -> list[tuple[Position, Posting]]:
-    """Return the transfers after a position in the order of commits, as far as nothing more can come in between."""
+    """Return the transfers after a position in ledger order, as far as nothing more can come in between."""
     xid, place = after
     rows = await session.execute(_OF_LEDGER, {"xid": str(xid), "place": place, "limit": limit})
     return [_at_position(row) for row in rows]
@@ -78,7 +78,7 @@ async def account_heads(session: Session, account_ids: Sequence[uuid.UUID]) -> M
 
 
 async def ledger_head(session: Session) -> Position:
-    """Return how far the order of commits goes as far as nothing more can come in between."""
+    """Return how far ledger order goes as far as nothing more can come in between."""
     row = (await session.execute(_LEDGER_HEAD)).one_or_none()
     return START if row is None else (row[0], row[1])
 

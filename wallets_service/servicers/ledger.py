@@ -8,9 +8,9 @@ from typing import Any
 import grpc
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
-from kobklein import database, pages
+from kobklein import database, pages, streams
 from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc
-from wallets_service import accounts, models, watches
+from wallets_service import accounts, models, transactions, watches
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.messages import common, proofs
 from wallets_service.messages import ledger as messages
@@ -44,6 +44,15 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         transfers = messages.transfers_of(request.transfers)
         outcomes = await (self._ledger.preview(transfers) if request.dry_run else self._ledger.post(transfers))
         return messages.results(request.transfers, outcomes, dry_run=request.dry_run)
+
+    async def GetLedgerTransfer(
+        self, request: ledger_pb2.GetLedgerTransferRequest, _context: _Context
+    ) -> ledger_pb2.Transfer:
+        """Get any transfer."""
+        id_ = uuid.UUID(request.id)
+        return messages.transfer(
+            await database.transaction(self._sessions, lambda session: transactions.get_transfer(session, id_))
+        )
 
     async def CreateAccount(self, request: ledger_pb2.CreateAccountRequest, _context: _Context) -> ledger_pb2.Account:
         """Create an account."""
@@ -96,7 +105,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         """Get the trial balance."""
         found = await self._reports.trial_balance(
             at=common.given_time(request, "time"),
-            basis=proofs.BASES[request.basis],
+            basis=common.basis(request.basis),
             currency=request.currency,
             seconds=context.time_remaining(),
         )
@@ -114,7 +123,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         """Watch transfers. The initial metadata say that the watch has begun; one that lasts too long just ends."""
         topic = watches.transfers(uuid.UUID(request.account_id) if request.account_id else None)
         start = await self._watches.start(topic, request.cursor, only_new=request.only_new)
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata(streams.BEGUN)
         async with contextlib.aclosing(self._watches.events(topic, start)) as events:
             async for cursor, posting in events:
                 yield ledger_pb2.TransferEvent(cursor=cursor, transfer=messages.transfer(posting))

@@ -7,11 +7,12 @@ from typing import Any
 
 import grpc
 
-from kobklein import calls, database, idempotency, pages
+from kobklein import calls, database, idempotency, pages, streams
 from kobklein.wallets.v1 import wallets_pb2, wallets_pb2_grpc
 from wallets_service import transactions, wallets, watches
 from wallets_service.messages import common
 from wallets_service.messages import wallets as messages
+from wallets_service.servicers import rights
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -81,7 +82,7 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
         self, request: wallets_pb2.ListWalletTransactionsRequest, _context: _Context
     ) -> wallets_pb2.ListWalletTransactionsResponse:
         """List a wallet's transactions."""
-        owner = calls.current().owner
+        owner, wallets_only = calls.current().owner, rights.wallets_only()
         position = self._pager.open(request)
         before = int(position[0]) if position else None
         page, next_ = await database.transaction(
@@ -91,6 +92,7 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
                 uuid.UUID(request.id),
                 messages.transaction_filter(request),
                 owner=owner,
+                wallets_only=wallets_only,
                 before=before,
                 limit=pages.size(request),
             ),
@@ -118,7 +120,7 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
         await database.transaction(self._sessions, lambda session: wallets.get(session, wallet_id, owner=owner))
         topic = watches.transactions(wallet_id)
         start = await self._watches.start(topic, request.cursor, only_new=request.only_new)
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata(streams.BEGUN)
         async with contextlib.aclosing(self._watches.events(topic, start)) as events:
             async for cursor, transaction in events:
                 yield wallets_pb2.TransactionEvent(cursor=cursor, transaction=messages.transaction(transaction))

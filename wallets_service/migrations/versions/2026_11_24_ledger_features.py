@@ -82,7 +82,7 @@ def _extend_accounts() -> None:
 def _extend_transfers() -> None:
     """Add columns that most transfers leave empty, each indexed only where it is not.
 
-    `xid` and `place` are the order of commits: every transaction below the snapshot's horizon has ended, so whoever
+    `xid` and `place` are ledger order: every transaction below the snapshot's horizon has ended, so whoever
     reads up to there skips none. Their index only ever grows at its end, which is cheap. Transfers from before this
     revision get the revision's own transaction, numbered by id.
     """
@@ -269,7 +269,7 @@ def _create_audit_entries() -> None:
 
 
 def _create_seals() -> None:
-    """Create the chain: each row seals the transfers of a range of the order of commits, under the row before it."""
+    """Create the chain: each row seals the transfers of a range of ledger order, under the row before it."""
     op.create_table(
         "seals",
         sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),

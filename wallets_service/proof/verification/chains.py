@@ -54,7 +54,7 @@ def head_breaks(snapshot: Snapshot, head: chain.Head, trusted: Collection[bytes]
 
 
 class _Rows:
-    """Transfers in the order of commits, dealt out to the seals."""
+    """Transfers in ledger order, dealt out to the seals."""
 
     def __init__(self, rows: Iterator[chain.Row]) -> None:
         self._rows = rows
