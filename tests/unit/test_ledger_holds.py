@@ -44,6 +44,7 @@ class Clerk:
         }
         self.holds: dict[str, Hold] = {}
         self.posted: dict[str, Posting] = {}
+        self.endings: dict[str, str] = {}
         self.groups: collections.Counter[str] = collections.Counter()
         self.time = NOON
 
@@ -52,6 +53,10 @@ class Clerk:
         self.accounts.update(decision.accounts)
         self.holds.update(decision.holds)
         self.posted.update({each.transfer.id: each for each in decision.postings})
+        for each in decision.postings:
+            held = None if each.transfer.hold_id is None else self.holds[each.transfer.hold_id]
+            if held is not None and held.status == "POSTED":
+                self.endings[held.made.id] = each.transfer.id
         self.groups.update(each.group_id for each in decision.postings if each.group_id is not None)
         return decision.outcomes
 
@@ -61,6 +66,7 @@ class Clerk:
             holds=self.holds,
             posted=self.posted,
             group_sizes=self.groups,
+            ending_parts=frozenset(self.endings.values()),
             time=self.time,
             zone=HAITI,
         )
@@ -170,6 +176,31 @@ def test_a_part_is_answered_with_the_hold_as_it_left_it() -> None:
     _, after = clerk.decide(part, holds.release_of(part))
     assert isinstance(after, Hold)
     assert (after.posted_amount, after.remaining_amount, after.status) == (15, 25, "PENDING")
+
+
+def test_a_repeated_part_says_of_the_rest_what_was_done_with_it() -> None:
+    """Whether it is repeated in the same batch or a later one; the second part, of the same instant, ended the hold."""
+    clerk = Clerk()
+    kept, gave_back = taking(10, "kept"), taking(10, "gave back", releases_hold=True)
+    again = kept, gave_back, taking(10, "kept", releases_hold=True), taking(10, "gave back")
+    for answers in (clerk.decide(hold(40), kept, gave_back, *again)[3:], clerk.decide(*again)):
+        assert [getattr(each, "reason", "ok") for each in answers] == ["ok", "ok", *["TRANSFER_ID_REUSED"] * 2]
+    assert clerk.accounts[ANA].balance == 80
+
+
+@pytest.mark.parametrize("releases", [False, True])
+def test_a_part_that_took_all_that_was_left_had_no_rest_to_say_anything_of(releases: bool) -> None:
+    clerk = Clerk()
+    last, other = taking(30, releases_hold=releases), taking(30, releases_hold=not releases)
+    first = taking(10, "first", releases_hold=True)
+    answers = clerk.decide(hold(40), taking(10, "first"), last, other, first)[3:] + clerk.decide(last, other, first)
+    assert [getattr(each, "reason", "ok") for each in answers] == [
+        "ok",
+        "TRANSFER_ID_REUSED",
+        "ok",
+        "ok",
+        "TRANSFER_ID_REUSED",
+    ]
 
 
 steps = st.lists(

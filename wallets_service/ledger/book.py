@@ -33,6 +33,8 @@ class State:
     """How many transfers the groups of those were posted with."""
     holds: Mapping[Id, Hold] = dataclasses.field(default_factory=dict)
     """The holds of the operations, and every hold of the accounts that has expired but not ended."""
+    ending_parts: frozenset[Id] = frozenset()
+    """Those of the posted transfers with which their holds ended: that took the last of it, or gave back the rest."""
     reversed: Mapping[Id, int] = dataclasses.field(default_factory=dict)
     """How much of each original is taken back."""
     limits: Mapping[str, Limits] = dataclasses.field(default_factory=dict)
@@ -62,6 +64,7 @@ class Book:
         self.posted = dict(state.posted)
         self.decision = Decision()
         self._reversed: dict[Id, int] = {}
+        self._ending_parts: dict[Id, bool] = {}
         self._group_sizes = dict(state.group_sizes)
         self._undo: list[tuple[dict[Any, Any], Any, Any]] | None = None
         self._postings_before = 0
@@ -135,10 +138,16 @@ class Book:
             hold, posted_amount=posted_amount, status=POSTED if ended else PENDING, updated_time=self.state.time
         )
         self._set(self.decision.holds, hold.made.id, taken)
+        if ended or transfer.releases_hold:
+            self._set(self._ending_parts, transfer.id, True)
         debit = self.account(hold.made.debit_key)
         self._set(self.decision.accounts, debit.key, debit._replace(held_amount=debit.held_amount - transfer.amount))
         if transfer.releases_hold and not ended:
             self.release(taken, POSTED)
+
+    def ended_by(self, id_: Id) -> bool:
+        """Return whether a hold ended with this transfer."""
+        return id_ in self._ending_parts or id_ in self.state.ending_parts
 
     def release(self, hold: Hold, status: str) -> Hold:
         """Give back what a hold still holds, to the limits of its day and month too."""

@@ -124,7 +124,7 @@ def _decided(book: Book, operation: Operation, group_id: Id | None) -> Outcome:
 def _transfer(book: Book, transfer: Transfer, group_id: Id | None) -> Outcome:
     earlier = book.posted.get(transfer.id)
     if earlier is not None:
-        same = earlier.transfer == transfer and earlier.group_id == group_id
+        same = earlier.transfer == transfer and earlier.group_id == group_id and _ends_alike(book, transfer)
         return earlier if same else errors.TransferIdReused(id=transfer.id)
     debit, credit = book.account(transfer.debit_key), book.account(transfer.credit_key)
     hold = None if transfer.hold_id is None else book.hold(transfer.hold_id)
@@ -137,6 +137,19 @@ def _transfer(book: Book, transfer: Transfer, group_id: Id | None) -> Outcome:
         book.take(hold, transfer)
         debit = book.account(transfer.debit_key)
     return book.post(transfer, debit, credit, group_id)
+
+
+def _ends_alike(book: Book, repeated: Transfer) -> bool:
+    """Return whether a repeated part says of the rest of its hold what was done with it.
+
+    That is not recorded with the part, but it shows: with a part that gives back the rest, the hold ends. For one that
+    took all that was left there was no rest to say anything of.
+    """
+    if repeated.hold_id is None:
+        return True
+    ended, hold = book.ended_by(repeated.id), book.hold(repeated.hold_id)
+    all_taken = hold is not None and hold.posted_amount == hold.made.amount
+    return ended if repeated.releases_hold else not ended or all_taken
 
 
 def _refusal(

@@ -79,6 +79,14 @@ _REVERSED: Final = """
     SELECT reverses_id::text, sum(amount)::bigint FROM transfers WHERE reverses_id = ANY (%s::uuid[]) GROUP BY 1
 """
 _GROUPS: Final = "SELECT group_id::text, count(*) FROM transfers WHERE group_id = ANY (%s::uuid[]) GROUP BY 1"
+_ENDING_PARTS: Final = """
+    SELECT DISTINCT ON (t.hold_id) t.id::text
+    FROM holds h
+    JOIN transfers t ON t.hold_id = h.id
+    WHERE h.id = ANY (%s::uuid[]) AND h.status = 'POSTED'
+    ORDER BY t.hold_id, t.debit_version DESC
+"""
+"""All parts of a hold are on one paying account, whose versions order them."""
 _HOLDS: Final = """
     SELECT id::text, debit_account_id::text, credit_account_id::text, amount, currency, type,
            expires_time - created_time, payment_id::text, reference, description, metadata::text,
@@ -157,6 +165,7 @@ def read(
     postings = _rows(posted)
     addresses = _addresses(connection, [*postings, *found])
     groups = _selected(connection, _GROUPS, {row[-1] for row in postings if row[-1] is not None})
+    ending = _selected(connection, _ENDING_PARTS, {row[10] for row in postings if row[10] is not None})
     return State(
         accounts=accounts,
         missing=missing,
@@ -165,6 +174,7 @@ def read(
         posted={row[0]: _posting(row, addresses) for row in postings},
         group_sizes=dict(_rows(groups)),
         holds={row[0]: _hold(row, addresses) for row in found},
+        ending_parts=frozenset(id_ for (id_,) in _rows(ending)),
         reversed=dict(_rows(reversed_)),
         limits={currency: Limits(*row) for currency, row in (limits or {}).items()},
         time=time,
