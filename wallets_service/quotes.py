@@ -61,7 +61,7 @@ async def create(
     """
     _check(asked)
     pair = asked.sell_currency, asked.buy_currency
-    rate = sources.find((await table.read(session, currencies=pair), *others), *pair)
+    rate = sources.find((await table.read(session), *others), *pair)
     price = _price(asked, rate)
     terms = await fee_schedule.terms(session, currency=asked.sell_currency, type_=_TYPE)
     id_, now = ids.new(), await repository.now(session)

@@ -1,6 +1,6 @@
 """The rates that admins set; they go before those of every source."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from fractions import Fraction
 from typing import Any, Final
 
@@ -29,10 +29,14 @@ class Table:
         """Return every rate."""
         return list(self._rates.values())
 
+    def stations(self, _known: Set[str]) -> Set[str]:
+        """Return every currency of the table."""
+        return {currency for pair in self._rates for currency in pair}
 
-async def read(session: Session, *, currencies: Sequence[str] | None = None) -> Table:
-    """Return the rates that are set, all of them or those between some currencies."""
-    return Table(_rate(row) for row in await repository.list_rates(session, currencies))
+
+async def read(session: Session) -> Table:
+    """Return the rates that are set."""
+    return Table(_rate(row) for row in await repository.list_rates(session))
 
 
 async def set_(
