@@ -60,6 +60,17 @@ async def test_a_rate_is_set_listed_and_recorded_with_what_it_was_before(
     )
 
 
+async def test_a_rate_that_is_set_already_is_neither_changed_nor_recorded(
+    client: wallets.Client, wallets_database: databases.Database
+) -> None:
+    first = await conversions.set_rate(client, reason="again")
+    assert await conversions.set_rate(client, "USD", "HTG", "131.2500", reason="written otherwise") == first
+    await conversions.set_rate(client, "USD", "HTG", conversions.HTG_PER_USD, conversions.SPREAD + 1)
+    async with await psycopg.AsyncConnection.connect(wallets_database.superuser_url) as connection:
+        entries = await connection.execute("SELECT reason, after->>'spread_parts_per_million' FROM audit_entries")
+        assert await entries.fetchall() == [("", "15000"), ("", "15001")]
+
+
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [

@@ -48,13 +48,16 @@ async def set_(
     spread_parts_per_million: int,
     reason: str,
 ) -> Rate:
-    """Set a rate from now on, and record who did so; quotes that were made before keep theirs.
+    """Set a rate from now on, and record who did so, unless it is that already.
 
-    Changes of the table take turns, so that each is recorded with what it really replaced. Raises InvalidArgument.
+    Quotes that were made before keep theirs. Changes of the table take turns, so that each is recorded with what it
+    really replaced. Raises InvalidArgument.
     """
     _check(sell_currency, buy_currency, value)
     await repository.lock(session)
     earlier = await repository.get_rate(session, sell_currency, buy_currency)
+    if earlier is not None and (earlier.rate, earlier.spread_parts_per_million) == (value, spread_parts_per_million):
+        return _rate(earlier)
     before = None if earlier is None else _described(_rate(earlier))
     rate = _rate(
         await repository.put_rate(
