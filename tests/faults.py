@@ -243,7 +243,7 @@ FAULTS: Final = (
     Fault(
         "a quote accepted after its time",
         "wallets_service/quotes.py",
-        '        "not_after": quote.expires_time,\n',
+        '        "expires_time": quote.expires_time,\n',
         "",
         f"{_QUOTES}::test_an_expired_quote_moves_nothing",
     ),

@@ -146,7 +146,7 @@ def legs(quote: Quote, acceptance_id: uuid.UUID) -> list[entries.Transfer]:
     common: dict[str, Any] = {
         "description": _description(quote),
         "metadata": {"quote_id": str(quote.id), "acceptance_id": str(acceptance_id)},
-        "not_after": quote.expires_time,
+        "expires_time": quote.expires_time,
     }
     made = [
         entries.Transfer(str(id_), debit, credit, amount, currency, type_, linked=True, **common)

@@ -158,7 +158,7 @@ def _refusal(
     """Return why a transfer is refused; what a hold reserved was checked when it was made."""
     state = book.state
     refusal = rules.sides(transfer, debit, credit) or rules.range_(transfer, debit, credit)
-    if refusal is None and (transfer.not_after is not None or transfer.effective_time is not None):
+    if refusal is None and (transfer.expires_time is not None or transfer.effective_time is not None):
         refusal = rules.times(transfer, state.time)
     if refusal is None and transfer.reverses_id is not None:
         original = book.posted.get(transfer.reverses_id)

@@ -88,8 +88,8 @@ class Transfer:
     """Whether it is posted only together with the next one."""
     releases_hold: bool = dataclasses.field(default=False, compare=False)
     """Whether what is left of its hold is given back with it; a replay must say what was done."""
-    not_after: datetime.datetime | None = dataclasses.field(default=None, compare=False)
-    """Refused after this time."""
+    expires_time: datetime.datetime | None = dataclasses.field(default=None, compare=False)
+    """Refused from this time on."""
 
     @property
     def debit_key(self) -> Key:
