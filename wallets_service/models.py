@@ -287,6 +287,7 @@ class Quote(Base):
     rate_source: orm.Mapped[str] = orm.mapped_column(sa.Text)
     rate_time: orm.Mapped[datetime.datetime] = orm.mapped_column(_Time)
     transfer_id: orm.Mapped[uuid.UUID]
+    """Under which it is accepted: derived from the quote's own id, and here for what only SQL sees."""
     expires_time: orm.Mapped[datetime.datetime] = orm.mapped_column(_Time)
     created_time: orm.Mapped[datetime.datetime] = orm.mapped_column(_Time)
 

@@ -1,7 +1,8 @@
 """Quotes: the price of a conversion, offered for a short time, and accepted once.
 
 A quote is a row that nobody can change. That it was accepted is not written there, but is the fact that its transfers
-are posted, whose ids are derived from its own: there is nothing that could disagree.
+are posted, whose ids are derived from its own: no write has to agree with another. The id of the first is in the row
+from the beginning, since PostgreSQL, which keeps an accepted quote from being deleted, cannot derive it.
 """
 
 import dataclasses
