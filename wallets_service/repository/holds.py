@@ -1,5 +1,6 @@
 """Holds as they read now: one whose time is over reads as expired, whether or not it was given back yet."""
 
+import dataclasses
 import datetime
 import uuid
 from collections.abc import Sequence
@@ -8,12 +9,13 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from kobklein.database import Session
-from wallets_service.ledger import entries, free_data
+from wallets_service.ledger import entries, rows
 from wallets_service.models import Account, Hold, Transfer
 
 # The time of the statement is the same for all of its rows and conditions: no row can meet a filter and read otherwise.
 _LAPSED: Final = sa.and_(Hold.status == entries.PENDING, Hold.expires_time <= sa.func.statement_timestamp())
 
+_COLUMNS: Final[list[Any]] = [sa.literal_column(column) for column in rows.HOLD]
 
 Position = tuple[datetime.datetime, uuid.UUID]
 """A time of a hold, by which a list is ordered, and its id."""
@@ -45,8 +47,8 @@ def has_status(status: str) -> sa.ColumnElement[bool]:
 
 async def get_hold(session: Session, id_: uuid.UUID) -> Held | None:
     """Return a hold."""
-    row = (await session.execute(_holds().where(Hold.id == id_))).mappings().one_or_none()
-    return None if row is None else _hold(row)
+    row = (await session.execute(_holds().where(Hold.id == id_))).one_or_none()
+    return None if row is None else _hold(*row)
 
 
 async def list_holds(
@@ -70,10 +72,10 @@ async def list_holds(
     if before is not None:
         walk = walk.where(sa.tuple_(Hold.created_time, Hold.id) < sa.tuple_(*before))
     found = (walk if address is None else _of_address(walk, address)).subquery()
-    rows = await session.execute(
+    listed = await session.execute(
         _holds().join(found, found.c.id == Hold.id).order_by(*_newest_first(Hold)).limit(limit)
     )
-    return [_hold(row) for row in rows.mappings()]
+    return [_hold(*row) for row in listed]
 
 
 def _of_address(walk: sa.Select[uuid.UUID, datetime.datetime], address: str) -> sa.CompoundSelect[Any]:
@@ -98,45 +100,26 @@ def _holds() -> sa.Select[Any]:
     debit, credit, fee = sa.orm.aliased(Account), sa.orm.aliased(Account), sa.orm.aliased(Hold)
     return (
         sa.select(
-            *(column for column in Hold.__table__.columns if column is not Hold.__table__.columns.metadata),
-            sa.cast(Hold.metadata_, sa.Text).label("free_data"),
-            _LAPSED.label("lapsed"),
-            debit.address.label("debit_address"),
-            credit.address.label("credit_address"),
-            sa.func.coalesce(fee.posted_amount, 0).label("posted_fee_amount"),
+            *_COLUMNS,
+            debit.address,
+            credit.address,
+            _LAPSED,
+            Hold.expires_time,
+            sa.func.coalesce(fee.posted_amount, 0),
         )
+        .select_from(Hold)
         .join(debit, debit.id == Hold.debit_account_id)
         .join(credit, credit.id == Hold.credit_account_id)
         .outerjoin(fee, fee.fee_of == Hold.id)
     )
 
 
-def _hold(row: sa.RowMapping) -> Held:
-    made = entries.NewHold(
-        id=str(row["id"]),
-        debit_account=row["debit_address"],
-        credit_account=row["credit_address"],
-        amount=row["amount"],
-        currency=row["currency"],
-        type=row["type"],
-        lifetime=row["expires_time"] - row["created_time"],
-        payment_id=None if row["payment_id"] is None else str(row["payment_id"]),
-        reference=row["reference"],
-        description=row["description"],
-        metadata=free_data.loads(row["free_data"]),
-        fee_amount=row["fee_amount"],
-        fee_of=None if row["fee_of"] is None else str(row["fee_of"]),
-    )
-    hold = entries.Hold(
-        made,
-        debit_account_id=str(row["debit_account_id"]),
-        credit_account_id=str(row["credit_account_id"]),
-        posted_amount=row["posted_amount"],
-        status=entries.EXPIRED if row["lapsed"] else row["status"],
-        created_time=row["created_time"],
-        updated_time=row["expires_time"] if row["lapsed"] else row["updated_time"],
-    )
-    return Held(hold, row["posted_fee_amount"])
+def _hold(*row: Any) -> Held:
+    *columns, debit_account, credit_account, lapsed, expires_time, posted_fee_amount = row
+    hold = rows.hold(columns, debit_account, credit_account)
+    if lapsed:
+        hold = dataclasses.replace(hold, status=entries.EXPIRED, updated_time=expires_time)
+    return Held(hold, posted_fee_amount)
 
 
 async def get_transfer_amount(session: Session, id_: uuid.UUID) -> int | None:
