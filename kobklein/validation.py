@@ -27,6 +27,8 @@ Check = Callable[[Any, str, list[errors.Violation]], None]
 Wrong = Callable[[Any], str]
 """Returns what is wrong with a value; empty when nothing is."""
 
+_MANY: Final = 10
+"""From how many messages on it pays to look at them field by field."""
 _CURRENCY: Final = "currency"
 """Name of the fields that hold an ISO 4217 code, and that give the amounts beside them their meaning."""
 _STRUCT: Final = struct_pb2.Struct.DESCRIPTOR.full_name
@@ -158,7 +160,7 @@ class _Validator:
 
     def check_all(self, values: Sequence[Any], path: str, found: list[errors.Violation]) -> None:
         """Check the messages of a repeated field, whose path this is."""
-        if values and self._columns is not None and self._columns.right(values):
+        if len(values) >= _MANY and self._columns is not None and self._columns.right(values):
             return
         for index, item in enumerate(values):
             self.check(item, f"{path}[{index}].", found)

@@ -67,7 +67,7 @@ def settings(**changed: Any) -> Settings:
 def token(*roles: str, subject: str = "user-1") -> str:
     """Return an access token."""
     now = int(time.time())
-    claims = {"iss": "kobklein", "aud": "kobklein-api", "sub": subject, "roles": roles, "iat": now, "exp": now + 600}
+    claims = {"iss": "kobklein", "aud": "kobklein-api", "sub": subject, "roles": roles, "iat": now, "exp": now + 86_400}
     return jwt.encode(claims, SECRET, headers={"typ": "at+jwt"})
 
 

@@ -1,6 +1,9 @@
 """A request is checked against the rules in its proto, and every offending field is named."""
 
+import uuid
+
 import pytest
+from google.protobuf import timestamp_pb2
 
 from kobklein import errors, validation
 from kobklein.payments.v1 import payments_pb2 as pb
@@ -156,3 +159,39 @@ def test_a_map_of_any_other_kind_is_checked_too() -> None:
         "styles_by_name.b": "77 is not a known value",
         "artists.2.full_name": "contains a NUL character",
     }
+
+
+def posting(**changes: object) -> ledger_pb2.Transfer:
+    fields = {"debit_account": "user/ana", "credit_account": "user/ben", "amount": 1, "currency": "HTG"}
+    made = {"id": str(uuid.uuid4()), **fields, "type": ledger_pb2.TRANSFER_TYPE_TRANSFER, **changes}
+    return ledger_pb2.Transfer(**made)  # type: ignore[arg-type]  # mixed values
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": ""},
+        {"id": "no uuid"},
+        {"debit_account": ""},
+        {"credit_account": "user/\0"},
+        {"amount": 0},
+        {"amount": -1},
+        {"currency": "XXX"},
+        {"currency": ""},
+        {"type": 0},
+        {"type": 77},
+        {"payment_id": "no uuid"},
+        {"reference": "x" * 300},
+        {"metadata": {"a": "\0"}},
+        {"debit_balance_after": 1},
+        {"created_time": timestamp_pb2.Timestamp(seconds=1)},
+        {"group_id": str(uuid.uuid4())},
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_one_of_many_is_named_as_if_it_came_alone(changes: dict[str, object]) -> None:
+    alone = violations(ledger_pb2.PostTransfersRequest(transfers=[posting(**changes)]))
+    many = [posting() for _ in range(30)]
+    validation.check(ledger_pb2.PostTransfersRequest(transfers=many))
+    among = violations(ledger_pb2.PostTransfersRequest(transfers=[*many, posting(**changes), posting()]))
+    assert among == {field.replace("[0]", "[30]"): description for field, description in alone.items()} != {}

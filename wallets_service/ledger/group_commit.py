@@ -43,7 +43,7 @@ class Ledger:
         self._waiting = 0
         self._previewed = 0
         self._arrived = asyncio.Event()
-        self._full = asyncio.Event()
+        self._turn = asyncio.Event()
         self._closing = False
         self._previewer = self._writer()
         self._preview_thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="preview")
@@ -61,7 +61,7 @@ class Ledger:
         self._waiting += len(operations)
         self._arrived.set()
         if self._waiting >= self._settings.ledger_batch_transfers:
-            self._full.set()
+            self._turn.set()
         return await call.answer
 
     async def preview(self, operations: Sequence[Operation]) -> list[Outcome]:
@@ -124,6 +124,7 @@ class Ledger:
                 calls = len(batch)
                 if batch:
                     earlier, writing = writing, asyncio.create_task(self._settle(post, batch))
+                    writing.add_done_callback(lambda _: self._turn.set())
                     if earlier is not None:
                         await earlier
                 elif writing is None:
@@ -133,9 +134,9 @@ class Ledger:
 
     async def _full_before(self, writing: asyncio.Task[None]) -> bool:
         """Wait until a batch is written or the next one is full; return whether it is full with the other unwritten."""
-        full = asyncio.create_task(self._full.wait())
-        await asyncio.wait((writing, full), return_when=asyncio.FIRST_COMPLETED)
-        full.cancel()
+        while not writing.done() and self._waiting < self._settings.ledger_batch_transfers:
+            self._turn.clear()
+            await self._turn.wait()
         return not writing.done()
 
     async def _gathered(self, calls: int) -> None:
@@ -165,8 +166,6 @@ class Ledger:
             if not call.answer.done():
                 batch.append(call)
                 size += len(call.operations)
-        if self._waiting < self._settings.ledger_batch_transfers:
-            self._full.clear()
         return batch
 
     async def _settle(self, post: _Post, batch: list[_Call]) -> None:
