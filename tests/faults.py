@@ -72,7 +72,7 @@ FAULTS: Final = (
     Fault(
         "a group repeated in part",
         "wallets_service/ledger/decisions.py",
-        "book.group_size(group_id) != len(group)",
+        "book.group_size(_id(first)) != transfers",
         "False",
         f"{_DECISIONS}::test_a_group_is_not_repeated_as_another_one",
     ),
@@ -243,7 +243,7 @@ FAULTS: Final = (
     Fault(
         "a quote accepted after its time",
         "wallets_service/quotes.py",
-        '        "not_after": quote.expires_time,\n',
+        '        "expires_time": quote.expires_time,\n',
         "",
         f"{_QUOTES}::test_an_expired_quote_moves_nothing",
     ),

@@ -17,6 +17,7 @@ Error
 │   ├── HoldEnded              nothing is held any more
 │   ├── HoldExceeded           more than is still held
 │   ├── HoldOfOtherAccounts    the hold is between other accounts
+│   ├── HoldHasFee             it changes only together with the hold of its fee
 │   ├── OriginalNotFound       there is no transfer to take back
 │   ├── NotReversible          it cannot be taken back like this
 │   └── ReversalExceeded       more than is not taken back yet
@@ -190,6 +191,12 @@ class HoldOfOtherAccounts(Refusal):
     """The hold is between other accounts."""
 
     message = "hold {id} is between other accounts"
+
+
+class HoldHasFee(Refusal):
+    """The hold has a fee or is one, and neither of the two changes without the other."""
+
+    message = "hold {id} is posted and given back only together with the hold of its fee"
 
 
 class OriginalNotFound(Refusal):

@@ -11,11 +11,13 @@ ACCOUNT: Final = "fees"
 TYPE: Final = "FEE"
 
 
-def refusal(outcomes: Sequence[book.Outcome], charged: entries.Transfer, fee: int) -> errors.Refusal | None:
+def refusal(
+    outcomes: Sequence[book.Outcome], charged: entries.Transfer | entries.NewHold, fee: int
+) -> errors.Refusal | None:
     """Return why a group is refused, in the terms of what was asked for; None if it is not.
 
-    The first of `outcomes` is that of the transfer that is charged for, and the second that of its fee, unless this is
-    0. Which of the two the payer cannot pay is chance to them: both are told as one.
+    The first of `outcomes` is that of the transfer, or the hold, that is charged for, and the second that of its fee,
+    unless this is 0. Which of the two the payer cannot pay is chance to them: both are told as one.
     """
     paid_before = (0, charged.amount) if fee else ()
     for place, outcome in enumerate(outcomes):
@@ -25,17 +27,19 @@ def refusal(outcomes: Sequence[book.Outcome], charged: entries.Transfer, fee: in
     return None
 
 
-def _of_both(found: errors.Refusal, charged: entries.Transfer, fee: int, *, paid: int) -> errors.Refusal:
+def _of_both(
+    found: errors.Refusal, charged: entries.Transfer | entries.NewHold, fee: int, *, paid: int
+) -> errors.Refusal:
     """Return a leg's refusal as one of both: how things stood before any leg, and what both of them need.
 
-    `paid` is what the payer had paid when the leg was decided.
+    `paid` is what the payer had paid, or reserved, when the leg was decided.
     """
     if isinstance(found, errors.InsufficientFunds):
         return errors.InsufficientFunds(
             account=charged.debit_account,
             currency=charged.currency,
             available=found.available_amount + paid,
-            held=found.held_amount,
+            held=found.held_amount - (paid if isinstance(charged, entries.NewHold) else 0),
             needed=charged.amount + fee,
             fee=fee,
         )

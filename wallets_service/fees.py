@@ -34,6 +34,15 @@ class Terms:
 FREE: Final = Terms()
 
 
+def due(fee: int, *, posted: int, amount: int) -> int:
+    """Return what of the fee for a whole amount is due once so much of that is posted; the last part brings the rest.
+
+    It is rounded towards the payer, and what the parts are charged is the difference between one due and the next: in
+    whatever parts the amount is posted, they are charged the fee together, to the minor unit.
+    """
+    return fee * posted // amount
+
+
 def charged(amount: int, terms: Terms) -> int:
     """Return the fee for an amount; both are minor units."""
     fee = max(terms.fixed_amount + amount * terms.parts_per_million // _MILLION, terms.floor_amount)

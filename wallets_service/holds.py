@@ -11,15 +11,18 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from kobklein import database
+from kobklein import database, ids
 from kobklein import errors as common_errors
 from kobklein.database import Session
-from wallets_service import errors, models, wallets
+from wallets_service import errors, fee_legs, fee_schedule, fees, models, wallets
 from wallets_service.ledger.book import Outcome
-from wallets_service.ledger.entries import PENDING, Hold, Id, NewHold, Release, Transfer
+from wallets_service.ledger.entries import PENDING, FeeSettlement, Hold, Id, NewHold, Operation, Release, Transfer
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.repository import holds as repository
+from wallets_service.repository.holds import Held
 
+_CHARGED: Final = "TRANSFER"
+"""What kind of hold has a fee, between wallets; of transfers it is the same."""
 _MOST_ATTEMPTS: Final = 5
 
 
@@ -54,20 +57,62 @@ class Part:
     release_rest: bool
 
 
-async def create(ledger: Ledger, made: NewHold) -> Hold:
-    """Reserve the money; under the id of a hold with the same content, return that hold as it is now.
+async def create(sessions: database.Sessions, ledger: Ledger, made: NewHold) -> Held:
+    """Reserve the money, and the fee of now beside it; under the id of a hold, return that hold as it is now.
+
+    A hold between users costs what a transfer costs. Both are reserved or neither; if the process dies before the
+    ledger commits, nothing is. A repetition goes by the fee that is recorded, whatever the schedule says since.
 
     Raises the Refusal of the ledger: the money is not there, a limit stands against it, an account is frozen or closed.
     """
-    return _hold(*await ledger.post([made]))
+    priced = await database.transaction(sessions, lambda session: _priced(session, made))
+    outcomes = await ledger.post(_reserving(priced))
+    refusal = fee_legs.refusal(outcomes, priced, priced.fee_amount)
+    if isinstance(refusal, errors.HoldIdReused):
+        # A concurrent call with this id was faster, with another fee.
+        priced = await database.transaction(sessions, lambda session: _priced(session, made))
+        outcomes = await ledger.post(_reserving(priced))
+        refusal = fee_legs.refusal(outcomes, priced, priced.fee_amount)
+    if refusal is not None:
+        raise refusal
+    return _held(*outcomes)
 
 
-async def get(session: Session, id_: uuid.UUID, *, owner: str | None) -> Hold:
+async def _priced(session: Session, made: NewHold) -> NewHold:
+    """Return a hold with the fee that it was made with, or else that it costs now."""
+    earlier = await repository.get_hold(session, uuid.UUID(made.id))
+    if earlier is not None:
+        return dataclasses.replace(made, fee_amount=earlier.hold.made.fee_amount)
+    if made.type != _CHARGED or None in (wallets.user_id(made.debit_account), wallets.user_id(made.credit_account)):
+        return made
+    terms = await fee_schedule.terms(session, currency=made.currency, type_=made.type)
+    return dataclasses.replace(made, fee_amount=fees.charged(made.amount, terms))
+
+
+def _reserving(made: NewHold) -> list[Operation]:
+    """Return what reserves the money, and the fee if there is one; the reference finds both."""
+    if not made.fee_amount:
+        return [made]
+    fee = NewHold(
+        made.fee_hold_id,
+        made.debit_account,
+        fee_legs.ACCOUNT,
+        made.fee_amount,
+        made.currency,
+        fee_legs.TYPE,
+        made.lifetime,
+        reference=made.reference,
+        fee_of=made.id,
+    )
+    return [dataclasses.replace(made, linked=True), fee]
+
+
+async def get(session: Session, id_: uuid.UUID, *, owner: str | None) -> Held:
     """Return a hold; raises HoldNotFound, also when `owner` neither pays nor is paid by it."""
-    hold = await repository.get_hold(session, id_)
-    if hold is None or (owner is not None and wallets.address(owner) not in _sides(hold)):
+    held = await repository.get_hold(session, id_)
+    if held is None or (owner is not None and wallets.address(owner) not in _sides(held.hold)):
         raise errors.HoldNotFound(id=id_)
-    return hold
+    return held
 
 
 async def get_for_payee(session: Session, id_: uuid.UUID, *, owner: str | None) -> Hold:
@@ -75,7 +120,7 @@ async def get_for_payee(session: Session, id_: uuid.UUID, *, owner: str | None) 
 
     Raises HoldNotFound as `get` does, and PermissionDenied for the payer, who promised it.
     """
-    hold = await get(session, id_, owner=owner)
+    hold = (await get(session, id_, owner=owner)).hold
     if owner is not None and wallets.address(owner) != hold.made.credit_account:
         raise common_errors.PermissionDenied
     return hold
@@ -85,14 +130,17 @@ def _sides(hold: Hold) -> tuple[str, str]:
     return hold.made.debit_account, hold.made.credit_account
 
 
-async def list_(session: Session, filter_: Filter, *, before: repository.Position | None, limit: int) -> Sequence[Hold]:
+async def list_(session: Session, filter_: Filter, *, before: repository.Position | None, limit: int) -> Sequence[Held]:
     """Return holds, newest first, those made before the one at `before`."""
     address = None if filter_.user_id is None else wallets.address(filter_.user_id)
     return await repository.list_holds(session, list(filter_.conditions()), address=address, before=before, limit=limit)
 
 
-async def post(sessions: database.Sessions, ledger: Ledger, hold: Hold, part: Part) -> Hold:
+async def post(sessions: database.Sessions, ledger: Ledger, hold: Hold, part: Part) -> Held:
     """Move a part of what is held to the payee, at most once under the part's transfer id; return the hold then.
+
+    Its part of the fee, if there is one, is taken with it or neither is. How much that is follows from what is posted
+    by then, under the locks: parts that meet take the fee together, to the minor unit.
 
     A part that is all that is left is read first, and read again when another part was quicker. When the process dies
     after the ledger has posted, a repetition finds the transfer by its id. Raises the Refusal of the ledger: HoldEnded,
@@ -103,10 +151,12 @@ async def post(sessions: database.Sessions, ledger: Ledger, hold: Hold, part: Pa
         if amount is None:
             amount = await database.transaction(sessions, lambda session: _rest(session, hold, part))
         transfer = _transfer(hold.made, part, amount)
-        posted, after = await ledger.post([transfer, release_of(transfer)])
-        overtaken = isinstance(posted, errors.HoldExceeded | errors.TransferIdReused)
+        outcomes = await ledger.post(_taking(hold.made, transfer))
+        refusal = fee_legs.refusal(outcomes, transfer, fee=0)
+        overtaken = isinstance(refusal, errors.HoldExceeded | errors.TransferIdReused)
         if part.amount is not None or not overtaken or attempt == _MOST_ATTEMPTS:
-            return _hold(posted if isinstance(posted, errors.Refusal) else after)
+            after, *fee = outcomes[len(outcomes) // 2 :]
+            return _held(refusal or after, *fee)
     raise AssertionError  # pragma: no cover  # the last attempt returned or raised
 
 
@@ -115,7 +165,7 @@ async def _rest(session: Session, hold: Hold, part: Part) -> int:
 
     The hold is read first: if it reads as ended by this very part, the look after it finds the part.
     """
-    now = await get(session, uuid.UUID(hold.made.id), owner=None)
+    now = (await get(session, uuid.UUID(hold.made.id), owner=None)).hold
     taken = await repository.get_transfer_amount(session, uuid.UUID(part.transfer_id))
     if taken is not None:
         return taken
@@ -141,12 +191,37 @@ def _transfer(made: NewHold, part: Part, amount: int) -> Transfer:
     )
 
 
-async def void(ledger: Ledger, hold: Hold) -> Hold:
-    """Give back what is still held; a hold that was voided before is answered again.
+def _taking(made: NewHold, transfer: Transfer) -> list[Operation]:
+    """Return what posts a part with its part of the fee, and then looks at the hold and at that of its fee."""
+    look = release_of(transfer)
+    if not made.fee_amount:
+        return [transfer, look]
+    linked = dataclasses.replace(transfer, linked=True)
+    return [linked, _settlement(made, uuid.UUID(transfer.id)), look, _look_at_fee(made)]
+
+
+async def void(ledger: Ledger, hold: Hold) -> Held:
+    """Give back what is still held, and of the fee too; a hold that was voided before is answered again.
 
     Raises HoldEnded when it was posted or has expired.
     """
-    return _hold(*await ledger.post([Release(hold.made.id, hold.made.debit_key, hold.made.credit_key)]))
+    made = hold.made
+    release = Release(made.id, made.debit_key, made.credit_key)
+    if not made.fee_amount:
+        return _held(*await ledger.post([release]))
+    settlement = _settlement(made, uuid.UUID(made.id))
+    voided, _, fee = await ledger.post([dataclasses.replace(release, linked=True), settlement, _look_at_fee(made)])
+    return _held(voided, fee)
+
+
+def _settlement(made: NewHold, of: uuid.UUID) -> FeeSettlement:
+    """Return what lets the fee's hold follow the hold; the id of a transfer that takes of it is derived from `of`."""
+    id_ = str(ids.derived(of, "fee of hold"))
+    return FeeSettlement(id_, made.fee_hold_id, made.id, made.debit_key, (fee_legs.ACCOUNT, made.currency))
+
+
+def _look_at_fee(made: NewHold) -> Release:
+    return Release(made.fee_hold_id, made.debit_key, (fee_legs.ACCOUNT, made.currency), expiry=True)
 
 
 def release_of(transfer: Transfer) -> Release:
@@ -159,9 +234,10 @@ def release_of(transfer: Transfer) -> Release:
     return Release(transfer.hold_id, transfer.debit_key, transfer.credit_key, expiry=True)
 
 
-def _hold(outcome: Outcome) -> Hold:
-    """Return the hold that the ledger answers with; raises its Refusal."""
+def _held(outcome: Outcome, fee: Outcome | None = None) -> Held:
+    """Return the hold that the ledger answers with, and what is taken of its fee; raises its Refusal."""
     if isinstance(outcome, errors.Refusal):
         raise outcome
     assert isinstance(outcome, Hold)  # noqa: S101  # what becomes of a hold or a release that is not refused
-    return outcome
+    has_fee = isinstance(fee, Hold) and fee.made.fee_of == outcome.made.id
+    return Held(outcome, fee.posted_amount if isinstance(fee, Hold) and has_fee else 0)

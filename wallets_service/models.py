@@ -186,6 +186,7 @@ class Hold(Base):
         sa.Index("holds_status", "status", "created_time", "id"),
         sa.Index("holds_currency", "currency", "created_time", "id"),
         sa.Index("holds_reference", "reference", "created_time", "id", postgresql_where=sa.text("reference <> ''")),
+        *_where_given("holds_fee_of", "fee_of"),
         sa.Index("holds_expiry", "expires_time", postgresql_where=_PENDING),
         sa.Index("holds_pending", "debit_account_id", "expires_time", postgresql_where=_PENDING),
     )
@@ -205,6 +206,10 @@ class Hold(Base):
     expires_time: orm.Mapped[datetime.datetime] = orm.mapped_column(_Time)
     created_time: orm.Mapped[datetime.datetime] = orm.mapped_column(_Time)
     updated_time: orm.Mapped[datetime.datetime] = orm.mapped_column(_Time)
+    fee_amount: orm.Mapped[int] = orm.mapped_column(_MONEY, server_default="0")
+    """What the hold of its fee reserves beside it."""
+    fee_of: orm.Mapped[uuid.UUID | None] = orm.mapped_column(sa.ForeignKey("holds.id"))
+    """The hold that it reserves the fee of."""
 
 
 Account.lapsed_amount = orm.column_property(
@@ -282,6 +287,7 @@ class Quote(Base):
     rate_source: orm.Mapped[str] = orm.mapped_column(sa.Text)
     rate_time: orm.Mapped[datetime.datetime] = orm.mapped_column(_Time)
     transfer_id: orm.Mapped[uuid.UUID]
+    """Under which it is accepted: derived from the quote's own id, and here for what only SQL sees."""
     expires_time: orm.Mapped[datetime.datetime] = orm.mapped_column(_Time)
     created_time: orm.Mapped[datetime.datetime] = orm.mapped_column(_Time)
 

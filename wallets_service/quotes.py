@@ -1,7 +1,8 @@
 """Quotes: the price of a conversion, offered for a short time, and accepted once.
 
 A quote is a row that nobody can change. That it was accepted is not written there, but is the fact that its transfers
-are posted, whose ids are derived from its own: there is nothing that could disagree.
+are posted, whose ids are derived from its own: no write has to agree with another. The id of the first is in the row
+from the beginning, since PostgreSQL, which keeps an accepted quote from being deleted, cannot derive it.
 """
 
 import dataclasses
@@ -61,7 +62,7 @@ async def create(
     """
     _check(asked)
     pair = asked.sell_currency, asked.buy_currency
-    rate = sources.find((await table.read(session, currencies=pair), *others), *pair)
+    rate = sources.find((await table.read(session), *others), *pair)
     price = _price(asked, rate)
     terms = await fee_schedule.terms(session, currency=asked.sell_currency, type_=_TYPE)
     id_, now = ids.new(), await repository.now(session)
@@ -146,7 +147,7 @@ def legs(quote: Quote, acceptance_id: uuid.UUID) -> list[entries.Transfer]:
     common: dict[str, Any] = {
         "description": _description(quote),
         "metadata": {"quote_id": str(quote.id), "acceptance_id": str(acceptance_id)},
-        "not_after": quote.expires_time,
+        "expires_time": quote.expires_time,
     }
     made = [
         entries.Transfer(str(id_), debit, credit, amount, currency, type_, linked=True, **common)

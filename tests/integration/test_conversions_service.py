@@ -9,7 +9,7 @@ import grpc
 import psycopg
 import pytest
 
-from kobklein import errors
+from kobklein import errors, ids
 from kobklein.wallets.v1 import conversions_pb2 as pb
 from kobklein.wallets.v1 import ledger_pb2, wallets_pb2
 from tests import conversions, databases, transfers, wallets
@@ -56,6 +56,7 @@ async def test_an_accepted_quote_moves_both_currencies_and_the_spread(client: wa
     made = await conversions.quote(client, sell=(10_001, "USD"))
     accepted = await conversions.accept(client, made.id)
     assert (accepted.status, accepted.id) == (pb.QUOTE_STATUS_ACCEPTED, made.id)
+    assert accepted.transaction_id == str(ids.derived(uuid.UUID(made.id), "sell"))
     assert await conversions.get(client, made.id) == accepted
     assert await conversions.balances(client) == {
         ("user/ana", "USD"): 9_999,

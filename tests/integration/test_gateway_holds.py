@@ -71,6 +71,28 @@ async def test_a_hold_is_made_read_listed_posted_and_voided(system: System) -> N
     assert (account.balance, account.held_amount) == (9_000, 0)
 
 
+async def test_a_hold_shows_its_fee_to_its_payer_and_is_charged_it(system: System) -> None:
+    await system.call("PUT", "/fees/HTG/TRANSFER", json={"partsPerMillion": 10_000})
+    body = {"toUserId": "ben", "amount": "10.00"}
+    made = await system.call("POST", "/holds", "ana", "user", json=body)
+    assert shown(made, "feeAmount", "postedFeeAmount") == ["0.10", "0.00"]
+    path = f"/holds/{made.json()['id']}"
+    posted = await system.call("POST", f"{path}:post", "ben", "user", json={})
+    assert "feeAmount" not in posted.json()
+    assert shown(await system.call("GET", path, "ana", "user"), "feeAmount", "postedFeeAmount") == ["0.10", "0.10"]
+    refused = await system.call("POST", "/holds", "ana", "user", json={"toUserId": "ben", "amount": "89.50"})
+    assert refused.json()["reason"] == "INSUFFICIENT_FUNDS"
+    assert [refused.json()["metadata"][name] for name in ("needed", "fee")] == ["90.39", "0.89"]
+
+
+async def test_a_hold_with_a_number_beyond_64_bits_is_posted(system: System) -> None:
+    body = {"toUserId": "ben", "amount": "25.00", "metadata": {"n": 1e20}}
+    made = await system.call("POST", "/holds", "ana", "user", json=body)
+    posted = await system.call("POST", f"/holds/{made.json()['id']}:post", "ben", "user", json={})
+    assert (made.status_code, posted.status_code) == (201, 200)
+    assert posted.json()["metadata"] == {"n": 1e20}
+
+
 @pytest.mark.parametrize(
     ("caller", "path", "body", "refusal"),
     [

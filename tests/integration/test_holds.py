@@ -89,6 +89,23 @@ async def test_a_hold_is_posted_in_parts_until_nothing_is_left(client: wallets.C
     ]  # fmt: skip
 
 
+async def test_free_data_beyond_64_bits_is_the_same_in_every_answer_and_in_what_is_posted(
+    client: wallets.Client, wallets_database: databases.Database
+) -> None:
+    """PostgreSQL writes it out as a whole number of 24 digits, which must not keep the money from the payee."""
+    await client.fund("ana", 100)
+    data = {"large": 1e23, "odd": 2.0**60, "list": [1e20, {"n": 0.1}]}
+    made = await holds.create(client, metadata=data)
+    listed = await client.holds.ListHolds(holds_pb2.ListHoldsRequest(), metadata=wallets.metadata("ben", "user"))
+    assert await holds.get(client, made.id) == listed.holds[0] == made
+    posted = await holds.post(client, made)
+    assert made.metadata == posted.metadata
+    assert dict(made.metadata) == {"large": 1e23, "odd": 2.0**60, "list": made.metadata["list"]}
+    assert holds.rows(
+        wallets_database, "SELECT h.metadata = t.metadata FROM transfers t JOIN holds h ON h.id = t.hold_id"
+    ) == [(True,)]
+
+
 async def test_a_part_may_give_back_the_rest(client: wallets.Client) -> None:
     await client.fund("ana", 100)
     posted = await holds.post(client, await holds.create(client, amount=60), 10, release_rest=True)

@@ -12,7 +12,7 @@ import pytest
 
 from kobklein import contract
 from kobklein.wallets.v1 import ledger_pb2
-from tests import databases, wallets
+from tests import databases, holds, wallets
 from wallets_service import server
 
 
@@ -198,3 +198,22 @@ async def test_leaving_answers_the_calls_that_run(wallets_database: databases.Da
         await release
         results = await asyncio.gather(*running)
     assert [result.HasField("transfer") for (result,) in results] == [True] * len(sent)
+
+
+async def test_a_repeated_part_of_a_hold_cannot_say_that_it_gave_back_the_rest(client: wallets.Client) -> None:
+    """The two parts of one batch have one time; the second one, which gave back the rest, is not the first."""
+    await client.fund("ana", 100)
+    hold = await holds.create(client, amount=100)
+    kept = wallets.transfer("user/ana", "user/ben", 10, hold_id=hold.id)
+    (first,) = await client.post(kept)
+    kept.releases_hold = True
+    (refused,) = await client.post(kept)
+    assert (refused.error.reason, (await client.account("user/ana")).held_amount) == ("TRANSFER_ID_REUSED", 90)
+    other = wallets.transfer("user/ana", "user/ben", 10, hold_id=hold.id)
+    last = wallets.transfer("user/ana", "user/ben", 10, hold_id=hold.id, releases_hold=True)
+    made = await client.post(other, last)
+    kept.releases_hold = False
+    assert await client.post(kept, other, last) == [first, *made]
+    other.releases_hold, last.releases_hold = True, False
+    assert [each.error.reason for each in await client.post(other, last)] == ["TRANSFER_ID_REUSED"] * 2
+    assert (await holds.get(client, hold.id)).posted_amount == 30

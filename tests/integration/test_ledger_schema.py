@@ -25,7 +25,7 @@ _RECORDED: Final = {
     "accounts": "id address currency user_id created_time",
     "holds": (
         "id debit_account_id credit_account_id amount currency type payment_id reference description metadata"
-        " expires_time created_time"
+        " expires_time created_time fee_amount fee_of"
     ),
     "seals": (
         "number format sequence transfer_count last_xid last_place digests hash signature public_key sealed_time"
@@ -193,6 +193,8 @@ def test_every_column_is_recorded_for_good_or_changes_by_design(ledger: database
         "UPDATE holds SET amount = amount",
         "UPDATE holds SET debit_account_id = credit_account_id",
         "UPDATE holds SET expires_time = expires_time",
+        "UPDATE holds SET fee_amount = fee_amount",
+        "UPDATE holds SET fee_of = id",
         "UPDATE seals SET digests = digests",
     ],
 )

@@ -1,5 +1,6 @@
 """The HTTP source against a real server: what it believes, what it keeps, and for how long."""
 
+import contextlib
 import datetime
 import gzip
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from structlog import testing
 from tests import rate_servers
 from tests.rate_servers import RateServer
 from wallets_service import errors
-from wallets_service.rates import http
+from wallets_service.rates import http, sources, table
 from wallets_service.rates.sources import Rate
 from wallets_service.settings import RateSourceSettings, Settings
 
@@ -87,6 +88,27 @@ async def test_rates_go_from_the_base_to_the_base_and_across_it(served: RateServ
     assert [(each.sell_currency, each.buy_currency) for each in source.rates()] == [
         ("USD", "EUR"), ("EUR", "USD"), ("USD", "HTG"), ("HTG", "USD"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "offered"), [("1.02", True), ("1.05", False)])
+async def test_a_rate_of_the_table_is_offered_while_no_way_back_by_those_of_the_web_gains(
+    served: RateServer, web: httpx.AsyncClient, value: str, offered: bool
+) -> None:
+    """Straight back the table loses; back through the yen, it takes twice the spread of one per cent."""
+    served.body = document(rates={"EUR": "1", "JPY": "100"})
+    source = source_of(served, web)
+    await source.refresh()
+    set_ = [
+        Rate(*pair, Fraction(rate), 0, "table", NOW)
+        for pair, rate in ((("USD", "EUR"), value), (("EUR", "USD"), "0.5"))
+    ]
+    both = table.Table(set_), source
+    with contextlib.nullcontext() if offered else pytest.raises(errors.ConversionNotOffered):
+        assert sources.find(both, "USD", "EUR") == set_[0]
+    assert sources.find(both, "EUR", "USD") == set_[1]
+    for pair in (("EUR", "JPY"), ("JPY", "USD")):
+        with contextlib.nullcontext() if offered else pytest.raises(errors.ConversionNotOffered):
+            assert sources.find(both, *pair) == source.rate(*pair)
 
 
 async def test_a_rate_of_which_twelve_decimals_leave_nothing_is_not_offered(

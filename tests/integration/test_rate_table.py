@@ -28,6 +28,18 @@ async def test_rates_that_would_give_money_away_are_not_offered(client: wallets.
     assert (await conversions.quote(client, sell=(10_000, "HTG"), buy=(0, "USD"))).buy.amount == 76
 
 
+async def test_rates_in_whose_round_money_would_grow_are_not_offered(client: wallets.Client) -> None:
+    """One dollar would become 1.0348; none of the pairs has a rate back."""
+    await conversions.set_rate(client)
+    await conversions.set_rate(client, "HTG", "EUR", "0.0075")
+    await conversions.set_rate(client, "EUR", "USD", "1.10")
+    for pair in (("USD", "HTG"), ("HTG", "EUR"), ("EUR", "USD")):
+        status = await wallets.refused(conversions.quote(client, sell=(10_000, pair[0]), buy=(0, pair[1])))
+        assert status.reason == "CONVERSION_NOT_OFFERED"
+    await conversions.set_rate(client, "EUR", "USD", "1.06")
+    assert (await conversions.quote(client, sell=(10_000, "USD"))).rate == conversions.HTG_PER_USD
+
+
 async def test_a_rate_is_set_listed_and_recorded_with_what_it_was_before(
     client: wallets.Client, wallets_database: databases.Database
 ) -> None:
@@ -46,6 +58,17 @@ async def test_a_rate_is_set_listed_and_recorded_with_what_it_was_before(
         {"rate": conversions.HTG_PER_USD, "spread_parts_per_million": conversions.SPREAD},
         {"rate": "132.500000000001", "spread_parts_per_million": 1},
     )
+
+
+async def test_a_rate_that_is_set_already_is_neither_changed_nor_recorded(
+    client: wallets.Client, wallets_database: databases.Database
+) -> None:
+    first = await conversions.set_rate(client, reason="again")
+    assert await conversions.set_rate(client, "USD", "HTG", "131.2500", reason="written otherwise") == first
+    await conversions.set_rate(client, "USD", "HTG", conversions.HTG_PER_USD, conversions.SPREAD + 1)
+    async with await psycopg.AsyncConnection.connect(wallets_database.superuser_url) as connection:
+        entries = await connection.execute("SELECT reason, after->>'spread_parts_per_million' FROM audit_entries")
+        assert await entries.fetchall() == [("", "15000"), ("", "15001")]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ async def test_a_transfer_is_watched_with_all_that_is_recorded_of_it(client: wal
     first, second = wallets.transfer("provider/stripe", "user/ana", 9), wallets.transfer("user/ana", "fees", 2)
     first.linked = True
     first.reference, first.description, first.payment_id = "r-1", "lunch", str(uuid.uuid4())
-    first.metadata.update({"table": 4})
+    first.metadata.update({"table": 4, "large": 1e23})
     second.effective_time.seconds = 1_700_000_000
     results = [result.transfer for result in await client.post(first, second)]
     results[0].linked = False  # How it was asked for is not recorded.

@@ -1,6 +1,9 @@
 """The arithmetic of conversions: nothing made, nothing lost, and every rounding in the platform's favour."""
 
 import datetime
+import itertools
+import math
+from collections.abc import Set
 from fractions import Fraction
 from typing import Final
 
@@ -105,7 +108,7 @@ def test_there_and_back_never_profits_the_user(amount: int, at: Rate, spread_bac
     back_value = decimals.rounded_down(1 / at.value)
     assume(back_value > 0)
     back = rate(back_value, sell=at.buy_currency, buy=at.sell_currency, spread=spread_back)
-    assert not sources.gains(at, back)
+    assert not sources.gaining_round([at, back])
     there = selling(amount, at)
     if not buys_back:
         assert selling(there.buy_amount, back).buy_amount <= amount
@@ -207,6 +210,9 @@ class Fixed:
     def rates(self) -> list[Rate]:
         return list(self._fixed)
 
+    def stations(self, _known: Set[str]) -> set[str]:
+        return {currency for each in self._fixed for currency in (each.sell_currency, each.buy_currency)}
+
 
 def test_the_first_source_that_has_a_rate_has_the_say() -> None:
     first, second = rate("131"), rate("132", source="http")
@@ -233,3 +239,47 @@ def test_a_rate_is_offered_as_long_as_going_there_and_back_gains_nothing() -> No
     for pair in (("USD", "HTG"), ("HTG", "USD")):
         with pytest.raises(service_errors.ConversionNotOffered):
             sources.find((Fixed(there), Fixed(better)), *pair)
+
+
+def test_no_rate_of_a_round_in_which_money_grows_is_offered_and_every_other_one_is() -> None:
+    """One dollar becomes 1.0348 by going round; none of the three has a rate back."""
+    round_ = (
+        rate("131.25", spread=15_000),
+        rate("0.0075", sell="HTG", buy="EUR", spread=15_000),
+        rate("1.10", sell="EUR", buy="USD", spread=15_000),
+    )
+    aside = rate("150", buy="JPY"), rate("0.0066", sell="JPY", buy="USD")
+    served = (Fixed(*round_, *aside),)
+    for each in round_:
+        with pytest.raises(service_errors.ConversionNotOffered):
+            sources.find(served, each.sell_currency, each.buy_currency)
+    for each in aside:
+        assert sources.find(served, each.sell_currency, each.buy_currency) == each
+    assert sources.find((Fixed(*round_[:2], *aside),), "USD", "HTG") == round_[0]
+
+
+ROUNDS: Final = [
+    tuple(zip(order, (*order[1:], order[0]), strict=True))
+    for length in (2, 3, 4)
+    for order in itertools.permutations(["USD", "HTG", "EUR", "JPY"], length)
+]
+codes = st.sampled_from(["USD", "HTG", "EUR", "JPY"])
+tables = st.dictionaries(
+    st.tuples(codes, codes).filter(lambda pair: pair[0] != pair[1]), st.integers(1, 40), max_size=12
+)
+
+
+@given(tables)
+def test_only_rates_of_gaining_rounds_are_refused_and_those_that_are_left_have_none(
+    tenths: dict[tuple[str, str], int],
+) -> None:
+    fixed = Fixed(*(rate(Fraction(value, 10), sell=sell, buy=buy) for (sell, buy), value in tenths.items()))
+    gaining = [set(each) for each in ROUNDS if math.prod(Fraction(tenths.get(pair, 0), 10) for pair in each) > 1]
+    refused = set()
+    for pair in tenths:
+        try:
+            sources.find((fixed,), *pair)
+        except service_errors.ConversionNotOffered:
+            refused.add(pair)
+    assert refused <= set().union(*gaining)
+    assert all(each & refused for each in gaining)

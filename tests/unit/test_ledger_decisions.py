@@ -249,3 +249,11 @@ def test_what_was_spent_today_counts_against_the_limit_of_the_day() -> None:
     assert isinstance(over, errors.LimitExceeded)
     assert isinstance(first, Posting)
     assert isinstance(exact, Posting)
+
+
+@pytest.mark.parametrize(("microseconds", "posted"), [(-1, False), (0, False), (1, True)])
+def test_a_transfer_with_an_end_is_posted_before_it_and_not_at_it(microseconds: int, posted: bool) -> None:
+    end = NOW + datetime.timedelta(microseconds=microseconds)
+    decision = decide([transfer("provider/stripe", "user/ana", 1, expires_time=end)], book(*map(account, ADDRESSES)))
+    assert bool(decision.postings) == posted
+    assert posted or [type(each) for each in decision.outcomes] == [errors.TransferTooLate]

@@ -1,6 +1,8 @@
 """What becomes of holds: the pure part, with the limits that they count against and the midnights that they cross."""
 
+import collections
 import datetime
+import uuid
 import zoneinfo
 from collections.abc import Sequence
 from typing import Final
@@ -12,11 +14,21 @@ from hypothesis import strategies as st
 from wallets_service import errors, holds
 from wallets_service.ledger import decisions
 from wallets_service.ledger.book import Decision, Outcome, State
-from wallets_service.ledger.entries import Account, Hold, Key, NewHold, Operation, Release, Transfer
+from wallets_service.ledger.entries import (
+    Account,
+    FeeSettlement,
+    Hold,
+    Key,
+    NewHold,
+    Operation,
+    Posting,
+    Release,
+    Transfer,
+)
 
 HAITI: Final = zoneinfo.ZoneInfo("America/Port-au-Prince")
 NOON: Final = datetime.datetime(2026, 11, 24, 12, tzinfo=HAITI)
-ANA, BEN = ("user/ana", "HTG"), ("user/ben", "HTG")
+ANA, BEN, FEES = ("user/ana", "HTG"), ("user/ben", "HTG"), ("fees", "HTG")
 DAY: Final = datetime.timedelta(days=1)
 
 
@@ -28,18 +40,36 @@ class Clerk:
         self.accounts: dict[Key, Account] = {
             ANA: Account(id="1", key=ANA, **{**fields, **ana}),
             BEN: Account(id="2", key=BEN, **{**fields, "balance": 0}),
+            FEES: Account(id="3", key=FEES, **{**fields, "balance": 0}),
         }
         self.holds: dict[str, Hold] = {}
+        self.posted: dict[str, Posting] = {}
+        self.endings: dict[str, str] = {}
+        self.groups: collections.Counter[str] = collections.Counter()
         self.time = NOON
 
     def decide(self, *operations: Operation) -> Sequence[Outcome]:
         decision = self._decision(operations)
         self.accounts.update(decision.accounts)
         self.holds.update(decision.holds)
+        self.posted.update({each.transfer.id: each for each in decision.postings})
+        for each in decision.postings:
+            held = None if each.transfer.hold_id is None else self.holds[each.transfer.hold_id]
+            if held is not None and held.status == "POSTED":
+                self.endings[held.made.id] = each.transfer.id
+        self.groups.update(each.group_id for each in decision.postings if each.group_id is not None)
         return decision.outcomes
 
     def _decision(self, operations: Sequence[Operation]) -> Decision:
-        state = State(accounts=self.accounts, holds=self.holds, time=self.time, zone=HAITI)
+        state = State(
+            accounts=self.accounts,
+            holds=self.holds,
+            posted=self.posted,
+            group_sizes=self.groups,
+            ending_parts=frozenset(self.endings.values()),
+            time=self.time,
+            zone=HAITI,
+        )
         return decisions.decide(operations, state)
 
     @property
@@ -148,6 +178,31 @@ def test_a_part_is_answered_with_the_hold_as_it_left_it() -> None:
     assert (after.posted_amount, after.remaining_amount, after.status) == (15, 25, "PENDING")
 
 
+def test_a_repeated_part_says_of_the_rest_what_was_done_with_it() -> None:
+    """Whether it is repeated in the same batch or a later one; the second part, of the same instant, ended the hold."""
+    clerk = Clerk()
+    kept, gave_back = taking(10, "kept"), taking(10, "gave back", releases_hold=True)
+    again = kept, gave_back, taking(10, "kept", releases_hold=True), taking(10, "gave back")
+    for answers in (clerk.decide(hold(40), kept, gave_back, *again)[3:], clerk.decide(*again)):
+        assert [getattr(each, "reason", "ok") for each in answers] == ["ok", "ok", *["TRANSFER_ID_REUSED"] * 2]
+    assert clerk.accounts[ANA].balance == 80
+
+
+@pytest.mark.parametrize("releases", [False, True])
+def test_a_part_that_took_all_that_was_left_had_no_rest_to_say_anything_of(releases: bool) -> None:
+    clerk = Clerk()
+    last, other = taking(30, releases_hold=releases), taking(30, releases_hold=not releases)
+    first = taking(10, "first", releases_hold=True)
+    answers = clerk.decide(hold(40), taking(10, "first"), last, other, first)[3:] + clerk.decide(last, other, first)
+    assert [getattr(each, "reason", "ok") for each in answers] == [
+        "ok",
+        "TRANSFER_ID_REUSED",
+        "ok",
+        "ok",
+        "TRANSFER_ID_REUSED",
+    ]
+
+
 steps = st.lists(
     st.one_of(
         st.builds(lambda id_, amount: hold(amount, id_, DAY), st.sampled_from("abc"), st.integers(1, 60)),
@@ -178,3 +233,110 @@ def test_what_is_held_is_always_what_open_holds_have_left(steps: list[Operation 
         assert ana.balance - ana.held_amount >= 0
         assert all(0 <= each.posted_amount <= each.made.amount for each in clerk.holds.values())
         assert min(ana.day_spent, ana.month_spent) >= 0
+
+
+OF, FEE_HOLD = str(uuid.UUID(int=1)), NewHold(str(uuid.UUID(int=1)), *("",) * 2, 1, "HTG", "", DAY).fee_hold_id
+
+
+def reserved(amount: int, fee: int) -> list[Operation]:
+    """Return a hold and that of its fee."""
+    return [
+        NewHold(OF, "user/ana", "user/ben", amount, "HTG", "TRANSFER", DAY, fee_amount=fee, linked=True),
+        NewHold(FEE_HOLD, "user/ana", "fees", fee, "HTG", "FEE", DAY, fee_of=OF),
+    ]
+
+
+def part(amount: int, id_: str, **changes: object) -> list[Operation]:
+    """Return a part with its part of the fee."""
+    settlement = FeeSettlement(f"fee of {id_}", FEE_HOLD, OF, ANA, FEES)
+    return [taking(amount, id_, OF, linked=True, **changes), settlement]
+
+
+def voided() -> list[Operation]:
+    return [Release(OF, ANA, BEN, linked=True), FeeSettlement("fee of void", FEE_HOLD, OF, ANA, FEES)]
+
+
+@given(
+    st.lists(st.integers(1, 10**6), min_size=1, max_size=12), st.integers(1, 10**7), st.sampled_from(["void", "rest"])
+)
+def test_in_whatever_parts_a_hold_is_posted_their_fees_are_its_fee(parts: list[int], fee: int, end: str) -> None:
+    """All but the last one first, each charged no more than its share; then the rest is taken, or given back."""
+    amount = sum(parts)
+    clerk = Clerk(balance=amount + fee)
+    clerk.decide(*reserved(amount, fee))
+    assert clerk.accounts[ANA].held_amount == amount + fee
+    taken = 0
+    for number, one in enumerate(parts[:-1]):
+        clerk.decide(*part(one, str(number)), *part(one, str(number)))
+        taken += one
+        assert clerk.accounts[FEES].balance == clerk.holds[FEE_HOLD].posted_amount == fee * taken // amount
+        assert clerk.accounts[ANA].held_amount == amount - taken + fee - fee * taken // amount
+    clerk.decide(*(voided() if end == "void" else part(parts[-1], "last")))
+    left = (fee * taken // amount, taken) if end == "void" else (fee, amount)
+    assert (clerk.accounts[FEES].balance, clerk.accounts[BEN].balance) == left
+    assert (clerk.accounts[ANA].balance, clerk.accounts[ANA].held_amount) == (amount + fee - sum(left), 0)
+    assert "PENDING" not in {each.status for each in clerk.holds.values()}
+
+
+@pytest.mark.parametrize(("taken", "fee"), [(1, 0), (50, 3)])
+def test_a_part_that_gives_back_the_rest_gives_back_the_rest_of_the_fee(taken: int, fee: int) -> None:
+    clerk = Clerk()
+    clerk.decide(*reserved(90, 6), *part(taken, "t", releases_hold=True))
+    assert (clerk.accounts[FEES].balance, clerk.accounts[ANA].balance) == (fee, 100 - taken - fee)
+    assert clerk.accounts[ANA].held_amount == 0
+    assert [each.status for each in clerk.holds.values()] == ["POSTED", "POSTED" if fee else "VOIDED"]
+    assert clerk.spent == (taken + fee, taken + fee)
+
+
+def test_a_hold_and_its_fee_expire_at_the_same_instant() -> None:
+    clerk = Clerk()
+    clerk.decide(*reserved(90, 6), *part(45, "t"))
+    clerk.time += DAY
+    refused, linked = clerk.decide(*part(45, "late"))
+    assert isinstance(refused, errors.HoldEnded)
+    assert isinstance(linked, errors.LinkedTransferRefused)
+    assert [each.status for each in clerk.holds.values()] == ["EXPIRED", "EXPIRED"]
+    assert (clerk.accounts[FEES].balance, clerk.accounts[ANA].balance) == (3, 52)
+    assert clerk.accounts[ANA].held_amount == 0
+
+
+def test_a_hold_without_money_for_its_fee_is_not_made() -> None:
+    clerk = Clerk()
+    linked, refused = clerk.decide(*reserved(98, 3))
+    assert isinstance(linked, errors.LinkedTransferRefused)
+    assert isinstance(refused, errors.InsufficientFunds)
+    assert (clerk.holds, clerk.accounts[ANA].held_amount) == ({}, 0)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        [taking(45, "t", OF)],
+        [taking(45, "t", OF, linked=True), taking(1, "other", None)],
+        [taking(90, "t", OF, releases_hold=True)],
+        [Transfer("t", "user/ana", "fees", 3, "HTG", "FEE", hold_id=FEE_HOLD)],
+        [Release(OF, ANA, BEN)],
+        [Release(FEE_HOLD, ANA, FEES)],
+        [Release(FEE_HOLD, ANA, FEES, linked=True), Release(FEE_HOLD, ANA, FEES, expiry=True)],
+    ],
+)
+def test_neither_a_hold_nor_its_fee_changes_without_the_other(asked: list[Operation]) -> None:
+    clerk = Clerk()
+    clerk.decide(*reserved(90, 6))
+    before = dict(clerk.accounts), dict(clerk.holds)
+    assert "HOLD_HAS_FEE" in {each.reason for each in clerk.decide(*asked) if isinstance(each, errors.Refusal)}
+    assert (clerk.accounts, clerk.holds) == before
+
+
+def test_a_hold_is_repeated_with_its_fee_or_not_at_all() -> None:
+    clerk = Clerk()
+    made = clerk.decide(*reserved(40, 6))
+    assert clerk.decide(*reserved(40, 6)) == made
+    for changed in (reserved(40, 5), reserved(41, 6)):
+        reasons = {each.reason for each in clerk.decide(*changed) if isinstance(each, errors.Refusal)}
+        assert reasons == {"HOLD_ID_REUSED", "LINKED_TRANSFER_REFUSED"}
+    first, *_ = reserved(40, 6)
+    other = NewHold("other", "user/ana", "fees", 1, "HTG", "FEE", DAY)
+    _, joined = clerk.decide(first, other)
+    assert isinstance(joined, errors.HoldIdReused)
+    assert clerk.accounts[ANA].held_amount == 46

@@ -64,7 +64,7 @@ def test_all_legs_are_one_group_of_one_acceptance_in_time(quote: Quote) -> None:
     assert len({leg.id for leg in legs}) == len(legs) == 2 + bool(quote.spread_amount) + bool(quote.fee_amount)
     assert legs[0].id == str(quote.transfer_id)
     for leg in legs:
-        assert (leg.amount > 0, leg.not_after) == (True, NOW)
+        assert (leg.amount > 0, leg.expires_time) == (True, NOW)
         assert leg.metadata == {"quote_id": str(quote.id), "acceptance_id": str(ACCEPTANCE)}
         assert leg.type == ("FEE" if leg.credit_account == "fees" else "CONVERSION")
     again = quotes.legs(quote, uuid.UUID(int=8))

@@ -5,7 +5,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from wallets_service import errors
+from wallets_service import errors, fees
 from wallets_service.ledger import rules
 from wallets_service.ledger.entries import PENDING, POSTED, Account, Hold, Id, Key, Limits, NewHold, Posting, Transfer
 
@@ -33,6 +33,8 @@ class State:
     """How many transfers the groups of those were posted with."""
     holds: Mapping[Id, Hold] = dataclasses.field(default_factory=dict)
     """The holds of the operations, and every hold of the accounts that has expired but not ended."""
+    ending_parts: frozenset[Id] = frozenset()
+    """Those of the posted transfers with which their holds ended: that took the last of it, or gave back the rest."""
     reversed: Mapping[Id, int] = dataclasses.field(default_factory=dict)
     """How much of each original is taken back."""
     limits: Mapping[str, Limits] = dataclasses.field(default_factory=dict)
@@ -62,9 +64,12 @@ class Book:
         self.posted = dict(state.posted)
         self.decision = Decision()
         self._reversed: dict[Id, int] = {}
+        self._ending_parts: dict[Id, bool] = {}
         self._group_sizes = dict(state.group_sizes)
         self._undo: list[tuple[dict[Any, Any], Any, Any]] | None = None
         self._postings_before = 0
+        self._holds_made = 0
+        self._holds_made_before = 0
 
     def account(self, key: Key) -> Account:
         """Return an account as it is now."""
@@ -112,6 +117,7 @@ class Book:
         time = self.state.time
         hold = Hold(made, debit.id, credit.id, 0, PENDING, time, time)
         self._set(self.decision.holds, made.id, hold)
+        self._holds_made += 1
         day, month = rules.spent(debit, self.today)
         held = debit._replace(
             held_amount=debit.held_amount + made.amount,
@@ -132,10 +138,16 @@ class Book:
             hold, posted_amount=posted_amount, status=POSTED if ended else PENDING, updated_time=self.state.time
         )
         self._set(self.decision.holds, hold.made.id, taken)
+        if ended or transfer.releases_hold:
+            self._set(self._ending_parts, transfer.id, True)
         debit = self.account(hold.made.debit_key)
         self._set(self.decision.accounts, debit.key, debit._replace(held_amount=debit.held_amount - transfer.amount))
         if transfer.releases_hold and not ended:
             self.release(taken, POSTED)
+
+    def ended_by(self, id_: Id) -> bool:
+        """Return whether a hold ended with this transfer."""
+        return id_ in self._ending_parts or id_ in self.state.ending_parts
 
     def release(self, hold: Hold, status: str) -> Hold:
         """Give back what a hold still holds, to the limits of its day and month too."""
@@ -158,14 +170,37 @@ class Book:
         """Remember from here on what everything was."""
         self._undo = []
         self._postings_before = len(self.decision.postings)
+        self._holds_made_before = self._holds_made
+
+    @property
+    def grouped(self) -> bool:
+        """Whether what is decided now can be taken back: it is one of a group."""
+        return self._undo is not None
 
     def group_size(self, id_: Id) -> int:
         """Return how many transfers are posted as one group."""
         return self._group_sizes.get(id_, 0)
 
     def half_new(self, decided: int) -> bool:
-        """Return whether some of so many transfers decided since `begin` are new, and some are not."""
-        return len(self.decision.postings) - self._postings_before not in (0, decided)
+        """Return whether some of so many transfers and holds decided since `begin` are new, and some are not."""
+        new = len(self.decision.postings) - self._postings_before + self._holds_made - self._holds_made_before
+        return new not in (0, decided)
+
+    def unsettled(self) -> Id | None:
+        """Return a hold, changed since `begin`, beside which its fee's is not as it must be."""
+        changed = [id_ for values, id_, _ in self._undo or () if values is self.decision.holds]
+        return next((id_ for id_ in changed if not self._settled(self.decision.holds[id_].made)), None)
+
+    def _settled(self, made: NewHold) -> bool:
+        if not made.tied:
+            return True
+        of, fee = self.hold(made.fee_of or made.id), self.hold(made.id if made.fee_of else made.fee_hold_id)
+        return (
+            of is not None
+            and fee is not None
+            and fee.posted_amount == fees.due(fee.made.amount, posted=of.posted_amount, amount=of.made.amount)
+            and (fee.status == PENDING) == (of.status == PENDING)
+        )
 
     def undo(self) -> None:
         """Make everything what it was."""
@@ -175,6 +210,7 @@ class Book:
             else:
                 values[key] = before
         del self.decision.postings[self._postings_before :]
+        self._holds_made = self._holds_made_before
         self._undo = None
 
     def keep(self) -> None:

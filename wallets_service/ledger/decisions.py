@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from wallets_service import errors
+from wallets_service import errors, fees
 from wallets_service.ledger import rules
 from wallets_service.ledger.book import Book, Decision, Outcome, State
 from wallets_service.ledger.entries import (
@@ -10,6 +10,7 @@ from wallets_service.ledger.entries import (
     PENDING,
     VOIDED,
     Account,
+    FeeSettlement,
     Hold,
     Id,
     NewHold,
@@ -72,12 +73,18 @@ def _together(book: Book, group: Sequence[Operation]) -> list[Outcome]:
     group_id = _id(group[0])
     book.begin()
     outcomes: list[Outcome] = []
+    transfers = holds = 0
     for operation in group:
         outcome = _decided(book, operation, group_id)
-        if not isinstance(outcome, errors.Refusal) and book.half_new(len(outcomes) + 1):
-            outcome = errors.TransferIdReused(id=group_id)
-        if len(outcomes) == len(group) - 1 and isinstance(outcome, Posting) and book.group_size(group_id) != len(group):
-            outcome = errors.TransferIdReused(id=group_id)
+        if isinstance(outcome, Posting):
+            transfers += 1
+        elif isinstance(operation, NewHold):
+            holds += 1
+        if not isinstance(outcome, errors.Refusal):
+            if book.half_new(transfers + holds):
+                outcome = _reused(group[0])
+            elif len(outcomes) == len(group) - 1:
+                outcome = _closing(book, group[0], transfers) or outcome
         outcomes.append(outcome)
         if isinstance(outcome, errors.Refusal):
             book.undo()
@@ -87,6 +94,19 @@ def _together(book: Book, group: Sequence[Operation]) -> list[Outcome]:
     return outcomes
 
 
+def _closing(book: Book, first: Operation, transfers: int) -> errors.Refusal | None:
+    """Return why a group of so many transfers is refused, though nothing stands against any of its operations."""
+    if book.group_size(_id(first)) != transfers:
+        return _reused(first)
+    unsettled = book.unsettled() if book.decision.holds else None
+    return None if unsettled is None else errors.HoldHasFee(id=unsettled)
+
+
+def _reused(operation: Operation) -> errors.Refusal:
+    refused = errors.HoldIdReused if isinstance(operation, NewHold) else errors.TransferIdReused
+    return refused(id=_id(operation))
+
+
 def _id(operation: Operation) -> Id:
     return operation.hold_id if isinstance(operation, Release) else operation.id
 
@@ -94,13 +114,17 @@ def _id(operation: Operation) -> Id:
 def _decided(book: Book, operation: Operation, group_id: Id | None) -> Outcome:
     if isinstance(operation, Transfer):
         return _transfer(book, operation, group_id)
-    return _new_hold(book, operation) if isinstance(operation, NewHold) else _release(book, operation)
+    if isinstance(operation, NewHold):
+        return _new_hold(book, operation)
+    if isinstance(operation, Release):
+        return _release(book, operation)
+    return _settle(book, operation, group_id)
 
 
 def _transfer(book: Book, transfer: Transfer, group_id: Id | None) -> Outcome:
     earlier = book.posted.get(transfer.id)
     if earlier is not None:
-        same = earlier.transfer == transfer and earlier.group_id == group_id
+        same = earlier.transfer == transfer and earlier.group_id == group_id and _ends_alike(book, transfer)
         return earlier if same else errors.TransferIdReused(id=transfer.id)
     debit, credit = book.account(transfer.debit_key), book.account(transfer.credit_key)
     hold = None if transfer.hold_id is None else book.hold(transfer.hold_id)
@@ -115,13 +139,26 @@ def _transfer(book: Book, transfer: Transfer, group_id: Id | None) -> Outcome:
     return book.post(transfer, debit, credit, group_id)
 
 
+def _ends_alike(book: Book, repeated: Transfer) -> bool:
+    """Return whether a repeated part says of the rest of its hold what was done with it.
+
+    That is not recorded with the part, but it shows: with a part that gives back the rest, the hold ends. For one that
+    took all that was left there was no rest to say anything of.
+    """
+    if repeated.hold_id is None:
+        return True
+    ended, hold = book.ended_by(repeated.id), book.hold(repeated.hold_id)
+    all_taken = hold is not None and hold.posted_amount == hold.made.amount
+    return ended if repeated.releases_hold else not ended or all_taken
+
+
 def _refusal(
     book: Book, transfer: Transfer, debit: Account, credit: Account, hold: Hold | None
 ) -> errors.Refusal | None:
     """Return why a transfer is refused; what a hold reserved was checked when it was made."""
     state = book.state
     refusal = rules.sides(transfer, debit, credit) or rules.range_(transfer, debit, credit)
-    if refusal is None and (transfer.not_after is not None or transfer.effective_time is not None):
+    if refusal is None and (transfer.expires_time is not None or transfer.effective_time is not None):
         refusal = rules.times(transfer, state.time)
     if refusal is None and transfer.reverses_id is not None:
         original = book.posted.get(transfer.reverses_id)
@@ -129,7 +166,7 @@ def _refusal(
     if refusal is not None:
         return refusal
     if transfer.hold_id is not None:
-        return rules.posting_of(transfer, hold)
+        return rules.posting_of(transfer, hold) or _alone(book, hold)
     refusal = rules.funds(transfer, debit)
     if refusal is None and transfer.reverses_id is None:
         refusal = rules.limits(transfer, debit, state.limits.get(transfer.currency), book.today)
@@ -150,6 +187,13 @@ def _new_hold(book: Book, made: NewHold) -> Outcome:
     return refusal or book.reserve(made, debit, credit)
 
 
+def _alone(book: Book, hold: Hold | None) -> errors.Refusal | None:
+    """Return why a hold may not be changed without another one; whether a group settles both shows in its end."""
+    if hold is None or book.grouped or not hold.made.tied:
+        return None
+    return errors.HoldHasFee(id=hold.made.id)
+
+
 def _release(book: Book, release: Release) -> Outcome:
     """Give a hold back; one that was given back before is answered again, as is one whose time is not over yet."""
     hold = book.hold(release.hold_id)
@@ -161,4 +205,40 @@ def _release(book: Book, release: Release) -> Outcome:
         return hold
     if hold.status != PENDING:
         return errors.HoldEnded(id=release.hold_id, status=hold.status)
-    return book.release(hold, VOIDED)
+    return _alone(book, hold) or book.release(hold, VOIDED)
+
+
+def _settle(book: Book, settlement: FeeSettlement, group_id: Id | None) -> Outcome:
+    """Take what is due of a fee; what is due follows from what is posted, so parts that meet cannot disagree on it."""
+    fee, of = book.hold(settlement.hold_id), book.hold(settlement.fee_of)
+    if fee is None or of is None or fee.made.fee_of != of.made.id:
+        return errors.HoldNotFound(id=settlement.hold_id)
+    earlier = book.posted.get(settlement.id)
+    if earlier is not None:
+        same = earlier.transfer.hold_id == fee.made.id and earlier.group_id == group_id
+        return earlier if same else errors.TransferIdReused(id=settlement.id)
+    ended = of.status != PENDING
+    amount = fees.due(fee.made.amount, posted=of.posted_amount, amount=of.made.amount) - fee.posted_amount
+    if amount:
+        return _transfer(book, _charge(settlement.id, fee, amount, releases=ended), group_id)
+    if ended and fee.status == PENDING:
+        return book.release(fee, of.status if fee.posted_amount else VOIDED)
+    return fee
+
+
+def _charge(id_: Id, fee: Hold, amount: int, *, releases: bool) -> Transfer:
+    made = fee.made
+    return Transfer(
+        id_,
+        made.debit_account,
+        made.credit_account,
+        amount,
+        made.currency,
+        made.type,
+        made.payment_id,
+        made.reference,
+        made.description,
+        made.metadata,
+        hold_id=made.id,
+        releases_hold=releases,
+    )

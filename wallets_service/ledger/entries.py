@@ -6,8 +6,11 @@ Ids are UUIDs as canonical text: they come and go as text, and are only compared
 import dataclasses
 import datetime
 import operator
+import uuid
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from kobklein import ids
 
 Id = str
 Key = tuple[str, str]
@@ -89,9 +92,9 @@ class Transfer:
     linked: bool = dataclasses.field(default=False, compare=False)
     """Whether it is posted only together with the next one."""
     releases_hold: bool = dataclasses.field(default=False, compare=False)
-    """Whether what is left of its hold is given back with it."""
-    not_after: datetime.datetime | None = dataclasses.field(default=None, compare=False)
-    """Refused after this time."""
+    """Whether what is left of its hold is given back with it; a replay must say what was done."""
+    expires_time: datetime.datetime | None = dataclasses.field(default=None, compare=False)
+    """Refused from this time on."""
 
     @property
     def debit_key(self) -> Key:
@@ -124,8 +127,6 @@ class Posting:
 class NewHold:
     """A hold as its maker asks for it; its equality decides whether a repeated id is a replay."""
 
-    linked: ClassVar[bool] = False
-
     id: Id
     debit_account: str
     credit_account: str
@@ -137,6 +138,12 @@ class NewHold:
     reference: str = ""
     description: str = ""
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    fee_amount: int = 0
+    """What its fee's hold reserves, which is made together with it; 0 when there is none."""
+    fee_of: Id | None = None
+    """The hold that it is the fee of, which reserves the fee beside it."""
+    linked: bool = dataclasses.field(default=False, compare=False)
+    """Whether it is made only together with the next one."""
 
     @property
     def debit_key(self) -> Key:
@@ -147,6 +154,16 @@ class NewHold:
     def credit_key(self) -> Key:
         """The receiving account."""
         return self.credit_account, self.currency
+
+    @property
+    def tied(self) -> bool:
+        """Whether it has a fee or is one: the two change together only."""
+        return self.fee_amount > 0 or self.fee_of is not None
+
+    @property
+    def fee_hold_id(self) -> Id:
+        """The id of its fee's hold, if it has one."""
+        return str(ids.derived(uuid.UUID(self.id), "fee"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -176,16 +193,34 @@ class Hold:
 class Release:
     """Asks to give back what a hold still holds: because its payee says so, or because its time is over."""
 
-    linked: ClassVar[bool] = False
-
     hold_id: Id
     debit_key: Key
     credit_key: Key
     expiry: bool = False
     """Whether only an expired hold is given back; one that is not stays as it is."""
+    linked: bool = False
+    """Whether it is given back only together with what the next operation does."""
 
 
-Operation = Transfer | NewHold | Release
+@dataclasses.dataclass(frozen=True, slots=True)
+class FeeSettlement:
+    """Lets the hold of a fee follow the hold that it is the fee of.
+
+    It takes what is due for what is posted of the other one, and gives back the rest once that one has ended. Done
+    again, it finds nothing left to do.
+    """
+
+    id: Id
+    """That of the transfer which takes the fee, if any is due."""
+    hold_id: Id
+    """The hold of the fee."""
+    fee_of: Id
+    debit_key: Key
+    credit_key: Key
+    linked: bool = False
+
+
+Operation = Transfer | NewHold | Release | FeeSettlement
 
 
 def opened(id_: Id, key: Key) -> Account:

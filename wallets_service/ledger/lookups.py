@@ -11,19 +11,17 @@ from typing import Any, Final
 import psycopg
 
 from kobklein import ids
-from wallets_service.ledger import arrays, free_data
+from wallets_service.ledger import arrays, rows
 from wallets_service.ledger.book import State
 from wallets_service.ledger.entries import (
     BY_ID,
     Account,
-    Hold,
+    FeeSettlement,
     Id,
     Key,
     Limits,
     NewHold,
     Operation,
-    Posting,
-    Release,
     Transfer,
     opened,
 )
@@ -57,13 +55,7 @@ _LOCK: Final = """
     WHERE changed
 """
 """Locks all, and returns what is not as it was known; the CTE keeps the condition from deciding what is locked."""
-_FIND: Final = """
-    SELECT id::text, debit_account_id::text, credit_account_id::text, amount, currency, type, payment_id::text,
-           reference, description, metadata::text, hold_id::text, reverses_id::text, effective_time,
-           debit_balance_after, credit_balance_after, debit_version, credit_version, created_time, group_id::text
-    FROM transfers
-    WHERE id = ANY (%s::uuid[])
-"""
+_FIND: Final = f"SELECT {', '.join(rows.TRANSFER)} FROM transfers WHERE id = ANY (%s::uuid[])"  # noqa: S608  # of constants
 _ADDRESSES: Final = "SELECT id::text, address FROM accounts WHERE id = ANY (%s::uuid[])"
 """Not joined to what names the accounts: while there are few of them, a plan could begin with these, and find all that
 they ever did."""
@@ -80,13 +72,15 @@ _REVERSED: Final = """
     SELECT reverses_id::text, sum(amount)::bigint FROM transfers WHERE reverses_id = ANY (%s::uuid[]) GROUP BY 1
 """
 _GROUPS: Final = "SELECT group_id::text, count(*) FROM transfers WHERE group_id = ANY (%s::uuid[]) GROUP BY 1"
-_HOLDS: Final = """
-    SELECT id::text, debit_account_id::text, credit_account_id::text, amount, currency, type,
-           expires_time - created_time, payment_id::text, reference, description, metadata::text,
-           posted_amount, status, created_time, updated_time
-    FROM holds
-    WHERE
+_ENDING_PARTS: Final = """
+    SELECT DISTINCT ON (t.hold_id) t.id::text
+    FROM holds h
+    JOIN transfers t ON t.hold_id = h.id
+    WHERE h.id = ANY (%s::uuid[]) AND h.status = 'POSTED'
+    ORDER BY t.hold_id, t.debit_version DESC
 """
+"""All parts of a hold are on one paying account, whose versions order them."""
+_HOLDS: Final = f"SELECT {', '.join(rows.HOLD)} FROM holds WHERE"  # noqa: S608  # as above
 _HOLDS_BY_ID: Final = f"{_HOLDS} id = ANY (%s::uuid[])"
 _EXPIRED_HOLDS: Final = f"""
     {_HOLDS} debit_account_id = ANY (%s::uuid[]) AND status = 'PENDING' AND expires_time <= %s
@@ -115,8 +109,13 @@ def _wanted(operations: Iterable[Operation]) -> _Wanted:
                 wanted.hold_ids.add(operation.hold_id)
             if operation.reverses_id is not None:
                 wanted.reversed_ids.add(operation.reverses_id)
+        elif isinstance(operation, NewHold):
+            wanted.hold_ids.add(operation.id)
         else:
-            wanted.hold_ids.add(operation.hold_id if isinstance(operation, Release) else operation.id)
+            wanted.hold_ids.add(operation.hold_id)
+            if isinstance(operation, FeeSettlement):
+                wanted.transfer_ids.add(operation.id)
+                wanted.hold_ids.add(operation.fee_of)
     wanted.keys.extend(keys)
     return wanted
 
@@ -153,14 +152,16 @@ def read(
     postings = _rows(posted)
     addresses = _addresses(connection, [*postings, *found])
     groups = _selected(connection, _GROUPS, {row[-1] for row in postings if row[-1] is not None})
+    ending = _selected(connection, _ENDING_PARTS, {row[10] for row in postings if row[10] is not None})
     return State(
         accounts=accounts,
         missing=missing,
         stamps=stamps,
         stamp=stamp,
-        posted={row[0]: _posting(row, addresses) for row in postings},
+        posted={row[0]: rows.posting(row, addresses[row[1]], addresses[row[2]]) for row in postings},
         group_sizes=dict(_rows(groups)),
-        holds={row[0]: _hold(row, addresses) for row in found},
+        holds={row[0]: rows.hold(row, addresses[row[1]], addresses[row[2]]) for row in found},
+        ending_parts=frozenset(id_ for (id_,) in _rows(ending)),
         reversed=dict(_rows(reversed_)),
         limits={currency: Limits(*row) for currency, row in (limits or {}).items()},
         time=time,
@@ -206,9 +207,9 @@ def _expired_holds(
     return connection.execute(_EXPIRED_HOLDS, (arrays.plain(holding), time)).fetchall() if holding else []
 
 
-def _addresses(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> dict[Id, str]:
+def _addresses(connection: Connection, found: Sequence[tuple[Any, ...]]) -> dict[Id, str]:
     """Return the addresses of the accounts that transfers and holds name."""
-    named = {account_id for row in rows for account_id in row[1:3]}
+    named = {account_id for row in found for account_id in row[1:3]}
     return dict(connection.execute(_ADDRESSES, (arrays.plain(named),)).fetchall()) if named else {}
 
 
@@ -216,15 +217,3 @@ def _one(cursor: _Cursor) -> tuple[Any, ...]:
     row = cursor.fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM has exactly one row
     return row
-
-
-def _posting(row: Sequence[Any], addresses: Mapping[Id, str]) -> Posting:
-    id_, debit_id, credit_id = row[:3]
-    made = (id_, addresses[debit_id], addresses[credit_id], *row[3:9], free_data.loads(row[9]), *row[10:13])
-    return Posting(Transfer(*made), debit_id, credit_id, *row[13:])
-
-
-def _hold(row: Sequence[Any], addresses: Mapping[Id, str]) -> Hold:
-    id_, debit_id, credit_id = row[:3]
-    made = (id_, addresses[debit_id], addresses[credit_id], *row[3:10], free_data.loads(row[10]))
-    return Hold(NewHold(*made), debit_id, credit_id, *row[11:])

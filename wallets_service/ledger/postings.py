@@ -50,17 +50,18 @@ _UPDATE: Final = """
 _INSERT_HOLDS: Final = """
     INSERT INTO holds (
         id, debit_account_id, credit_account_id, amount, posted_amount, currency, status, type, payment_id, reference,
-        description, metadata, expires_time, created_time, updated_time
+        description, metadata, expires_time, created_time, updated_time, fee_amount, fee_of
     )
     SELECT id, debit_account_id, credit_account_id, amount, posted_amount, currency, status, type, payment_id,
            coalesce(reference, ''), coalesce(description, ''), coalesce(metadata, '{}'), expires_time, created_time,
-           updated_time
+           updated_time, fee_amount, fee_of
     FROM unnest(
         %s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::uuid[],
-        %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[]
+        %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[],
+        %s::bigint[], %s::uuid[]
     ) AS new (
         id, debit_account_id, credit_account_id, amount, posted_amount, currency, status, type, payment_id, reference,
-        description, metadata, expires_time, created_time, updated_time
+        description, metadata, expires_time, created_time, updated_time, fee_amount, fee_of
     )
 """
 """Another hold may have come first under an id that was free, on quite other accounts, whose locks are not held. Then
@@ -175,6 +176,8 @@ def _hold_columns(holds: Sequence[Hold]) -> tuple[str, ...]:
         arrays.times([hold.expires_time for hold in holds]),
         arrays.times([hold.created_time for hold in holds]),
         arrays.times([hold.updated_time for hold in holds]),
+        arrays.numbers([each.fee_amount for each in made]),
+        arrays.optional([each.fee_of for each in made]),
     )
 
 

@@ -113,7 +113,7 @@ def spent(account: Account, today: datetime.date) -> tuple[int, int]:
 
 def times(transfer: Transfer, time: datetime.datetime) -> errors.Refusal | None:
     """Return why a transfer comes too late, or counts from a time that is not past yet."""
-    if transfer.not_after is not None and time > transfer.not_after:
+    if transfer.expires_time is not None and time >= transfer.expires_time:
         return errors.TransferTooLate(id=transfer.id)
     if transfer.effective_time is not None and transfer.effective_time >= time:
         return errors.EffectiveTimeNotPast(id=transfer.id)

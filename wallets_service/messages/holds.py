@@ -6,11 +6,12 @@ from typing import Any, Final
 
 from google.protobuf import json_format
 
-from kobklein import errors
+from kobklein import calls, errors
 from kobklein.wallets.v1 import holds_pb2, ledger_pb2
 from wallets_service import holds, wallets
 from wallets_service.ledger import entries
 from wallets_service.messages import common
+from wallets_service.repository import holds as repository
 
 _STATUS_PREFIX: Final = "HOLD_STATUS_"
 
@@ -79,9 +80,9 @@ def filter_(request: holds_pb2.ListHoldsRequest) -> holds.Filter:
     )
 
 
-def position_of(hold: entries.Hold) -> list[Any]:
+def position_of(held: repository.Held) -> list[Any]:
     """Return where a page that ends with this hold ends."""
-    return [hold.created_time.isoformat(), hold.made.id]
+    return [held.hold.created_time.isoformat(), held.hold.made.id]
 
 
 def position(sealed: list[Any] | None) -> tuple[datetime.datetime, uuid.UUID] | None:
@@ -89,10 +90,10 @@ def position(sealed: list[Any] | None) -> tuple[datetime.datetime, uuid.UUID] | 
     return (datetime.datetime.fromisoformat(sealed[0]), uuid.UUID(sealed[1])) if sealed else None
 
 
-def hold(found: entries.Hold) -> holds_pb2.Hold:
-    """Return a hold."""
-    made = found.made
-    return holds_pb2.Hold(
+def hold(held: repository.Held, call: calls.Call) -> holds_pb2.Hold:
+    """Return a hold as its caller may see it: the payee no fee."""
+    found, made = held.hold, held.hold.made
+    message = holds_pb2.Hold(
         id=made.id,
         debit_account=made.debit_account,
         credit_account=made.credit_account,
@@ -109,4 +110,8 @@ def hold(found: entries.Hold) -> holds_pb2.Hold:
         metadata=common.struct(dict(made.metadata)),
         created_time=common.timestamp(found.created_time),
         updated_time=common.timestamp(found.updated_time),
+        fee_of=made.fee_of or "",
     )
+    if made.fee_amount and (call.unrestricted or wallets.address(call.subject) == made.debit_account):
+        message.fee_amount, message.posted_fee_amount = made.fee_amount, held.posted_fee_amount
+    return message

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import datetime
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 
 import httpx
 import structlog
@@ -66,6 +66,16 @@ class HttpSource:
         with contextlib.suppress(errors.RateStale):
             return [rate for pair in pairs if (rate := self.rate(*pair)) is not None]
         return []
+
+    def stations(self, known: Set[str]) -> Set[str]:
+        """Return one more currency: through which one a way leads makes no difference, since all rates are of one base.
+
+        It is one with rates of this source alone, since whoever is known may have others.
+        """
+        document = self._document
+        if document is None or self._stale(document):
+            return frozenset()
+        return frozenset(sorted(document.rates.keys() - known)[:1])
 
     async def refresh(self) -> None:
         """Read the rates once; whatever goes wrong is logged, and the last good ones stay."""

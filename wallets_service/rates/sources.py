@@ -3,7 +3,8 @@
 import contextlib
 import dataclasses
 import datetime
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence, Set
 from fractions import Fraction
 from typing import Final, Protocol
 
@@ -44,29 +45,78 @@ class RateSource(Protocol):
     def rates(self) -> Sequence[Rate]:
         """Return the rates of now to show; none while they are stale."""
 
+    def stations(self, known: Set[str]) -> Set[str]:
+        """Return the currencies through which a way between others could lead, beside those that are known as such.
+
+        Of currencies that are all alike to this, one will do.
+        """
+
 
 def find(sources: Sequence[RateSource], sell_currency: str, buy_currency: str) -> Rate:
     """Return the rate of the first source that has one.
 
-    Raises ConversionNotOffered when none has, and RateStale when one that is asked is out of date. A rate at which
-    money would grow by going there and back is not offered either: rates that are set by hand, or come from two
-    sources, can disagree that far.
+    Raises ConversionNotOffered when none has, and RateStale when one that is asked is out of date. A rate is not
+    offered either when it is of a round, there and back or through other currencies, in which money grows: rates that
+    are set by hand, or come from two sources, can disagree that far.
     """
     rate = _first(sources, sell_currency, buy_currency)
     if rate is None:
         raise errors.ConversionNotOffered(sell_currency=sell_currency, buy_currency=buy_currency)
-    back = None
-    with contextlib.suppress(errors.RateStale):  # There is no way back for now.
-        back = _first(sources, buy_currency, sell_currency)
-    if back is not None and gains(rate, back):
-        _log.error("rates give money away", there=_described(rate), back=_described(back))
-        raise errors.ConversionNotOffered(sell_currency=sell_currency, buy_currency=buy_currency)
+    rates = _around(sources, sell_currency, buy_currency)
+    while round_ := gaining_round(rates):
+        if rate in round_:
+            _log.error("rates give money away", round=[_described(each) for each in round_])
+            raise errors.ConversionNotOffered(sell_currency=sell_currency, buy_currency=buy_currency)
+        rates = [each for each in rates if each not in round_]  # None of those is offered either.
     return rate
 
 
-def gains(there: Rate, back: Rate) -> bool:
-    """Return whether who changes money and changes it back has more than before."""
-    return there.value * there.share * back.value * back.share > 1
+def gaining_round(rates: Sequence[Rate]) -> Sequence[Rate]:
+    """Return rates by which one after the other money comes back as more than it was; none if there is no such round.
+
+    What is best to be had of each currency is worked out in rounds, each by one more rate (Bellman and Ford). Without
+    gain, no way is longer than there are currencies: what still gets better then has come around. It is exact, since
+    the least gain is one.
+    """
+    best = {currency: Fraction(1) for rate in rates for currency in (rate.sell_currency, rate.buy_currency)}
+    by: dict[str, Rate] = {}
+    better = ""
+    for _ in best:
+        better = ""
+        for rate in rates:
+            worth = best[rate.sell_currency] * rate.value * rate.share
+            if worth > best[rate.buy_currency]:
+                better = rate.buy_currency
+                best[better], by[better] = worth, rate
+        if not better:
+            return ()
+    for _ in best:  # From a way that leads out of the round, back into it.
+        better = by[better].sell_currency
+    return _round(by, better) if better else ()
+
+
+def _round(by: Mapping[str, Rate], currency: str) -> Sequence[Rate]:
+    """Return the rates, from the first to the last, by which a currency came of itself."""
+    round_ = [by[currency]]
+    while round_[-1].sell_currency != currency:
+        round_.append(by[round_[-1].sell_currency])
+    return round_[::-1]
+
+
+def _around(sources: Sequence[RateSource], *pair: str) -> list[Rate]:
+    """Return the rates between all currencies through which a round by this pair could lead."""
+    stations = set(pair)
+    for source in sources:
+        stations |= source.stations(stations)
+    pairs = itertools.permutations(sorted(stations), 2)
+    return [rate for each in pairs if (rate := _fresh(sources, *each)) is not None]
+
+
+def _fresh(sources: Sequence[RateSource], sell_currency: str, buy_currency: str) -> Rate | None:
+    """Return the rate of a pair; a source that is out of date offers no way for now."""
+    with contextlib.suppress(errors.RateStale):
+        return _first(sources, sell_currency, buy_currency)
+    return None
 
 
 def every(sources: Sequence[RateSource]) -> list[Rate]:

@@ -1,6 +1,6 @@
 """The rates that admins set; they go before those of every source."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from fractions import Fraction
 from typing import Any, Final
 
@@ -29,10 +29,14 @@ class Table:
         """Return every rate."""
         return list(self._rates.values())
 
+    def stations(self, _known: Set[str]) -> Set[str]:
+        """Return every currency of the table."""
+        return {currency for pair in self._rates for currency in pair}
 
-async def read(session: Session, *, currencies: Sequence[str] | None = None) -> Table:
-    """Return the rates that are set, all of them or those between some currencies."""
-    return Table(_rate(row) for row in await repository.list_rates(session, currencies))
+
+async def read(session: Session) -> Table:
+    """Return the rates that are set."""
+    return Table(_rate(row) for row in await repository.list_rates(session))
 
 
 async def set_(
@@ -44,13 +48,16 @@ async def set_(
     spread_parts_per_million: int,
     reason: str,
 ) -> Rate:
-    """Set a rate from now on, and record who did so; quotes that were made before keep theirs.
+    """Set a rate from now on, and record who did so, unless it is that already.
 
-    Changes of the table take turns, so that each is recorded with what it really replaced. Raises InvalidArgument.
+    Quotes that were made before keep theirs. Changes of the table take turns, so that each is recorded with what it
+    really replaced. Raises InvalidArgument.
     """
     _check(sell_currency, buy_currency, value)
     await repository.lock(session)
     earlier = await repository.get_rate(session, sell_currency, buy_currency)
+    if earlier is not None and (earlier.rate, earlier.spread_parts_per_million) == (value, spread_parts_per_million):
+        return _rate(earlier)
     before = None if earlier is None else _described(_rate(earlier))
     rate = _rate(
         await repository.put_rate(

@@ -1,5 +1,6 @@
 """Holds as they read now: one whose time is over reads as expired, whether or not it was given back yet."""
 
+import dataclasses
 import datetime
 import uuid
 from collections.abc import Sequence
@@ -8,15 +9,23 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from kobklein.database import Session
-from wallets_service.ledger import entries
+from wallets_service.ledger import entries, rows
 from wallets_service.models import Account, Hold, Transfer
 
 # The time of the statement is the same for all of its rows and conditions: no row can meet a filter and read otherwise.
 _LAPSED: Final = sa.and_(Hold.status == entries.PENDING, Hold.expires_time <= sa.func.statement_timestamp())
 
+_COLUMNS: Final[list[Any]] = [sa.literal_column(column) for column in rows.HOLD]
 
 Position = tuple[datetime.datetime, uuid.UUID]
 """A time of a hold, by which a list is ordered, and its id."""
+
+
+class Held(NamedTuple):
+    """A hold, and how much of its fee is taken; that is 0 where there is none."""
+
+    hold: entries.Hold
+    posted_fee_amount: int = 0
 
 
 class Due(NamedTuple):
@@ -36,10 +45,10 @@ def has_status(status: str) -> sa.ColumnElement[bool]:
     return sa.and_(Hold.status == status, sa.not_(_LAPSED))
 
 
-async def get_hold(session: Session, id_: uuid.UUID) -> entries.Hold | None:
+async def get_hold(session: Session, id_: uuid.UUID) -> Held | None:
     """Return a hold."""
-    row = (await session.execute(_holds().where(Hold.id == id_))).mappings().one_or_none()
-    return None if row is None else _hold(row)
+    row = (await session.execute(_holds().where(Hold.id == id_))).one_or_none()
+    return None if row is None else _hold(*row)
 
 
 async def list_holds(
@@ -49,16 +58,24 @@ async def list_holds(
     address: str | None,
     before: Position | None,
     limit: int,
-) -> list[entries.Hold]:
-    """Return the holds that meet every condition, newest first; with an address, those that it pays or is paid by."""
-    walk = sa.select(Hold.id, Hold.created_time).where(*conditions).order_by(*_newest_first(Hold)).limit(limit)
+) -> list[Held]:
+    """Return the holds that meet every condition, newest first; with an address, those that it pays or is paid by.
+
+    The holds of fees are left out: each is part of the one that it is the fee of.
+    """
+    walk = (
+        sa.select(Hold.id, Hold.created_time)
+        .where(Hold.fee_of.is_(None), *conditions)
+        .order_by(*_newest_first(Hold))
+        .limit(limit)
+    )
     if before is not None:
         walk = walk.where(sa.tuple_(Hold.created_time, Hold.id) < sa.tuple_(*before))
     found = (walk if address is None else _of_address(walk, address)).subquery()
-    rows = await session.execute(
+    listed = await session.execute(
         _holds().join(found, found.c.id == Hold.id).order_by(*_newest_first(Hold)).limit(limit)
     )
-    return [_hold(row) for row in rows.mappings()]
+    return [_hold(*row) for row in listed]
 
 
 def _of_address(walk: sa.Select[uuid.UUID, datetime.datetime], address: str) -> sa.CompoundSelect[Any]:
@@ -80,42 +97,29 @@ def _newest_first(of: Any) -> tuple[sa.UnaryExpression[Any], sa.UnaryExpression[
 
 
 def _holds() -> sa.Select[Any]:
-    debit, credit = sa.orm.aliased(Account), sa.orm.aliased(Account)
+    debit, credit, fee = sa.orm.aliased(Account), sa.orm.aliased(Account), sa.orm.aliased(Hold)
     return (
         sa.select(
-            *Hold.__table__.columns,
-            _LAPSED.label("lapsed"),
-            debit.address.label("debit_address"),
-            credit.address.label("credit_address"),
+            *_COLUMNS,
+            debit.address,
+            credit.address,
+            _LAPSED,
+            Hold.expires_time,
+            sa.func.coalesce(fee.posted_amount, 0),
         )
+        .select_from(Hold)
         .join(debit, debit.id == Hold.debit_account_id)
         .join(credit, credit.id == Hold.credit_account_id)
+        .outerjoin(fee, fee.fee_of == Hold.id)
     )
 
 
-def _hold(row: sa.RowMapping) -> entries.Hold:
-    made = entries.NewHold(
-        id=str(row["id"]),
-        debit_account=row["debit_address"],
-        credit_account=row["credit_address"],
-        amount=row["amount"],
-        currency=row["currency"],
-        type=row["type"],
-        lifetime=row["expires_time"] - row["created_time"],
-        payment_id=None if row["payment_id"] is None else str(row["payment_id"]),
-        reference=row["reference"],
-        description=row["description"],
-        metadata=row["metadata"],
-    )
-    return entries.Hold(
-        made,
-        debit_account_id=str(row["debit_account_id"]),
-        credit_account_id=str(row["credit_account_id"]),
-        posted_amount=row["posted_amount"],
-        status=entries.EXPIRED if row["lapsed"] else row["status"],
-        created_time=row["created_time"],
-        updated_time=row["expires_time"] if row["lapsed"] else row["updated_time"],
-    )
+def _hold(*row: Any) -> Held:
+    *columns, debit_account, credit_account, lapsed, expires_time, posted_fee_amount = row
+    hold = rows.hold(columns, debit_account, credit_account)
+    if lapsed:
+        hold = dataclasses.replace(hold, status=entries.EXPIRED, updated_time=expires_time)
+    return Held(hold, posted_fee_amount)
 
 
 async def get_transfer_amount(session: Session, id_: uuid.UUID) -> int | None:

@@ -27,7 +27,7 @@ async def now(session: Session) -> datetime.datetime:
 async def get_quote(session: Session, id_: uuid.UUID) -> tuple[Quote, datetime.datetime | None, bool] | None:
     """Return a quote, when its transfer was posted if it was, and whether its time is over."""
     found = (
-        sa.select(Quote, Transfer.created_time, sa.func.clock_timestamp() > Quote.expires_time)
+        sa.select(Quote, Transfer.created_time, sa.func.clock_timestamp() >= Quote.expires_time)
         .outerjoin(Transfer, Transfer.id == Quote.transfer_id)
         .where(Quote.id == id_)
     )

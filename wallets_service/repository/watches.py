@@ -13,22 +13,20 @@ import sqlalchemy as sa
 
 from kobklein.database import Session
 from wallets_service.cursors import START, Position
-from wallets_service.ledger.entries import Posting, Transfer
+from wallets_service.ledger import rows
+from wallets_service.ledger.entries import Posting
 from wallets_service.models import Account
 
-_SELECT: Final = """
-    SELECT {position}, t.id::text, debit.address, credit.address, t.amount, t.currency, t.type, t.payment_id::text,
-           t.reference, t.description, t.metadata, t.hold_id::text, t.reverses_id::text, t.effective_time,
-           t.debit_account_id::text, t.credit_account_id::text, t.debit_balance_after, t.credit_balance_after,
-           t.debit_version, t.credit_version, t.created_time, t.group_id::text
-    FROM ({transfers}) t
-    JOIN accounts debit ON debit.id = t.debit_account_id
-    JOIN accounts credit ON credit.id = t.credit_account_id
+_SELECT: Final = f"""
+    SELECT {{position}}, {", ".join(rows.TRANSFER)}, debit.address, credit.address
+    FROM ({{transfers}}) transfers
+    JOIN accounts debit ON debit.id = transfers.debit_account_id
+    JOIN accounts credit ON credit.id = transfers.credit_account_id
     ORDER BY 1, 2 LIMIT :limit
-"""
+"""  # noqa: S608  # of constants
 _OF_ACCOUNT: Final = sa.text(
     _SELECT.format(
-        position="t.version, 0",
+        position="transfers.version, 0",
         transfers="""
             (SELECT *, debit_version AS version FROM transfers
              WHERE debit_account_id = :id AND debit_version > :after ORDER BY debit_version LIMIT :limit)
@@ -40,7 +38,7 @@ _OF_ACCOUNT: Final = sa.text(
 ).bindparams(sa.bindparam("id", type_=sa.Uuid))
 _OF_LEDGER: Final = sa.text(
     _SELECT.format(
-        position="t.xid::text::bigint, t.place",
+        position="transfers.xid::text::bigint, transfers.place",
         transfers="""
             SELECT * FROM transfers
             WHERE (xid, place) > (CAST(CAST(:xid AS text) AS xid8), CAST(:place AS integer))
@@ -60,15 +58,15 @@ async def list_of_account(
     session: Session, account_id: uuid.UUID, *, after: int, limit: int
 ) -> list[tuple[Position, Posting]]:
     """Return the transfers of an account above a version, oldest first."""
-    rows = await session.execute(_OF_ACCOUNT, {"id": account_id, "after": after, "limit": limit})
-    return [_at_position(row) for row in rows]
+    found = await session.execute(_OF_ACCOUNT, {"id": account_id, "after": after, "limit": limit})
+    return [_at_position(row) for row in found]
 
 
 async def list_of_ledger(session: Session, *, after: Position, limit: int) -> list[tuple[Position, Posting]]:
     """Return the transfers after a position in ledger order, as far as nothing more can come in between."""
     xid, place = after
-    rows = await session.execute(_OF_LEDGER, {"xid": str(xid), "place": place, "limit": limit})
-    return [_at_position(row) for row in rows]
+    found = await session.execute(_OF_LEDGER, {"xid": str(xid), "place": place, "limit": limit})
+    return [_at_position(row) for row in found]
 
 
 async def account_heads(session: Session, account_ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Position]:
@@ -84,4 +82,5 @@ async def ledger_head(session: Session) -> Position:
 
 
 def _at_position(row: Sequence[Any]) -> tuple[Position, Posting]:
-    return (row[0], row[1]), Posting(Transfer(*row[2:15]), *row[15:])
+    xid, place, *columns, debit_account, credit_account = row
+    return (xid, place), rows.posting(columns, debit_account, credit_account)

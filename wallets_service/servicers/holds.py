@@ -34,20 +34,21 @@ class HoldsServicer(holds_pb2_grpc.HoldsServiceServicer):
 
         async def work(id_: uuid.UUID) -> holds_pb2.Hold:
             made = messages.new_hold(request, id_=id_, default_seconds=self._default_seconds)
-            return messages.hold(await holds.create(self._ledger, made))
+            return messages.hold(await holds.create(self._sessions, self._ledger, made), calls.current())
 
         return await idempotency.repeatable(self._sessions, request, work, holds_pb2.Hold)
 
     async def GetHold(self, request: holds_pb2.GetHoldRequest, _context: _Context) -> holds_pb2.Hold:
         """Get a hold."""
-        owner = calls.current().owner
+        call = calls.current()
         found = await database.transaction(
-            self._sessions, lambda session: holds.get(session, uuid.UUID(request.id), owner=owner)
+            self._sessions, lambda session: holds.get(session, uuid.UUID(request.id), owner=call.owner)
         )
-        return messages.hold(found)
+        return messages.hold(found, call)
 
     async def ListHolds(self, request: holds_pb2.ListHoldsRequest, _context: _Context) -> holds_pb2.ListHoldsResponse:
         """List holds."""
+        call = calls.current()
         before, limit = messages.position(self._pager.open(request)), pages.size(request)
         found = await database.transaction(
             self._sessions,
@@ -55,7 +56,7 @@ class HoldsServicer(holds_pb2_grpc.HoldsServiceServicer):
         )
         page = found[:limit]
         return holds_pb2.ListHoldsResponse(
-            holds=map(messages.hold, page),
+            holds=[messages.hold(each, call) for each in page],
             next_page_token=self._pager.seal(request, messages.position_of(page[-1])) if len(found) > limit else "",
         )
 
@@ -66,7 +67,7 @@ class HoldsServicer(holds_pb2_grpc.HoldsServiceServicer):
 
         async def work(transfer_id: uuid.UUID) -> holds_pb2.Hold:
             part = messages.part(request, transfer_id=transfer_id)
-            return messages.hold(await holds.post(self._sessions, self._ledger, hold, part))
+            return messages.hold(await holds.post(self._sessions, self._ledger, hold, part), calls.current())
 
         return await idempotency.repeatable(self._sessions, request, work, holds_pb2.Hold)
 
@@ -75,7 +76,7 @@ class HoldsServicer(holds_pb2_grpc.HoldsServiceServicer):
         hold = await self._for_payee(request.id)
 
         async def work(_: uuid.UUID) -> holds_pb2.Hold:
-            return messages.hold(await holds.void(self._ledger, hold))
+            return messages.hold(await holds.void(self._ledger, hold), calls.current())
 
         return await idempotency.repeatable(self._sessions, request, work, holds_pb2.Hold)
 

@@ -149,7 +149,10 @@ def _create_holds() -> None:
         sa.Column("expires_time", _TIME, nullable=False),
         sa.Column("created_time", _TIME, nullable=False),
         sa.Column("updated_time", _TIME, nullable=False),
+        sa.Column("fee_amount", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("fee_of", sa.Uuid, sa.ForeignKey("holds.id")),
         sa.CheckConstraint("amount > 0", name="holds_amount"),
+        sa.CheckConstraint("fee_amount >= 0 AND (fee_of IS NULL OR fee_amount = 0)", name="holds_fee"),
         sa.CheckConstraint("posted_amount BETWEEN 0 AND amount", name="holds_posted_amount"),
         sa.CheckConstraint("status <> 'PENDING' OR posted_amount < amount", name="holds_pending"),
         sa.CheckConstraint("status IN ('PENDING', 'POSTED', 'VOIDED', 'EXPIRED')", name="holds_status"),
@@ -163,12 +166,14 @@ def _create_holds() -> None:
     op.create_index(
         "holds_reference", "holds", ["reference", "created_time", "id"], postgresql_where=sa.text("reference <> ''")
     )
+    op.create_index("holds_fee_of", "holds", ["fee_of"], postgresql_where=sa.text("fee_of IS NOT NULL"))
     pending = sa.text("status = 'PENDING'")
     op.create_index("holds_expiry", "holds", ["expires_time"], postgresql_where=pending)
     op.create_index("holds_pending", "holds", ["debit_account_id", "expires_time"], postgresql_where=pending)
     op.execute(
         "CREATE TRIGGER holds_permanent BEFORE DELETE OR TRUNCATE"
-        " OR UPDATE OF id, debit_account_id, credit_account_id, amount, currency, expires_time ON holds"
+        " OR UPDATE OF id, debit_account_id, credit_account_id, amount, currency, expires_time, fee_amount, fee_of"
+        " ON holds"
         " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
     )
 
