@@ -138,7 +138,7 @@ FAULTS: Final = (
         "wallets_service/ledger/rules.py",
         "    if reversed_amount + transfer.amount > made.amount:",
         "    if transfer.amount > made.amount:",
-        f"{_MODEL}::test_the_ledger_answers_as_its_model_does",
+        f"{_DECISIONS}::test_parts_that_are_taken_back_count_together",
     ),
     Fault(
         "an expired hold that holds",

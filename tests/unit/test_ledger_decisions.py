@@ -229,6 +229,15 @@ def test_deciding_in_parts_is_the_same_as_deciding_at_once() -> None:
     assert sizes == sorted(sizes)
 
 
+def test_parts_that_are_taken_back_count_together() -> None:
+    parts = [
+        transfer("user/ben", "user/ana", amount, id_, reverses_id="1") for id_, amount in (("2", 6), ("3", 5), ("4", 4))
+    ]
+    paid = transfer("user/ana", "user/ben", 10, "1")
+    decision = decide([paid, *parts], book(account("user/ana", 10), account("user/ben", 90)))
+    assert [type(each) for each in decision.outcomes] == [Posting, Posting, errors.ReversalExceeded, Posting]
+
+
 @pytest.mark.parametrize("repeated", [("1", "2"), ("1", "2", "3", "4")])
 def test_a_group_is_not_repeated_as_another_one(repeated: Sequence[str]) -> None:
     def group(ids: Sequence[str]) -> list[Transfer]:
