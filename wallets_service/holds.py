@@ -150,7 +150,7 @@ async def post(sessions: database.Sessions, ledger: Ledger, hold: Hold, part: Pa
         amount = part.amount
         if amount is None:
             amount = await database.transaction(sessions, lambda session: _rest(session, hold, part))
-        transfer = _transfer(hold.made, part, amount)
+        transfer = hold.made.part(part.transfer_id, amount, releases_rest=part.release_rest)
         outcomes = await ledger.post(_taking(hold.made, transfer))
         refusal = fee_legs.refusal(outcomes, transfer, fee=0)
         overtaken = isinstance(refusal, errors.HoldExceeded | errors.TransferIdReused)
@@ -172,23 +172,6 @@ async def _rest(session: Session, hold: Hold, part: Part) -> int:
     if now.status != PENDING:
         raise errors.HoldEnded(id=now.made.id, status=now.status)
     return now.remaining_amount
-
-
-def _transfer(made: NewHold, part: Part, amount: int) -> Transfer:
-    return Transfer(
-        part.transfer_id,
-        made.debit_account,
-        made.credit_account,
-        amount,
-        made.currency,
-        made.type,
-        made.payment_id,
-        made.reference,
-        made.description,
-        made.metadata,
-        hold_id=made.id,
-        releases_hold=part.release_rest,
-    )
 
 
 def _taking(made: NewHold, transfer: Transfer) -> list[Operation]:

@@ -220,25 +220,7 @@ def _settle(book: Book, settlement: FeeSettlement, group_id: Id | None) -> Outco
     ended = of.status != PENDING
     amount = fees.due(fee.made.amount, posted=of.posted_amount, amount=of.made.amount) - fee.posted_amount
     if amount:
-        return _transfer(book, _charge(settlement.id, fee, amount, releases=ended), group_id)
+        return _transfer(book, fee.made.part(settlement.id, amount, releases_rest=ended), group_id)
     if ended and fee.status == PENDING:
         return book.release(fee, of.status if fee.posted_amount else VOIDED)
     return fee
-
-
-def _charge(id_: Id, fee: Hold, amount: int, *, releases: bool) -> Transfer:
-    made = fee.made
-    return Transfer(
-        id_,
-        made.debit_account,
-        made.credit_account,
-        amount,
-        made.currency,
-        made.type,
-        made.payment_id,
-        made.reference,
-        made.description,
-        made.metadata,
-        hold_id=made.id,
-        releases_hold=releases,
-    )

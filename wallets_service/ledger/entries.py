@@ -165,6 +165,23 @@ class NewHold:
         """The id of its fee's hold, if it has one."""
         return str(ids.derived(uuid.UUID(self.id), "fee"))
 
+    def part(self, id_: Id, amount: int, *, releases_rest: bool) -> Transfer:
+        """Return the transfer that takes so much of it, and says of it what the hold does."""
+        return Transfer(
+            id_,
+            self.debit_account,
+            self.credit_account,
+            amount,
+            self.currency,
+            self.type,
+            self.payment_id,
+            self.reference,
+            self.description,
+            self.metadata,
+            hold_id=self.id,
+            releases_hold=releases_rest,
+        )
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Hold:
