@@ -15,7 +15,7 @@ from google.protobuf import timestamp_pb2
 
 from kobklein.wallets.v1 import ledger_pb2, statements_pb2, wallets_pb2
 from tests import databases, histories, wallets
-from wallets_service import exports, transactions
+from wallets_service import exports
 
 ANA, BEN = wallets.metadata("ana", "user"), wallets.metadata("ben", "user")
 STAFF = {role: wallets.metadata(f"{role}-1", role) for role in ("support", "finance", "admin", "service")}
@@ -362,62 +362,3 @@ async def test_statements_take_a_part_of_the_connections_only(wallets_database: 
                 assert (await client.account("user/ana")).balance == 100
             holder.rollback()
         assert [each.closing_balance for each in await asyncio.gather(*waiting[:10])] == [0] * 10
-
-
-async def listed(client: wallets.Client, id_: str, **conditions: Any) -> list[int]:
-    """Return the amounts that meet the conditions, newest first, through all pages."""
-    request = wallets_pb2.ListWalletTransactionsRequest(id=id_, page_size=2, **conditions)
-    amounts: list[int] = []
-    while True:
-        page = await client.wallets.ListWalletTransactions(request, metadata=ANA)
-        amounts += [each.amount for each in page.transactions]
-        request.page_token = page.next_page_token
-        if not request.page_token:
-            return amounts
-
-
-async def test_transactions_are_filtered_by_reference_counterparty_metadata_and_effective_time(
-    client: wallets.Client,
-) -> None:
-    funded = (await client.fund("ana", 1_000)).transfer
-    back = stamp(funded.created_time, days=-3)
-    await client.post(
-        wallets.transfer("user/ana", "user/ben", 1, reference="r-1", metadata={"order": "a", "shop": "7", "n": 1}),
-        wallets.transfer("user/ana", "user/eva", 2, reference="r-2", metadata={"order": "a"}),
-        wallets.transfer("user/ben", "user/ana", 1, reference="r-1", metadata={"order": "b", "shop": "7"}),
-        wallets.transfer("provider/stripe", "user/ana", 4, type_="ADJUSTMENT", effective_time=back),
-    )
-    id_ = await wallet_id(client, "ana")
-    assert await listed(client, id_, reference="r-1") == [1, 1]
-    assert await listed(client, id_, counterparty="user/ben") == [1, 1]
-    assert await listed(client, id_, counterparty="provider/stripe") == [4, 1_000]
-    assert await listed(client, id_, counterparty="user/ana") == []
-    assert await listed(client, id_, counterparty="user/nobody") == []
-    assert await listed(client, id_, metadata={"order": "a"}) == [2, 1]
-    assert await listed(client, id_, metadata={"order": "a", "shop": "7"}) == [1]
-    assert await listed(client, id_, metadata={"n": "1"}) == []  # A number is no text.
-    assert await listed(client, id_, metadata={"order": ""}) == []
-    assert await listed(client, id_, effective_before=funded.created_time) == [4]
-    assert await listed(client, id_, effective_from=back, effective_before=stamp(back, microseconds=1)) == [4]
-    assert await listed(client, id_, effective_from=stamp(back, microseconds=1)) == [1, 2, 1, 1_000]
-    assert await listed(client, id_, created_before=stamp(funded.created_time, microseconds=1)) == [1_000]
-    assert await listed(client, id_, created_from=stamp(funded.created_time, microseconds=1)) == [4, 1, 2, 1]
-
-
-async def test_a_page_of_rare_transactions_looks_at_a_part_of_the_history_only(
-    client: wallets.Client,
-) -> None:
-    await client.fund("ana", 77_777)
-    count = 5 * transactions.MOST_WALKED // 2
-    for _ in range(10):
-        await client.post(*(wallets.transfer("user/ana", "user/ben", 1) for _ in range(count // 10)))
-    id_ = await wallet_id(client, "ana")
-    request = wallets_pb2.ListWalletTransactionsRequest(id=id_, counterparty="provider/stripe")
-    pages = 0
-    found: list[int] = []
-    while not found or request.page_token:
-        page = await client.wallets.ListWalletTransactions(request, metadata=ANA)
-        found += [each.amount for each in page.transactions]
-        request.page_token = page.next_page_token
-        pages += 1
-    assert (found, pages) == ([77_777], 3)
