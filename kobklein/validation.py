@@ -141,8 +141,8 @@ class _Validator:
             for field in message_type.fields
             if holds_ours(field) and not is_map(field)
         ]
-        more = self._defaults or self._items or self._maps or self._nested
-        self._columns = _Columns(self._rules) if _CURRENCY in message_type.fields_by_name and not more else None
+        flat = not any(field.is_repeated for field in message_type.fields) and not self._defaults and not self._nested
+        self._columns = _Columns(self._rules) if flat and _CURRENCY in message_type.fields_by_name else None
 
     def check(self, value: Any, path: str, found: list[errors.Violation]) -> None:
         """Fill the defaults of a message in, and add what is wrong with it; `path` is its own, with a dot."""

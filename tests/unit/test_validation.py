@@ -3,7 +3,7 @@
 import uuid
 
 import pytest
-from google.protobuf import timestamp_pb2
+from google.protobuf import descriptor, message_factory, timestamp_pb2
 
 from kobklein import errors, validation
 from kobklein.payments.v1 import payments_pb2 as pb
@@ -195,3 +195,18 @@ def test_what_is_wrong_with_one_of_many_is_named_as_if_it_came_alone(changes: di
     validation.check(ledger_pb2.PostTransfersRequest(transfers=many))
     among = violations(ledger_pb2.PostTransfersRequest(transfers=[*many, posting(**changes), posting()]))
     assert among == {field.replace("[0]", "[30]"): description for field, description in alone.items()} != {}
+
+
+@pytest.mark.parametrize(
+    "service", [ledger_pb2.DESCRIPTOR, transfers_pb2.DESCRIPTOR, pb.DESCRIPTOR, gallery_pb2.DESCRIPTOR]
+)
+def test_many_of_any_message_are_told_what_each_of_them_is(service: descriptor.FileDescriptor) -> None:
+    for message_type in service.message_types_by_name.values():
+        make = message_factory.GetMessageClass(message_type)
+        alone: list[errors.Violation] = []
+        many: list[errors.Violation] = []
+        check = validation._validator(message_type)
+        check.check_all([make()], "x", alone)
+        check.check_all([make() for _ in range(12)], "x", many)
+        assert many[: len(alone)] == alone, message_type.full_name
+        assert len(many) == 12 * len(alone), message_type.full_name
