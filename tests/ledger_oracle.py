@@ -3,6 +3,8 @@
 import collections
 import dataclasses
 import datetime
+import hashlib
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -88,6 +90,7 @@ def examine(
 ) -> Books:
     """Assert everything that must hold of what this transaction sees."""
     books = read(connection)
+    _ids_are_those_of_names(books)
     _currencies_sum_to_zero(books)
     _floors_hold(books)
     _balances_follow_from_history(books)
@@ -100,6 +103,13 @@ def examine(
     if outcomes is not None:
         _each_call_has_its_one_effect(books, outcomes)
     return books
+
+
+def _ids_are_those_of_names(books: Books) -> None:
+    for id_, account in books.accounts.items():
+        digest = hashlib.sha256(f"{account['address']}/{account['currency']}".encode()).hexdigest()
+        text = f"{digest[:12]}8{digest[13:16]}{int(digest[16], 16) % 4 + 8:x}{digest[17:32]}"
+        assert id_ == uuid.UUID(text), account
 
 
 def _currencies_sum_to_zero(books: Books) -> None:

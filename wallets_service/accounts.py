@@ -4,7 +4,6 @@ import dataclasses
 import uuid
 from collections.abc import Sequence
 
-from kobklein import ids
 from kobklein.database import Session
 from wallets_service import controls, errors
 from wallets_service.ledger import entries
@@ -27,9 +26,7 @@ async def create(session: Session, *, address: str, currency: str, overdraft_lim
     AccountExists when that has another limit.
     """
     limit = entries.default_overdraft_limit(address) if overdraft_limit is None else overdraft_limit
-    opened = await repository.insert_account(
-        session, ids.new(), address=address, currency=currency, overdraft_limit=limit
-    )
+    opened = await repository.insert_account(session, address=address, currency=currency, overdraft_limit=limit)
     if opened is not None and overdraft_limit is not None:
         await controls.record_opening(session, opened)
     account = opened or await get(session, address=address, currency=currency)

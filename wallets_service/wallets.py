@@ -7,7 +7,6 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from kobklein import ids
 from kobklein.database import Session
 from wallets_service import errors
 from wallets_service.models import Account
@@ -53,9 +52,7 @@ def user_id(address: str) -> str | None:
 
 async def create(session: Session, *, user_id: str, currency: str) -> Account:
     """Open an empty wallet; raises WalletExists."""
-    wallet = await repository.insert_account(
-        session, ids.new(), address=address(user_id), currency=currency, overdraft_limit=0
-    )
+    wallet = await repository.insert_account(session, address=address(user_id), currency=currency, overdraft_limit=0)
     if wallet is None:
         raise errors.WalletExists(user_id=user_id, currency=currency)
     return wallet

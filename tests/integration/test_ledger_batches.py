@@ -33,8 +33,8 @@ def blocker(wallets_database: databases.Database) -> Iterator[psycopg.Connection
     """A transaction that holds the lock on `user/ana`, so that the batch that needs it waits."""
     with psycopg.connect(wallets_database.owner_url) as connection:
         connection.execute(
-            "INSERT INTO accounts (id, address, currency, overdraft_limit)"
-            " VALUES (gen_random_uuid(), 'user/ana', 'HTG', 0)"
+            "INSERT INTO accounts (id, address, currency, overdraft_limit) VALUES (%s, 'user/ana', 'HTG', 0)",
+            (entries.account_id("user/ana", "HTG"),),
         )
         connection.commit()
         connection.execute("SELECT FROM accounts FOR UPDATE")

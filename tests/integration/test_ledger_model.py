@@ -166,7 +166,7 @@ class Ledger(stateful.RuleBasedStateMachine):
         self.connection.execute(
             "INSERT INTO accounts (id, address, currency, overdraft_limit) VALUES (%s, %s, 'HTG', %s)"
             " ON CONFLICT DO NOTHING",
-            (uuid.uuid4(), address, floor),
+            (entries.account_id(address, "HTG"), address, floor),
         )
         self.connection.execute(f"UPDATE accounts SET {column} = %s WHERE address = %s", (value, address))
 

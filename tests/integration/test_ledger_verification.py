@@ -112,6 +112,17 @@ async def test_a_changed_history_is_found_where_it_breaks(
     assert {each[1:] for each in found if each[0] == "HISTORY_BROKEN"} == breaks
 
 
+async def test_accounts_that_changed_their_owners_are_found(client: wallets.Client, tamper: Tamper) -> None:
+    tamper("UPDATE accounts SET address = address || '/other' WHERE address IN ('user/ana', 'user/ben')")
+    tamper("UPDATE accounts SET address = 'user/ana' WHERE address = 'user/ben/other'")
+    tamper("UPDATE accounts SET address = 'user/ben' WHERE address = 'user/ana/other'")
+    report = await client.verify()
+    assert [(each.check, each.address) for each in report.breaks] == [
+        ("ACCOUNT_RENAMED", "user/ana"),
+        ("ACCOUNT_RENAMED", "user/ben"),
+    ]
+
+
 async def test_a_swapped_pair_of_transfers_is_found(client: wallets.Client, tamper: Tamper) -> None:
     tamper("UPDATE transfers SET amount = CASE amount WHEN 30 THEN 20 ELSE 30 END WHERE amount IN (20, 30)")
     report = await client.verify()

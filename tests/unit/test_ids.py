@@ -1,4 +1,7 @@
-"""Ids that a repeated call finds again."""
+"""Ids that are found again."""
+
+import hashlib
+import uuid
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,3 +20,11 @@ def test_a_key_has_one_id_and_belongs_to_one_caller(one: str, key: str, other: s
 
 def test_where_the_caller_ends_and_the_key_begins_is_part_of_the_id() -> None:
     assert ids.of_key("user-1", "1-a") != ids.of_key("user-11", "-a")
+
+
+@given(printable)
+def test_the_id_of_a_name_is_its_hash_and_says_so(name: str) -> None:
+    id_, digest = ids.named(name), hashlib.sha256(name.encode()).digest()
+    assert (id_.version, id_.variant) == (8, uuid.RFC_4122)
+    marked = 0xF << 76 | 0x3 << 62
+    assert (id_.int ^ int.from_bytes(digest[:16], "big")) & ~marked == 0

@@ -205,7 +205,7 @@ def test_a_refused_transfer_leaves_its_neighbours_alone() -> None:
     ],
 )
 def test_only_clearing_accounts_open_without_a_floor(address: str, limit: int | None) -> None:
-    assert entries.opened("1", (address, "HTG")).overdraft_limit == limit
+    assert entries.opened((address, "HTG")).overdraft_limit == limit
 
 
 def test_what_is_held_stays_within_64_bits_where_the_balance_has_no_floor() -> None:

@@ -11,7 +11,7 @@ NOW = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
 
 
 def account(number: int) -> Account:
-    return entries.opened(f"id {number}", (f"user/{number}", "HTG"))._replace(balance=10)
+    return entries.opened((f"user/{number}", "HTG"))._replace(balance=10)
 
 
 def state(*accounts: Account, stamp: str = "7", missing: frozenset[Key] = frozenset()) -> State:

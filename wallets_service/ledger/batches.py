@@ -102,8 +102,9 @@ class Writer:
         raise AssertionError  # pragma: no cover  # the last attempt raised
 
     def _run(self, connection: lookups.Connection, operations: Sequence[Operation]) -> list[Outcome]:
+        known, self._known = self._known, Known()  # Whatever goes wrong could come from what is remembered.
         with connection.pipeline(), connection.transaction():
-            state = lookups.read(connection, operations, self._known, zone=self._zone)
+            state = lookups.read(connection, operations, known, zone=self._zone)
             # PostgreSQL writes a part while the next one is decided; accounts that are new have to be opened first.
             size = 0 if state.missing else _PART_TRANSFERS
             written = 0
@@ -113,7 +114,8 @@ class Writer:
                 postings.write_transfers(connection, decision, state.time, start=written)
                 written = len(decision.postings)
             postings.write_accounts(connection, decision, state)
-        self._known.remember(state, decision)
+        known.remember(state, decision)
+        self._known = known
         return decision.outcomes
 
     def _try(self, connection: lookups.Connection, operations: Sequence[Operation]) -> list[Outcome]:

@@ -240,9 +240,17 @@ class FeeSettlement:
 Operation = Transfer | NewHold | Release | FeeSettlement
 
 
-def opened(id_: Id, key: Key) -> Account:
+def account_id(address: str, currency: str) -> uuid.UUID:
+    """Return the id of an account, which follows from its name.
+
+    Transfers name accounts by their ids, and are sealed: so an account that was given another name is found.
+    """
+    return ids.named(f"{address}/{currency}")
+
+
+def opened(key: Key) -> Account:
     """Return a new account with the floor of its kind of address."""
-    return Account(id_, key, 0, 0, default_overdraft_limit(key[0]), ACTIVE, 0)
+    return Account(str(account_id(*key)), key, 0, 0, default_overdraft_limit(key[0]), ACTIVE, 0)
 
 
 def default_overdraft_limit(address: str) -> int | None:

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import psycopg
 
-from kobklein import ids
 from wallets_service.ledger import arrays, rows
 from wallets_service.ledger.book import State
 from wallets_service.ledger.entries import (
@@ -39,35 +38,33 @@ _READ: Final = """
     FROM unnest(%s::text[], %s::text[]) AS wanted (address, currency)
     JOIN accounts a ON a.address = wanted.address AND a.currency = wanted.currency
 """
-_LOCK: Final = """
-    WITH locked AS MATERIALIZED (
-        SELECT a.id, a.address, a.currency, a.balance, a.held_amount, a.overdraft_limit, a.status, a.version,
-               a.transfer_limit, a.day_limit, a.month_limit, a.spent_date, a.day_spent, a.month_spent,
-               a.xmin AS stamp, a.updated_time, a.xmin <> known.stamp AS changed
-        FROM unnest(%s::uuid[], %s::xid[]) AS known (id, stamp)
-        JOIN accounts a ON a.id = known.id
-        ORDER BY a.id
-        FOR NO KEY UPDATE OF a
-    )
-    SELECT id::text, address, currency, balance, held_amount, overdraft_limit, status, version, transfer_limit,
-           day_limit, month_limit, spent_date, day_spent, month_spent, stamp::text, updated_time
-    FROM locked
-    WHERE changed
-"""
-"""Locks all, and returns what is not as it was known; the CTE keeps the condition from deciding what is locked."""
-_FIND: Final = f"SELECT {', '.join(rows.TRANSFER)} FROM transfers WHERE id = ANY (%s::uuid[])"  # noqa: S608  # of constants
-_ADDRESSES: Final = "SELECT id::text, address FROM accounts WHERE id = ANY (%s::uuid[])"
-"""Not joined to what names the accounts: while there are few of them, a plan could begin with these, and find all that
-they ever did."""
 _NOW: Final = """
-    SELECT pg_current_xact_id()::xid::text, clock_timestamp(), (
+    pg_current_xact_id()::xid::text, clock_timestamp(), (
         SELECT jsonb_object_agg(currency, jsonb_build_array(transfer_limit, day_limit, month_limit))
         FROM currency_limits
     )
-    WHERE pg_current_xact_id() IS NOT NULL
 """
-"""Comes after the transaction has its id: once every id that was given out by an instant has ended, no transfer can be
-recorded with a time before it any more, which is what makes a report of an instant final."""
+_AFTER_ITS_ID: Final = "pg_current_xact_id() IS NOT NULL"
+"""The time is read after the transaction has its id: once every id that was given out by an instant has ended, no
+transfer can be recorded with a time before it any more, which is what makes a report of an instant final."""
+_LOOK: Final = f"SELECT NULL, {_NOW} WHERE {_AFTER_ITS_ID}"
+_LOCK: Final = f"""
+    WITH locked AS MATERIALIZED (
+        SELECT id, xmin AS stamp
+        FROM accounts
+        WHERE id = ANY (%s::uuid[])
+        ORDER BY id
+        FOR NO KEY UPDATE
+    )
+    SELECT stamps, {_NOW}
+    FROM (SELECT string_agg(stamp::text, ',' ORDER BY id) AS stamps FROM locked) AS all_locked
+    WHERE {_AFTER_ITS_ID}
+"""  # noqa: S608  # as above
+"""Thousands of accounts answer with one text, which is seldom another one than is known."""
+_FIND: Final = f"SELECT {', '.join(rows.TRANSFER)} FROM transfers WHERE id = ANY (%s::uuid[])"  # noqa: S608  # as above
+_ADDRESSES: Final = "SELECT id::text, address FROM accounts WHERE id = ANY (%s::uuid[])"
+"""Not joined to what names the accounts: while there are few of them, a plan could begin with these, and find all that
+they ever did."""
 _REVERSED: Final = """
     SELECT reverses_id::text, sum(amount)::bigint FROM transfers WHERE reverses_id = ANY (%s::uuid[]) GROUP BY 1
 """
@@ -133,19 +130,19 @@ def read(
     accounts, stamps = known.find(wanted.keys)
     latest = known.latest
     if len(accounts) < len(wanted.keys):
-        unknown = [key for key in wanted.keys if key not in accounts]
-        names = arrays.quoted([key[0] for key in unknown]), arrays.plain([key[1] for key in unknown])
-        latest = _add(connection.execute(_READ, names), accounts, stamps, latest)
-    changed = _locked(connection, accounts, stamps) if lock else None
+        latest = _add(connection, [key for key in wanted.keys if key not in accounts], accounts, stamps, latest)
+    in_order = sorted(accounts.values(), key=BY_ID)
+    ids_ = arrays.plain([account.id for account in in_order])
+    current = connection.execute(_LOCK, (ids_,)) if lock else connection.execute(_LOOK)
     posted = _selected(connection, _FIND, wanted.transfer_ids | wanted.reversed_ids)
-    now = connection.execute(_NOW)
     holds = _selected(connection, _HOLDS_BY_ID, wanted.hold_ids)
     reversed_ = _selected(connection, _REVERSED, wanted.reversed_ids)
-    if changed is not None:
-        latest = _add(changed, accounts, stamps, latest)
+    locked, stamp, time, limits = _one(current)
+    changed = _changed(in_order, stamps, locked) if lock else []
+    if changed:
+        latest = _add(connection, changed, accounts, stamps, latest)
     missing = frozenset(key for key in wanted.keys if key not in accounts)
-    accounts.update({key: opened(str(ids.new()), key) for key in missing})
-    stamp, time, limits = _one(now)
+    accounts.update({key: opened(key) for key in missing})
     if time <= latest:  # The clock went back since an account last changed; its history must not.
         time = latest + _MOMENT
     found = [*_rows(holds), *_expired_holds(connection, accounts.values(), time)]
@@ -169,20 +166,28 @@ def read(
     )
 
 
-def _locked(connection: Connection, accounts: Mapping[Key, Account], stamps: Mapping[Key, str]) -> _Cursor | None:
-    """Lock the accounts; what comes back are those that are not as they are known."""
-    if not accounts:
-        return None
-    in_order = sorted(accounts.values(), key=BY_ID)
-    known = arrays.plain([account.id for account in in_order]), arrays.plain([stamps[each.key] for each in in_order])
-    return connection.execute(_LOCK, known)
+def _changed(in_order: Sequence[Account], stamps: Mapping[Key, str], locked: str | None) -> list[Key]:
+    """Return which of the accounts are not as they are known, by the stamps that their locked rows bear.
+
+    Raises ValueError when one is not there any more, as after another database was put in the place of this one.
+    """
+    known = [stamps[account.key] for account in in_order]
+    if locked == ",".join(known):
+        return []
+    found = locked.split(",") if locked else []
+    return [account.key for account, old, new in zip(in_order, known, found, strict=True) if old != new]
 
 
 def _add(
-    found: _Cursor, accounts: dict[Key, Account], stamps: dict[Key, str], latest: datetime.datetime
+    connection: Connection,
+    keys: Iterable[Key],
+    accounts: dict[Key, Account],
+    stamps: dict[Key, str],
+    latest: datetime.datetime,
 ) -> datetime.datetime:
-    """Take up accounts as they were read, and return when the last of all changed."""
-    for id_, address, currency, *values, stamp, updated_time in found.fetchall():
+    """Take up accounts as they are now, and return when the last of all changed."""
+    names = arrays.quoted([key[0] for key in keys]), arrays.plain([key[1] for key in keys])
+    for id_, address, currency, *values, stamp, updated_time in connection.execute(_READ, names).fetchall():
         key = address, currency
         accounts[key] = Account(id_, key, *values)
         stamps[key] = stamp

@@ -16,7 +16,7 @@ _OPEN: Final = """
     SELECT %s::timestamptz, new.*
     FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[]) AS new (id, address, currency, overdraft_limit)
     ORDER BY address, currency
-    ON CONFLICT (address, currency) DO NOTHING
+    ON CONFLICT DO NOTHING
     RETURNING id
 """
 _INSERT: Final = """

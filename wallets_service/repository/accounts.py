@@ -8,17 +8,23 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from kobklein.database import Session
+from wallets_service.ledger import entries
 from wallets_service.models import Account
 
 
 async def insert_account(
-    session: Session, id_: uuid.UUID, *, address: str, currency: str, overdraft_limit: int | None
+    session: Session, *, address: str, currency: str, overdraft_limit: int | None
 ) -> Account | None:
     """Insert an empty account and return it; None when it is there already."""
     statement = (
         postgresql.insert(Account)
-        .values(id=id_, address=address, currency=currency, overdraft_limit=overdraft_limit)
-        .on_conflict_do_nothing(constraint="accounts_address_currency_key")
+        .values(
+            id=entries.account_id(address, currency),
+            address=address,
+            currency=currency,
+            overdraft_limit=overdraft_limit,
+        )
+        .on_conflict_do_nothing()
         .returning(Account.id)
     )
     inserted = (await session.scalars(statement)).one_or_none()

@@ -13,22 +13,23 @@ import psycopg
 from psycopg import sql
 
 from tests import databases
+from wallets_service.ledger import entries
 
 _FUNDS: Final = 10**9
-_PROVIDER: Final = "provider/bench"
+_PROVIDER: Final = -1
+"""The number of the account that funds all others."""
+_CURRENCY: Final = "HTG"
 _SETTINGS: Final = """
     SET maintenance_work_mem = '512MB';
     SET max_parallel_maintenance_workers = 2;
     SET synchronous_commit = off
 """
 _ACCOUNTS: Final = """
-    CREATE TEMPORARY TABLE numbered AS
-    SELECT number, gen_random_uuid() AS id FROM generate_series(-1, %(accounts)s) AS number;
     CREATE UNIQUE INDEX ON numbered (number) INCLUDE (id);
     ANALYZE numbered;
     INSERT INTO accounts (id, address, currency, balance, overdraft_limit, version)
     SELECT id,
-           CASE WHEN number < 0 THEN %(provider)s ELSE 'user/' || number END,
+           address,
            'HTG',
            CASE WHEN number < 0 THEN -%(funds)s::bigint * (%(accounts)s + 1) ELSE %(funds)s END,
            CASE WHEN number < 0 THEN NULL ELSE 0 END,
@@ -106,11 +107,11 @@ def fill(database: databases.Database, past: Past) -> None:
         "accounts": past.accounts,
         "rounds": past.transfers // past.accounts,
         "funds": _FUNDS,
-        "provider": _PROVIDER,
     }
     with psycopg.connect(database.superuser_url, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
         connection.execute(_SETTINGS)
         connection.execute("ALTER TABLE transfers DISABLE TRIGGER USER")
+        _number(connection, past.accounts)
         with _without_indexes(connection):
             for statement in (_ACCOUNTS, _DEPOSITS, _TRANSFERS):
                 connection.execute(statement, parameters)
@@ -119,6 +120,15 @@ def fill(database: databases.Database, past: Past) -> None:
         connection.execute("ALTER TABLE transfers ENABLE TRIGGER USER")
         connection.execute("VACUUM (FREEZE, ANALYZE) accounts, transfers")
         connection.execute("CHECKPOINT")
+
+
+def _number(connection: psycopg.Connection, accounts: int) -> None:
+    """List the accounts in a table, by number."""
+    connection.execute("CREATE TEMPORARY TABLE numbered (number int, address text, id uuid)")
+    with connection.cursor().copy("COPY numbered FROM STDIN") as copy:
+        for number in range(_PROVIDER, accounts + 1):
+            address = "provider/bench" if number == _PROVIDER else f"user/{number}"
+            copy.write_row((number, address, entries.account_id(address, "HTG")))
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 import psycopg
@@ -11,8 +11,6 @@ import psycopg
 from tests import databases
 
 _WRITES: Final = "UPDATE accounts"
-_LOCKS: Final = "FOR NO KEY UPDATE"
-_STAMPS: Final = "pg_current_xact_id()::xid"
 
 
 @dataclasses.dataclass(slots=True)
@@ -21,8 +19,6 @@ class Recording:
 
     options: str
     statements: list[tuple[str, Any]] = dataclasses.field(default_factory=list)
-    stamps: list[str] = dataclasses.field(default_factory=list)
-    """The transactions of the batches, which later locks compare rows with."""
 
     @property
     def writes(self) -> int:
@@ -37,14 +33,7 @@ class _Cursor(psycopg.Cursor[Any]):
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         self.connection.recording.statements.append((query, params))
-        self._gives_stamp = _STAMPS in query
         return super().execute(query, params, **options)
-
-    def fetchone(self) -> Any:
-        row = super().fetchone()
-        if self._gives_stamp:
-            self.connection.recording.stamps.append(row[0])
-        return row
 
     def executemany(self, *_: Any, **__: Any) -> None:
         raise NotImplementedError
@@ -97,23 +86,9 @@ def seconds(recording: Recording, database: databases.Database) -> float:
     with psycopg.connect(
         database.application_url, autocommit=True, prepare_threshold=0, options=recording.options
     ) as connection:
-        stamps, recorded, translating = {}, iter(recording.stamps), 0.0
         start = time.perf_counter()
-        for statement, recorded_parameters in recording.statements:
-            parameters = recorded_parameters
-            if _LOCKS in statement:
-                began = time.perf_counter()
-                ids, known = recorded_parameters
-                parameters = ids, _translated(known, stamps)
-                translating += time.perf_counter() - began
+        for statement, parameters in recording.statements:
             cursor = connection.execute(statement, parameters)
             if cursor.description is not None:
-                rows = cursor.fetchall()
-                if _STAMPS in statement:
-                    stamps[next(recorded)] = rows[0][0]
-        return time.perf_counter() - start - translating
-
-
-def _translated(known: str, stamps: Mapping[str, str]) -> str:
-    """Return an array of stamps with those of this run in place of the recorded ones, as the ledger would know them."""
-    return "{" + ",".join([stamps.get(stamp, stamp) for stamp in known[1:-1].split(",")]) + "}"
+                cursor.fetchall()
+        return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""The checks that PostgreSQL itself adds up: sums, floors, histories, holds and reversals."""
+"""The checks that PostgreSQL itself adds up: names, sums, floors, histories, holds and reversals."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -24,6 +24,18 @@ _FLOORS: Final = """
     ORDER BY address, currency
     LIMIT %(limit)s
 """
+_NAME_HASH: Final = "substr(sha256(convert_to(address || '/' || currency, 'UTF8')), 1, 16)"
+_NAMES: Final = f"""
+    SELECT address, currency, 0 AS expected_amount, 0 AS actual_amount,
+           'the id ' || id || ' is not that of the address and currency' AS detail
+    FROM (SELECT *, {_NAME_HASH} AS hash FROM accounts) a
+    WHERE id <> encode(
+        set_byte(set_byte(hash, 6, get_byte(hash, 6) & 15 | 128), 8, get_byte(hash, 8) & 63 | 128), 'hex'
+    )::uuid
+    ORDER BY address, currency
+    LIMIT %(limit)s
+"""  # noqa: S608  # put together from constants of this module
+"""What `entries.account_id` makes of a name, by PostgreSQL's own functions alone."""
 _LEGS: Final = """
     SELECT debit_account_id AS account_id, currency, id, debit_version AS version,
            -amount::numeric AS amount, debit_balance_after AS balance_after
@@ -42,7 +54,7 @@ _BALANCES: Final = f"""
     WHERE a.balance <> coalesce(s.balance, 0)
     ORDER BY a.address, a.currency
     LIMIT %(limit)s
-"""  # noqa: S608  # put together from constants of this module
+"""  # noqa: S608  # as above
 _HISTORIES: Final = f"""
     WITH links AS (
         SELECT *, lag(balance_after, 1, 0::bigint) OVER history + amount AS expected_amount,
@@ -146,6 +158,7 @@ _REVERSED: Final = """
     LIMIT %(limit)s
 """
 _CHECKS: Final = (
+    ("names", "ACCOUNT_RENAMED", _NAMES),
     ("floors", "BALANCE_BELOW_FLOOR", _FLOORS),
     ("balances", "BALANCE_NOT_DERIVED", _BALANCES),
     ("histories", "HISTORY_BROKEN", _HISTORIES),
