@@ -155,6 +155,13 @@ FAULTS: Final = (
         f"{_MODEL}::test_the_ledger_answers_as_its_model_does",
     ),
     Fault(
+        "a hold that leaves its fee behind",
+        "wallets_service/ledger/decisions.py",
+        "unsettled = book.unsettled() if book.decision.holds else None",
+        "unsettled = None",
+        "tests/unit/test_ledger_holds.py::test_neither_a_hold_nor_its_fee_changes_without_the_other",
+    ),
+    Fault(
         "limits of yesterday",
         "wallets_service/ledger/rules.py",
         "        if limit is not None and used + asked.amount > limit:",
