@@ -77,6 +77,16 @@ async def test_calls_that_come_while_a_batch_commits_share_the_next_one(
     assert counted(wallets_database) == (61, 2)
 
 
+async def test_watchers_that_cannot_be_told_keep_nobody_waiting(wallets_database: databases.Database) -> None:
+    def fail(_outcomes: object) -> None:
+        raise RuntimeError("nobody listens")
+
+    ledger = Ledger(wallets.settings(wallets_database), tell=fail)
+    async with ledger.running(), asyncio.timeout(30):
+        for _ in range(2):
+            assert [type(each) for each in await ledger.post(deposits(2))] == [entries.Posting] * 2
+
+
 async def test_a_batch_takes_whole_calls_up_to_its_limit(
     wallets_database: databases.Database, blocker: psycopg.Connection
 ) -> None:

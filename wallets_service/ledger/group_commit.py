@@ -83,14 +83,17 @@ class Ledger:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Write batches until left; then post what still waits."""
-        tasks = [asyncio.create_task(self._write()) for _ in range(self._settings.ledger_writers)]
+        """Write batches until left; then post what still waits. Without a writer the service would hang: it ends."""
         try:
-            yield
+            async with asyncio.TaskGroup() as writers:
+                for _ in range(self._settings.ledger_writers):
+                    writers.create_task(self._write())
+                try:
+                    yield
+                finally:
+                    self._closing = True
+                    self._arrived.set()
         finally:
-            self._closing = True
-            self._arrived.set()
-            await asyncio.gather(*tasks)
             await asyncio.to_thread(self._preview_thread.shutdown, cancel_futures=True)
             self._previewer.close()
 
@@ -182,12 +185,15 @@ class Ledger:
             for call in batch:
                 await self._settle(post, [call])
         else:
-            self._tell(outcomes)
             remaining = iter(outcomes)
             for call in batch:
                 answer = [next(remaining) for _ in call.operations]
                 if not call.answer.done():
                     call.answer.set_result(answer)
+            try:
+                self._tell(outcomes)
+            except Exception:  # What is posted is posted, and the next batches must go on.
+                _log.exception("posted, but not told")
 
 
 def _fail(batch: list[_Call], error: Exception) -> None:
