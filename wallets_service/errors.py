@@ -16,6 +16,7 @@ Error
 │   ├── HoldIdReused           the id belongs to a hold with other content
 │   ├── HoldEnded              nothing is held any more
 │   ├── HoldExceeded           more than is still held
+│   ├── TooManyHolds           so many holds of the account are open already
 │   ├── HoldOfOtherAccounts    the hold is between other accounts
 │   ├── HoldHasFee             it changes only together with the hold of its fee
 │   ├── OriginalNotFound       there is no transfer to take back
@@ -185,6 +186,12 @@ class HoldExceeded(Refusal):
 
     def __init__(self, *, id: str | None, currency: str, remaining: int) -> None:  # noqa: A002  # as elsewhere
         super().__init__(id=id, currency=currency, remaining=money.render(remaining, currency))
+
+
+class TooManyHolds(Refusal):
+    """No account may have more holds open."""
+
+    message = "account {account} has {limit} holds open in {currency} already"
 
 
 class HoldOfOtherAccounts(Refusal):
