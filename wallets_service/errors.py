@@ -26,6 +26,7 @@ Error
 ├── AccountExists              the account is there, with another overdraft limit
 ├── AccountNotFound
 ├── AccountNotEmpty            only an account without money can be closed
+├── AccountInUse               others need it to stay open
 ├── OverdraftInUse             more of the overdraft is used than the new limit allows
 ├── WalletExists
 ├── WalletNotFound             missing, or somebody else's: a caller cannot tell which
@@ -270,6 +271,14 @@ class AccountNotEmpty(errors.Error):
             balance=money.render(balance, currency),
             held=money.render(held, currency),
         )
+
+
+class AccountInUse(errors.Error):
+    """Others need the account, so it cannot be closed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "{account} cannot be closed in {currency}: {why}"
+    http_status = 409
 
 
 class OverdraftInUse(errors.Error):
