@@ -18,10 +18,9 @@ RUN_TRANSFERS: Final = 1_000
 """How many transfers one seal binds at most: with its digests, it is read and written as one row."""
 _RUNS_PER_ROUND: Final = 40
 _OPTIONS: Final = "-c timezone=UTC -c statement_timeout=10000 -c idle_in_transaction_session_timeout=30000"
-_SECONDS_TO_2000: Final = 946_684_800
 _SEALED: Final = prometheus_client.Gauge("wallets_sealed_transfers", "Transfers in the chain of seals.")
 _LAG: Final = prometheus_client.Gauge(
-    "wallets_seal_lag_seconds", "How old the oldest transfer was that the last round of sealing found; 0 without any."
+    "wallets_seal_lag_seconds", "How old the first unsealed transfer was when a round last looked; 0 without any."
 )
 _FAILED: Final = prometheus_client.Counter("wallets_seal_rounds_failed", "Rounds of sealing that were cut short.")
 
@@ -59,6 +58,7 @@ class Sealer:
     def seal(self) -> None:
         """Seal what is committed, as far as one round goes; do nothing while another replica does."""
         connection = self._connected()
+        _LAG.set(_lag_seconds(connection))  # First, so that it shows whatever keeps this round from sealing.
         for _ in range(_RUNS_PER_ROUND):
             with connection.transaction():
                 count = self._append(connection) if repository.lock(connection) else 0
@@ -75,10 +75,8 @@ class Sealer:
         previous = repository.latest(connection)
         after = previous.last if previous else None
         rows = list(repository.unsealed_rows(connection, after=after, limit=RUN_TRANSFERS))
-        now = repository.clock(connection)
-        _LAG.set(now / 1e6 - rows[0].created_microseconds / 1e6 - _SECONDS_TO_2000 if rows else 0)
         if rows:
-            seal = chain.sealed(previous, rows, self._key, sealed_microseconds=now)
+            seal = chain.sealed(previous, rows, self._key, sealed_microseconds=repository.clock(connection))
             repository.append(connection, seal)
             _SEALED.set(seal.head.sequence)
         return len(rows)
@@ -97,3 +95,9 @@ class Sealer:
                 tcp_user_timeout=10_000,
             )
         return self._connection
+
+
+def _lag_seconds(connection: repository.Connection) -> float:
+    """Return how long the first transfer behind the chain waits, also one that cannot be sealed yet; 0 without any."""
+    latest = repository.latest(connection)
+    return repository.waiting_seconds(connection, after=latest.last if latest else None)
