@@ -185,6 +185,24 @@ async def test_many_transfers_are_sealed_in_runs(book: Ledger, wallets_database:
     assert verified(wallets_database, KEY).sealed_count == 3500
 
 
+async def test_a_sealer_that_is_behind_goes_on_without_a_pause(
+    book: Ledger, wallets_database: databases.Database, connection: Connection
+) -> None:
+    """A round ends after one seal here, and the next one that begins by itself would be after an hour."""
+    for _ in range(5):
+        await deposit(book, 700)
+    sealing = seals.Sealer(wallets_database.application_url, KEY, runs_per_round=1)
+    async with sealing.running(pause_seconds=3_600), asyncio.timeout(30):
+        while repository.found(connection, 3_500) is None:  # noqa: ASYNC110  # the sealer sets no event
+            await asyncio.sleep(0.01)
+
+
+async def test_a_sealer_that_has_sealed_all_pauses(book: Ledger, wallets_database: databases.Database) -> None:
+    await deposit(book, 1_001)
+    with contextlib.closing(seals.Sealer(wallets_database.application_url, KEY, runs_per_round=1)) as sealing:
+        assert [sealing.seal() for _ in range(3)] == [True, False, False]
+
+
 async def test_what_an_earlier_key_signed_is_still_proved_by_it(
     book: Ledger, wallets_database: databases.Database
 ) -> None:

@@ -17,6 +17,7 @@ _log = structlog.get_logger()
 RUN_TRANSFERS: Final = 1_000
 """How many transfers one seal binds at most: with its digests, it is read and written as one row."""
 _RUNS_PER_ROUND: Final = 40
+"""How many seals are made before anybody looks whether to go on: a process that leaves waits for a round or two."""
 _OPTIONS: Final = "-c timezone=UTC -c statement_timeout=10000 -c idle_in_transaction_session_timeout=30000"
 _SEALED: Final = prometheus_client.Gauge("wallets_sealed_transfers", "Transfers in the chain of seals.")
 _LAG: Final = prometheus_client.Gauge(
@@ -33,14 +34,15 @@ class Sealer:
     from its end.
     """
 
-    def __init__(self, url: str, key: chain.Key) -> None:
+    def __init__(self, url: str, key: chain.Key, *, runs_per_round: int = _RUNS_PER_ROUND) -> None:
         self._url = url
         self._key = key
+        self._runs_per_round = runs_per_round
         self._connection: repository.Connection | None = None
 
     @contextlib.asynccontextmanager
     async def running(self, *, pause_seconds: float) -> AsyncIterator[None]:
-        """Seal again and again until left; then once more, for what was committed last."""
+        """Seal again and again until left, without a pause while more waits; then once more, for what came last."""
         try:
             async with server.repeating(self._round, seconds=pause_seconds):
                 yield
@@ -48,22 +50,27 @@ class Sealer:
             await self._round()
             self.close()
 
-    async def _round(self) -> None:
+    async def _round(self) -> bool:
         try:
-            await asyncio.to_thread(self.seal)
+            return await asyncio.to_thread(self.seal)
         except Exception as error:  # Whatever it is, the next round goes on where the chain ends.
             _FAILED.inc()
             _log.warning("transfers wait to be sealed", error=repr(error))
+            return False
 
-    def seal(self) -> None:
-        """Seal what is committed, as far as one round goes; do nothing while another replica does."""
+    def seal(self) -> bool:
+        """Seal what is committed, as far as one round goes, and return whether that left more to seal, as far as known.
+
+        While another replica seals, nothing is done.
+        """
         connection = self._connected()
         _LAG.set(_lag_seconds(connection))  # First, so that it shows whatever keeps this round from sealing.
-        for _ in range(_RUNS_PER_ROUND):
+        for _ in range(self._runs_per_round):
             with connection.transaction():
                 count = self._append(connection) if repository.lock(connection) else 0
             if count < RUN_TRANSFERS:
-                break
+                return False
+        return True
 
     def close(self) -> None:
         """Close the connection."""
