@@ -107,6 +107,13 @@ def test_the_key_of_seals_is_needed_in_production_and_derived_in_development() -
     assert derived.public == Settings(**common).signing_key.public != KEY.public
 
 
+def test_no_sealer_may_pause_for_longer_than_verification_allows_for() -> None:
+    given = {"auth": {"hs256_secret": "x" * 32}, "database_url": "postgresql://x", "page_token_key": "11" * 32}
+    assert Settings(**given, seal_seconds=10).seal_seconds == 10
+    with pytest.raises(ValueError, match="less than or equal to 10"):
+        Settings(**given, seal_seconds=10.1)
+
+
 @pytest.mark.parametrize("wrong", [{"seal_key": "ab"}, {"seal_key": "no hex"}, {"seal_trusted_keys": ["ab"]}], ids=str)
 def test_a_key_of_another_length_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="hexadecimal"):
