@@ -11,11 +11,10 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, Final
 
-import prometheus_client
 import psycopg
 import pytest
 
-from tests import databases, ledgers, wallets
+from tests import databases, ledgers, metrics, wallets
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.proof import chain, heads, seals, snapshots, verification
 from wallets_service.repository import seals as repository
@@ -51,11 +50,6 @@ def verified(database: databases.Database, *trusted: chain.Key) -> verification.
     report = verification.verify(database.application_url, snapshots.Clock(), trusted=keys)
     assert not report.breaks, report.breaks[:3]
     return report
-
-
-def lag_seconds() -> float:
-    """Return what operators see of what waits to be sealed."""
-    return prometheus_client.REGISTRY.get_sample_value("wallets_seal_lag_seconds") or 0.0
 
 
 async def deposit(book: Ledger, count: int = 1) -> None:
@@ -103,7 +97,7 @@ async def test_a_late_commit_is_waited_for_and_not_skipped(
         await deposit(book)
         sealing.seal()
         assert repository.latest(connection) is None
-        assert lag_seconds() > 0
+        assert metrics.value("wallets_seal_lag_seconds") > 0
         late.execute(
             "INSERT INTO transfers SELECT (jsonb_populate_record(t, jsonb_build_object('id', gen_random_uuid(),"
             " 'debit_version', 2, 'credit_version', 2, 'xid', pg_current_xact_id()))).* FROM transfers t"
@@ -111,7 +105,7 @@ async def test_a_late_commit_is_waited_for_and_not_skipped(
         late.commit()
         sealing.seal()
         sealing.seal()
-        assert lag_seconds() == 0
+        assert metrics.value("wallets_seal_lag_seconds") == 0
     order = connection.execute("SELECT id FROM transfers ORDER BY xid, place").fetchall()
     latest = repository.latest(connection)
     assert latest is not None
@@ -249,6 +243,6 @@ async def test_writers_do_not_wait_for_a_sealer(book: Ledger, wallets_database: 
         await deposit(book)  # While a sealer is in the middle of its transaction.
         with sealer(wallets_database) as other:
             other.seal()
-            assert lag_seconds() > 0
+            assert metrics.value("wallets_seal_lag_seconds") > 0
         holder.rollback()
     assert verified(wallets_database).sealed_count == 0

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from kobklein import errors as kobklein_errors
-from wallets_service import errors
+from wallets_service import errors, metrics
 from wallets_service.ledger import batches
 from wallets_service.ledger.book import Outcome
 from wallets_service.ledger.entries import Operation
@@ -84,6 +84,7 @@ class Ledger:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Write batches until left; then post what still waits. Without a writer the service would hang: it ends."""
+        metrics.WAITING_TRANSFERS.set_function(lambda: self._waiting)
         try:
             async with asyncio.TaskGroup() as writers:
                 for _ in range(self._settings.ledger_writers):

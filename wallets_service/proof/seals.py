@@ -5,11 +5,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
-import prometheus_client
 import psycopg
 import structlog
 
 from kobklein import server
+from wallets_service import metrics
 from wallets_service.proof import chain
 from wallets_service.repository import seals as repository
 
@@ -19,11 +19,6 @@ RUN_TRANSFERS: Final = 1_000
 _RUNS_PER_ROUND: Final = 40
 """How many seals are made before anybody looks whether to go on: a process that leaves waits for a round or two."""
 _OPTIONS: Final = "-c timezone=UTC -c statement_timeout=10000 -c idle_in_transaction_session_timeout=30000"
-_SEALED: Final = prometheus_client.Gauge("wallets_sealed_transfers", "Transfers in the chain of seals.")
-_LAG: Final = prometheus_client.Gauge(
-    "wallets_seal_lag_seconds", "How old the first unsealed transfer was when a round last looked; 0 without any."
-)
-_FAILED: Final = prometheus_client.Counter("wallets_seal_rounds_failed", "Rounds of sealing that were cut short.")
 
 
 class Sealer:
@@ -54,7 +49,7 @@ class Sealer:
         try:
             return await asyncio.to_thread(self.seal)
         except Exception as error:  # Whatever it is, the next round goes on where the chain ends.
-            _FAILED.inc()
+            metrics.SEAL_ROUNDS_FAILED.inc()
             _log.warning("transfers wait to be sealed", error=repr(error))
             return False
 
@@ -64,7 +59,9 @@ class Sealer:
         While another replica seals, nothing is done.
         """
         connection = self._connected()
-        _LAG.set(_lag_seconds(connection))  # First, so that it shows whatever keeps this round from sealing.
+        metrics.SEAL_LAG_SECONDS.set(
+            _lag_seconds(connection)
+        )  # First, so that it shows whatever keeps this round from sealing.
         for _ in range(self._runs_per_round):
             with connection.transaction():
                 count = self._append(connection) if repository.lock(connection) else 0
@@ -85,7 +82,7 @@ class Sealer:
         if rows:
             seal = chain.sealed(previous, rows, self._key, sealed_microseconds=repository.clock(connection))
             repository.append(connection, seal)
-            _SEALED.set(seal.head.sequence)
+            metrics.SEALED_TRANSFERS.set(seal.head.sequence)
         return len(rows)
 
     def _connected(self) -> repository.Connection:
