@@ -63,8 +63,8 @@ async def running(
 
 
 @contextlib.asynccontextmanager
-async def repeating(work: Callable[[], Awaitable[None]], *, seconds: float) -> AsyncIterator[None]:
-    """Run `work` again and again while inside, with a pause after each time.
+async def repeating(work: Callable[[], Awaitable[bool | None]], *, seconds: float) -> AsyncIterator[None]:
+    """Run `work` again and again while inside, with a pause after each time, unless it returns that more is left to do.
 
     On leaving, a run comes to its end: cut off, it could leave a half-open connection to the database behind.
     """
@@ -72,7 +72,8 @@ async def repeating(work: Callable[[], Awaitable[None]], *, seconds: float) -> A
 
     async def repeat() -> None:
         while not leaving.is_set():
-            await work()
+            if await work():
+                continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(leaving.wait(), seconds)
 

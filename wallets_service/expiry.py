@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from kobklein import database, server
+from wallets_service import metrics
 from wallets_service.ledger.entries import Key, Release
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.repository import holds as repository
@@ -34,6 +35,7 @@ def sweeping(
         try:
             await sweep(sessions, ledger)
         except Exception as error:  # Whatever it is, such as a database that is away: the next round tries again.
+            metrics.HOLD_SWEEPS_FAILED.inc()
             _log.warning("expired holds are not given back yet", error=repr(error))
 
     return server.repeating(round_, seconds=seconds)
@@ -67,4 +69,5 @@ async def _release(ledger: Ledger, due: Sequence[repository.Due]) -> None:
     answers = await asyncio.gather(*map(ledger.post, by_account.values()), return_exceptions=True)
     for key, answer in zip(by_account, answers, strict=True):
         if isinstance(answer, BaseException):
+            metrics.HOLD_RELEASES_FAILED.inc()
             _log.warning("expired holds of an account are not given back yet", account=key, error=repr(answer))

@@ -65,14 +65,12 @@ async def create(sessions: database.Sessions, ledger: Ledger, made: NewHold) -> 
 
     Raises the Refusal of the ledger: the money is not there, a limit stands against it, an account is frozen or closed.
     """
-    priced = await database.transaction(sessions, lambda session: _priced(session, made))
-    outcomes = await ledger.post(_reserving(priced))
-    refusal = fee_legs.refusal(outcomes, priced, priced.fee_amount)
-    if isinstance(refusal, errors.HoldIdReused):
-        # A concurrent call with this id was faster, with another fee.
+    for _ in range(2):
         priced = await database.transaction(sessions, lambda session: _priced(session, made))
         outcomes = await ledger.post(_reserving(priced))
         refusal = fee_legs.refusal(outcomes, priced, priced.fee_amount)
+        if not isinstance(refusal, errors.HoldIdReused):
+            break  # Otherwise a concurrent call with this id may have been faster, with another fee.
     if refusal is not None:
         raise refusal
     return _held(*outcomes)
@@ -151,11 +149,12 @@ async def post(sessions: database.Sessions, ledger: Ledger, hold: Hold, part: Pa
         if amount is None:
             amount = await database.transaction(sessions, lambda session: _rest(session, hold, part))
         transfer = hold.made.part(part.transfer_id, amount, releases_rest=part.release_rest)
-        outcomes = await ledger.post(_taking(hold.made, transfer))
+        moves, looks = _taking(hold.made, transfer)
+        outcomes = await ledger.post([*moves, *looks])
         refusal = fee_legs.refusal(outcomes, transfer, fee=0)
         overtaken = isinstance(refusal, errors.HoldExceeded | errors.TransferIdReused)
         if part.amount is not None or not overtaken or attempt == _MOST_ATTEMPTS:
-            after, *fee = outcomes[len(outcomes) // 2 :]
+            after, *fee = outcomes[len(moves) :]
             return _held(refusal or after, *fee)
     raise AssertionError  # pragma: no cover  # the last attempt returned or raised
 
@@ -174,13 +173,12 @@ async def _rest(session: Session, hold: Hold, part: Part) -> int:
     return now.remaining_amount
 
 
-def _taking(made: NewHold, transfer: Transfer) -> list[Operation]:
-    """Return what posts a part with its part of the fee, and then looks at the hold and at that of its fee."""
-    look = release_of(transfer)
+def _taking(made: NewHold, transfer: Transfer) -> tuple[list[Operation], list[Release]]:
+    """Return what posts a part with its part of the fee, and what then looks at the hold and at that of its fee."""
     if not made.fee_amount:
-        return [transfer, look]
+        return [transfer], [_look_at(made)]
     linked = dataclasses.replace(transfer, linked=True)
-    return [linked, _settlement(made, uuid.UUID(transfer.id)), look, _look_at_fee(made)]
+    return [linked, _settlement(made, uuid.UUID(transfer.id))], [_look_at(made), _look_at_fee(made)]
 
 
 async def void(ledger: Ledger, hold: Hold) -> Held:
@@ -203,18 +201,16 @@ def _settlement(made: NewHold, of: uuid.UUID) -> FeeSettlement:
     return FeeSettlement(id_, made.fee_hold_id, made.id, made.debit_key, (fee_legs.ACCOUNT, made.currency))
 
 
+def _look_at(made: NewHold) -> Release:
+    """Return the release that a sweeper would ask for: it leaves a hold that has not expired as it is.
+
+    Posted right after a transfer that takes from the hold, it is answered with the hold as the transfer left it.
+    """
+    return Release(made.id, made.debit_key, made.credit_key, expiry=True)
+
+
 def _look_at_fee(made: NewHold) -> Release:
     return Release(made.fee_hold_id, made.debit_key, (fee_legs.ACCOUNT, made.currency), expiry=True)
-
-
-def release_of(transfer: Transfer) -> Release:
-    """Return the release that a sweeper would ask for of the hold that a transfer takes from.
-
-    It leaves a hold that has not expired as it is: posted right after the transfer, it is answered with the hold as the
-    transfer left it.
-    """
-    assert transfer.hold_id is not None  # noqa: S101  # only transfers of holds come here
-    return Release(transfer.hold_id, transfer.debit_key, transfer.credit_key, expiry=True)
 
 
 def _held(outcome: Outcome, fee: Outcome | None = None) -> Held:
@@ -222,5 +218,6 @@ def _held(outcome: Outcome, fee: Outcome | None = None) -> Held:
     if isinstance(outcome, errors.Refusal):
         raise outcome
     assert isinstance(outcome, Hold)  # noqa: S101  # what becomes of a hold or a release that is not refused
-    has_fee = isinstance(fee, Hold) and fee.made.fee_of == outcome.made.id
-    return Held(outcome, fee.posted_amount if isinstance(fee, Hold) and has_fee else 0)
+    if isinstance(fee, Hold) and fee.made.fee_of == outcome.made.id:
+        return Held(outcome, fee.posted_amount)
+    return Held(outcome, 0)

@@ -18,7 +18,7 @@ from wallets_service.ledger import batches
 
 LOOK_SECONDS: Final = 0.01
 """How long to wait between two looks."""
-_PATIENCE: Final = datetime.timedelta(seconds=10)
+PATIENCE: Final = datetime.timedelta(seconds=10)
 """How long what runs at an instant may take to end; a batch takes less than one second."""
 _FINAL_AFTER: Final = 2 * datetime.timedelta(seconds=batches.LONGEST_SECONDS)
 """From which age on an instant is final, whoever still runs: twice what a batch may take, for a commit that a slow disk
@@ -45,10 +45,11 @@ class Basis(enum.StrEnum):
 class Instant:
     """An instant that is looked at until it is final; the caller looks, with `LOOK`, and waits in between."""
 
-    def __init__(self, at: datetime.datetime | None, *, field: str) -> None:
+    def __init__(self, at: datetime.datetime | None, *, field: str, patience: datetime.timedelta = PATIENCE) -> None:
         """Begin with an instant, None being the first look's own; `field` is what a request calls it."""
         self._at = at
         self._field = field
+        self._patience = patience
         self._began: datetime.datetime | None = None
         self._running: set[str] = set()
 
@@ -72,17 +73,23 @@ class Instant:
         self._running.intersection_update(running)
         if not self._running or now - self.time > _FINAL_AFTER:
             return True
-        if now - self._began > _PATIENCE:
+        if now - self._began > self._patience:
             raise errors.Unavailable(part="the end of a transaction that began before this instant")
         return False
 
 
-async def settled(sessions: database.Sessions, at: datetime.datetime | None, *, field: str) -> datetime.datetime:
+async def settled(
+    sessions: database.Sessions,
+    at: datetime.datetime | None,
+    *,
+    field: str,
+    patience: datetime.timedelta = PATIENCE,
+) -> datetime.datetime:
     """Return an instant, now if none is given, once it is final; raises as `Instant.final` does.
 
     No connection is held in between.
     """
-    instant = Instant(at, field=field)
+    instant = Instant(at, field=field, patience=patience)
     while not instant.final(*await database.transaction(sessions, _look)):  # noqa: ASYNC110  # its end sets no event
         await asyncio.sleep(LOOK_SECONDS)
     return instant.time

@@ -3,13 +3,16 @@
 import enum
 import hashlib
 import zoneinfo
-from typing import Self
+from typing import Final, Self
 
 import pydantic
 import pydantic_settings
 
 from kobklein.settings import ServiceSettings
 from wallets_service.proof import chain
+
+MOST_SEAL_SECONDS: Final = 10
+"""The longest pause of a sealer; what verification takes for unsealed, and broken, is older than that allows."""
 
 
 class Isolation(enum.StrEnum):
@@ -68,7 +71,7 @@ class Settings(ServiceSettings):
     seal_trusted_keys: tuple[str, ...] = ()
     """Public keys, in hexadecimal, of earlier seal keys: what they signed is still proved by them."""
 
-    seal_seconds: float = pydantic.Field(default=1.0, gt=0, le=60)
+    seal_seconds: float = pydantic.Field(default=1.0, gt=0, le=MOST_SEAL_SECONDS)
     """How long after a round of sealing the next one begins: about as long, a change of what is new goes unseen."""
 
     hold_seconds: int = pydantic.Field(default=604_800, ge=1, le=31_536_000)

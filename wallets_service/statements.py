@@ -190,8 +190,8 @@ def _passed(position: Position, line: Transaction, basis: Basis) -> Position:
 async def _moved(turns: Turns, head: Head, *, after: int, until: int, recorded_only: bool) -> Totals:
     """Return what moved in the versions above `after` and up to `until`; `recorded_only` leaves backdated ones out."""
     found = repository.NOTHING
-    for start in range(after, until, repository.SUMMED_AT_ONCE):
-        end = min(start + repository.SUMMED_AT_ONCE, until)
+    for start in range(after, until, turns.summed_at_once):
+        end = min(start + turns.summed_at_once, until)
         sum_up = functools.partial(
             repository.totals, account_id=head.id, after=start, until=end, recorded_only=recorded_only
         )
@@ -219,6 +219,7 @@ async def _backdated(
                 position=position,
                 before_time=before_time,
                 versions=(after, head.version),
+                limit=turns.walked_at_once,
             )
             totals, position = await turns.transaction(sum_up)
             found += totals

@@ -9,12 +9,25 @@ from kobklein import database
 T = TypeVar("T")
 _SHARE_OF_POOL: Final = 4
 """One in so many of the connections to the database."""
+_SUMMED_AT_ONCE: Final = 500_000
+_WALKED_AT_ONCE: Final = 100_000
 
 
 class Turns:
     """A share of the connections to the database."""
 
-    def __init__(self, sessions: database.Sessions, *, pool_size: int) -> None:
+    def __init__(
+        self,
+        sessions: database.Sessions,
+        *,
+        pool_size: int,
+        summed_at_once: int = _SUMMED_AT_ONCE,
+        walked_at_once: int = _WALKED_AT_ONCE,
+    ) -> None:
+        self.summed_at_once: Final = summed_at_once
+        """How many transfers one statement may add up, so that it is long over when the database would cancel it."""
+        self.walked_at_once: Final = walked_at_once
+        """How many backdated transfers one statement may walk along; they lie anywhere in the table."""
         self._sessions = sessions
         self._turns = asyncio.Semaphore(max(1, pool_size // _SHARE_OF_POOL))
 

@@ -11,7 +11,7 @@ import structlog
 
 from kobklein import database
 from kobklein.wallets.v1 import holds_pb2, wallets_pb2
-from tests import databases, holds, ledger_oracle, wallets
+from tests import databases, holds, ledger_oracle, metrics, wallets
 from wallets_service import expiry
 from wallets_service.ledger import entries, rules
 from wallets_service.ledger.group_commit import Ledger
@@ -138,12 +138,14 @@ async def test_replicas_sweep_expired_holds_of_every_account_together(wallets_da
 
 
 async def test_a_sweep_goes_on_when_the_database_is_back(wallets_database: databases.Database) -> None:
+    before = metrics.value("wallets_hold_sweeps_failed_total")
     async with wallets.running(wallets_database, **SOON) as client:
         await client.fund("ana", 100)
         made = await holds.create(client, amount=100, expires_after_seconds=2)
         with structlog.testing.capture_logs() as logs, away(wallets_database):
             while not any("not given back" in each["event"] for each in logs):  # noqa: ASYNC110  # logs set no event
                 await asyncio.sleep(0.02)
+        assert metrics.value("wallets_hold_sweeps_failed_total") > before
         await holds.until_recorded(wallets_database, made, "EXPIRED")
 
 
@@ -174,7 +176,9 @@ async def test_what_cannot_be_given_back_keeps_nobody_elses_money(wallets_databa
         broken, whole = [await expired_hold(client, wallets_database, payer=user) for user in ("ana", "eva")]
     spoil = "UPDATE accounts SET held_amount = %s WHERE address = 'user/ana' RETURNING id"
     holds.rows(wallets_database, spoil, 1)
+    before = metrics.value("wallets_hold_releases_failed_total")
     await swept(wallets_database)
+    assert metrics.value("wallets_hold_releases_failed_total") == before + 1
     assert [holds.recorded(wallets_database, hold) for hold in (broken, whole)] == ["PENDING", "EXPIRED"]
     holds.rows(wallets_database, spoil, 100)
     await swept(wallets_database)

@@ -11,7 +11,7 @@ import pytest
 
 from kobklein import errors as kobklein_errors
 from kobklein import ids
-from tests import databases, ledger_oracle, wallets
+from tests import databases, ledger_oracle, metrics, wallets
 from wallets_service import errors
 from wallets_service.ledger import entries
 from wallets_service.ledger.group_commit import Ledger
@@ -67,14 +67,20 @@ async def test_calls_that_come_while_a_batch_commits_share_the_next_one(
     wallets_database: databases.Database, blocker: psycopg.Connection
 ) -> None:
     ledger = Ledger(wallets.settings(wallets_database))
+    measured = ("batch_transfers_count", "batch_transfers_sum", "batch_seconds_count")
+    before = [metrics.value(f"wallets_ledger_{name}") for name in measured]
     async with ledger.running(), asyncio.TaskGroup() as calls:
         calls.create_task(ledger.post(deposits(1)))
         await wallets.until_waiting(wallets_database, "Lock")
         for _ in range(20):
             calls.create_task(ledger.post(deposits(3)))
         await asyncio.sleep(0)
+        assert metrics.value("wallets_ledger_waiting_transfers") == 60
         blocker.rollback()
     assert counted(wallets_database) == (61, 2)
+    assert metrics.value("wallets_ledger_waiting_transfers") == 0
+    after = [metrics.value(f"wallets_ledger_{name}") for name in measured]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [2, 61, 2]
 
 
 async def test_watchers_that_cannot_be_told_keep_nobody_waiting(wallets_database: databases.Database) -> None:
@@ -147,7 +153,9 @@ async def test_a_row_that_somebody_keeps_fails_its_own_call_alone(wallets_databa
             keeper.execute("SELECT FROM accounts WHERE address = 'user/ben' FOR UPDATE")
             kept = entries.Transfer(ids.text(), "provider/stripe", "user/ben", 1, "HTG", "DEPOSIT")
             calls = [asyncio.create_task(ledger.post(each)) for each in (deposits(1), [kept], deposits(1))]
+            before = metrics.value("wallets_ledger_batches_repeated_total")
             answers = await asyncio.gather(*calls, return_exceptions=True)
+            assert metrics.value("wallets_ledger_batches_repeated_total") > before
         assert [isinstance(answer, kobklein_errors.Unavailable) for answer in answers] == [False, True, False]
         (posting,) = await ledger.post([kept])
     assert isinstance(posting, entries.Posting)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from tests import databases, ledgers, wallets
+from tests import databases, ledgers, metrics, wallets
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.proof import chain, heads, seals, snapshots, verification
 from wallets_service.repository import seals as repository
@@ -97,12 +97,15 @@ async def test_a_late_commit_is_waited_for_and_not_skipped(
         await deposit(book)
         sealing.seal()
         assert repository.latest(connection) is None
+        assert metrics.value("wallets_seal_lag_seconds") > 0
         late.execute(
             "INSERT INTO transfers SELECT (jsonb_populate_record(t, jsonb_build_object('id', gen_random_uuid(),"
             " 'debit_version', 2, 'credit_version', 2, 'xid', pg_current_xact_id()))).* FROM transfers t"
         )
         late.commit()
         sealing.seal()
+        sealing.seal()
+        assert metrics.value("wallets_seal_lag_seconds") == 0
     order = connection.execute("SELECT id FROM transfers ORDER BY xid, place").fetchall()
     latest = repository.latest(connection)
     assert latest is not None
@@ -176,6 +179,24 @@ async def test_many_transfers_are_sealed_in_runs(book: Ledger, wallets_database:
     assert verified(wallets_database, KEY).sealed_count == 3500
 
 
+async def test_a_sealer_that_is_behind_goes_on_without_a_pause(
+    book: Ledger, wallets_database: databases.Database, connection: Connection
+) -> None:
+    """A round ends after one seal here, and the next one that begins by itself would be after an hour."""
+    for _ in range(5):
+        await deposit(book, 700)
+    sealing = seals.Sealer(wallets_database.application_url, KEY, runs_per_round=1)
+    async with sealing.running(pause_seconds=3_600), asyncio.timeout(30):
+        while repository.found(connection, 3_500) is None:  # noqa: ASYNC110  # the sealer sets no event
+            await asyncio.sleep(0.01)
+
+
+async def test_a_sealer_that_has_sealed_all_pauses(book: Ledger, wallets_database: databases.Database) -> None:
+    await deposit(book, 1_001)
+    with contextlib.closing(seals.Sealer(wallets_database.application_url, KEY, runs_per_round=1)) as sealing:
+        assert [sealing.seal() for _ in range(3)] == [True, False, False]
+
+
 async def test_what_an_earlier_key_signed_is_still_proved_by_it(
     book: Ledger, wallets_database: databases.Database
 ) -> None:
@@ -217,10 +238,11 @@ async def test_writers_do_not_wait_for_a_sealer(book: Ledger, wallets_database: 
         assert repository.lock(holder)
         repository.append(
             holder,
-            chain.sealed(None, [chain.Row(uuid.uuid4(), chain.Place(3, 1), 0, bytes(32))], KEY, sealed_microseconds=1),
+            chain.sealed(None, [chain.Row(uuid.uuid4(), chain.Place(3, 1), bytes(32))], KEY, sealed_microseconds=1),
         )
         await deposit(book)  # While a sealer is in the middle of its transaction.
         with sealer(wallets_database) as other:
             other.seal()
+            assert metrics.value("wallets_seal_lag_seconds") > 0
         holder.rollback()
     assert verified(wallets_database).sealed_count == 0

@@ -1,6 +1,7 @@
 """Whatever is done to the rows by somebody whom no rule stops, the verification finds it, and where it begins."""
 
 import dataclasses
+import datetime
 import random
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from deploy.local import postgres as embedded
 from tests import databases, ledgers, sizes
+from wallets_service.ledger import batches
 from wallets_service.proof import chain, snapshots, verification
 from wallets_service.repository import seals as repository
 
@@ -217,7 +219,8 @@ def test_a_transfer_that_should_be_sealed_and_is_not_is_named(case: Case) -> Non
     last = case.seals[-1]
     case.do("DELETE FROM seals WHERE number = %s", last.number)
     newest = case.rows(last)
-    case.do("UPDATE transfers SET created_time = now() WHERE id = ANY (%s)", [row.id for row in newest])
+    at_most = datetime.timedelta(seconds=batches.LONGEST_SECONDS + 10)  # The longest batch, then the longest pause.
+    case.do("UPDATE transfers SET created_time = now() - %s WHERE id = ANY (%s)", at_most, [row.id for row in newest])
     assert case.report().breaks == []  # They might still be on their way.
     case.do("UPDATE transfers SET created_time = created_time - interval '2 minutes' WHERE id = %s", newest[0].id)
     found = case.report().breaks

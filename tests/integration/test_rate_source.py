@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import gzip
+import math
 from collections.abc import AsyncIterator
 from fractions import Fraction
 from typing import Any, Final
@@ -12,7 +13,7 @@ import pydantic
 import pytest
 from structlog import testing
 
-from tests import rate_servers
+from tests import metrics, rate_servers
 from tests.rate_servers import RateServer
 from wallets_service import errors
 from wallets_service.rates import http, sources, table
@@ -75,6 +76,7 @@ async def test_before_the_first_reading_there_is_no_rate(served: RateServer, web
     with pytest.raises(errors.RateStale):
         source.rate("USD", "HTG")
     assert source.rates() == []
+    assert source.age_seconds == math.inf
 
 
 async def test_rates_go_from_the_base_to_the_base_and_across_it(served: RateServer, web: httpx.AsyncClient) -> None:
@@ -181,11 +183,13 @@ async def test_what_is_not_believed_leaves_the_last_good_rates(
     assert value(source) == Fraction("131.25")
     for attribute, told in WRONG[name].items():
         setattr(served, attribute, told)
+    failed = metrics.value("wallets_rate_reads_failed_total")
     with testing.capture_logs() as logs:
         await source.refresh()
     assert [(each["event"], each["source"], each["log_level"]) for each in logs] == [
         ("rates not read", "http", "warning")
     ]
+    assert metrics.value("wallets_rate_reads_failed_total") == failed + 1
     assert len(served.requests) == 2
     assert value(source) == Fraction("131.25")
 
@@ -232,6 +236,7 @@ async def test_a_source_reads_again_and_again_by_itself(served: RateServer) -> N
     async with http.running(settings) as source:
         await served.until_asked(2)
         assert value(source) == Fraction("131.25")
+        assert 0 < metrics.value("wallets_rate_age_seconds") < settings.stale_seconds
         served.body = rate_servers.document(rates={"HTG": "132"})
         await served.until_asked(3)
         assert value(source) == 132

@@ -20,14 +20,6 @@ BASES = pytest.mark.parametrize("basis", list(Basis))
 SEEDS = pytest.mark.parametrize("seed", range(3))
 
 
-@pytest.fixture(autouse=True, params=["whole", "part by part"])
-def _sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the sums be of one part, or of many that end in the middle of what happened at one time."""
-    if request.param != "whole":
-        monkeypatch.setattr(statements.repository, "SUMMED_AT_ONCE", 5)
-        monkeypatch.setattr(statements.repository, "WALKED_AT_ONCE", 2)
-
-
 @pytest.fixture
 async def sessions(wallets_database: databases.Database) -> AsyncIterator[database.Sessions]:
     engine = database.engine(wallets_database.application_url, pool_size=2)
@@ -35,8 +27,10 @@ async def sessions(wallets_database: databases.Database) -> AsyncIterator[databa
     await engine.dispose()
 
 
-def turns(sessions: database.Sessions) -> Turns:
-    return Turns(sessions, pool_size=1)
+@pytest.fixture(params=[{}, {"summed_at_once": 5, "walked_at_once": 2}], ids=["whole", "part by part"])
+def turns(sessions: database.Sessions, request: pytest.FixtureRequest) -> Turns:
+    """Let the sums be of one part, or of many that end in the middle of what happened at one time."""
+    return Turns(sessions, pool_size=1, **request.param)
 
 
 def recorded(wallets_database: databases.Database, seed: int, **sizes: int) -> History:
@@ -56,7 +50,7 @@ def place_of(line: Line, basis: Basis) -> tuple[Any, ...]:
 @SEEDS
 @BASES
 async def test_a_balance_at_an_instant_is_the_sum_of_what_counts_by_then(
-    wallets_database: databases.Database, sessions: database.Sessions, basis: Basis, seed: int
+    wallets_database: databases.Database, sessions: database.Sessions, turns: Turns, basis: Basis, seed: int
 ) -> None:
     history = recorded(wallets_database, seed)
     async with sessions() as session:
@@ -64,35 +58,37 @@ async def test_a_balance_at_an_instant_is_the_sum_of_what_counts_by_then(
             head = await statements.account(session, account_id, owner=None, wallets_only=False)
             for instant in history.instants(account_id):
                 counted = [line.amount for line in lines if time_of(line, basis) <= instant]
-                found = await statements.balance(sessions, turns(sessions), head, instant, basis)
+                found = await statements.balance(sessions, turns, head, instant, basis)
                 assert (found.balance, found.version) == (sum(counted), len(counted)), instant
 
 
 @SEEDS
 @BASES
 async def test_a_statement_has_every_line_of_its_range_once_with_the_balance_after_it(
-    wallets_database: databases.Database, sessions: database.Sessions, basis: Basis, seed: int
+    wallets_database: databases.Database, sessions: database.Sessions, turns: Turns, basis: Basis, seed: int
 ) -> None:
     history = recorded(wallets_database, seed)
     for account_id, lines in history.lines.items():
         instants = history.instants(account_id)[:: 1 + len(lines) // 3]
         for from_time, before_time in itertools.combinations_with_replacement(instants, 2):
-            found = await whole(sessions, account_id, from_time, before_time, basis)
+            found = await whole(sessions, turns, account_id, from_time, before_time, basis=basis)
             assert found == naive(lines, from_time, before_time, basis), (from_time, before_time)
 
 
 async def whole(
     sessions: database.Sessions,
+    turns: Turns,
     account_id: uuid.UUID,
     from_time: datetime.datetime,
     before_time: datetime.datetime,
+    *,
     basis: Basis,
 ) -> tuple[list[tuple[int, int]], tuple[int, int, int, int]]:
     """Return the lines of a statement, read by pages of 7, and its totals."""
     lines: list[tuple[int, int]] = []
     async with sessions() as session:
         head = await statements.account(session, account_id, owner=None, wallets_only=False)
-        period, position = await statements.open_(turns(sessions), head, from_time, before_time, basis)
+        period, position = await statements.open_(turns, head, from_time, before_time, basis)
         while position is not None:
             page, position = await statements.page(session, account_id, period, position, limit=7)
             lines += [(line.version, line.balance_after) for line in page]
@@ -115,14 +111,14 @@ def naive(
 
 @BASES
 async def test_an_account_without_transfers_held_nothing_ever(
-    wallets_database: databases.Database, sessions: database.Sessions, basis: Basis
+    wallets_database: databases.Database, sessions: database.Sessions, turns: Turns, basis: Basis
 ) -> None:
     history = recorded(wallets_database, 1)
     (unused,) = [account_id for account_id, lines in history.lines.items() if not lines]
     async with sessions() as session:
         head = await statements.account(session, unused, owner=None, wallets_only=False)
         for instant in (histories.START, BEGINNING, END):
-            found = await statements.balance(sessions, turns(sessions), head, instant, basis)
+            found = await statements.balance(sessions, turns, head, instant, basis)
             assert (found.balance, found.version) == (0, 0)
 
 
@@ -141,9 +137,11 @@ async def test_every_history_of_few_transfers_is_searched_rightly(
                 assert (point.version, point.balance) == (len(earlier), sum(line.amount for line in earlier))
 
 
-async def test_all_time_is_a_range_too(wallets_database: databases.Database, sessions: database.Sessions) -> None:
+async def test_all_time_is_a_range_too(
+    wallets_database: databases.Database, sessions: database.Sessions, turns: Turns
+) -> None:
     history = recorded(wallets_database, 2)
     for account_id, lines in history.lines.items():
         for basis in Basis:
-            everything = await whole(sessions, account_id, BEGINNING, END, basis)
+            everything = await whole(sessions, turns, account_id, BEGINNING, END, basis=basis)
             assert everything == naive(lines, BEGINNING, END, basis)

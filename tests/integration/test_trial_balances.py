@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from kobklein import database, errors
 from kobklein.wallets.v1 import ledger_pb2
 from tests import databases, histories, wallets
 from wallets_service import instants
@@ -16,6 +17,14 @@ from wallets_service.proof import snapshots, trial_balances
 
 RECORDED = ledger_pb2.TIME_BASIS_RECORDED
 EFFECTIVE = ledger_pb2.TIME_BASIS_EFFECTIVE
+NO_PATIENCE = datetime.timedelta(0)
+
+
+@pytest.fixture
+async def sessions(wallets_database: databases.Database) -> AsyncIterator[database.Sessions]:
+    engine = database.engine(wallets_database.application_url, pool_size=1)
+    yield database.sessions(engine)
+    await engine.dispose()
 
 
 @pytest.fixture
@@ -28,6 +37,20 @@ async def balance(client: wallets.Client, **fields: Any) -> ledger_pb2.TrialBala
     request = ledger_pb2.GetTrialBalanceRequest(**fields)
     answer: ledger_pb2.TrialBalance = await client.ledger.GetTrialBalance(request, metadata=wallets.AS_SERVICE)
     return answer
+
+
+async def drawn_up(
+    ledger: databases.Database, at: datetime.datetime | None, *, patience: datetime.timedelta = instants.PATIENCE
+) -> trial_balances.TrialBalance:
+    """Draw up a trial balance without the service."""
+    return await asyncio.to_thread(
+        trial_balances.draw_up,
+        ledger.application_url,
+        snapshots.Clock(),
+        at=at,
+        basis=Basis.RECORDED,
+        patience=patience,
+    )
 
 
 def figures(lines: Any) -> dict[tuple[str, str], tuple[int, int, int, int]]:
@@ -101,36 +124,38 @@ async def test_a_transfer_that_is_being_written_is_waited_for(
         assert figures((await asked).totals) == {("HTG", ""): (2, 101, 101, 0)}
 
 
+@pytest.mark.parametrize("of_now", [True, False])
 async def test_a_transaction_that_does_not_end_is_not_waited_for_for_ever(
-    client: wallets.Client, wallets_database: databases.Database, monkeypatch: pytest.MonkeyPatch
+    client: wallets.Client, wallets_database: databases.Database, sessions: database.Sessions, of_now: bool
 ) -> None:
-    monkeypatch.setattr(instants, "_PATIENCE", datetime.timedelta(seconds=0.1))
-    funded = (await client.fund("ana", 100)).transfer.created_time
+    funded = (await client.fund("ana", 100)).transfer.created_time.ToDatetime(tzinfo=datetime.UTC)
+    at, patience = None if of_now else funded, datetime.timedelta(seconds=0.1)
     with psycopg.connect(wallets_database.superuser_url) as holder:
         holder.execute("SELECT pg_current_xact_id()")
-        assert (await wallets.refused(balance(client))).reason == "UNAVAILABLE"
-        assert (await wallets.refused(balance(client, time=funded))).reason == "UNAVAILABLE"
+        with pytest.raises(errors.Unavailable, match="began before this instant"):
+            await drawn_up(wallets_database, at, patience=patience)
+        with pytest.raises(errors.Unavailable, match="began before this instant"):
+            await instants.settled(sessions, at, field="time", patience=patience)
 
 
 async def test_an_instant_that_is_older_than_a_batch_can_be_waits_for_nobody(
-    client: wallets.Client, wallets_database: databases.Database, monkeypatch: pytest.MonkeyPatch
+    wallets_database: databases.Database,
 ) -> None:
-    monkeypatch.setattr(instants, "_PATIENCE", datetime.timedelta(0))
     last_year = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=365)
     with psycopg.connect(wallets_database.superuser_url) as holder:
         holder.execute("SELECT pg_current_xact_id()")
-        assert list((await balance(client, time=last_year)).lines) == []
+        assert (await drawn_up(wallets_database, last_year, patience=NO_PATIENCE)).lines == []
 
 
 async def test_a_transaction_in_another_database_is_not_waited_for(
-    client: wallets.Client, wallets_database: databases.Database, monkeypatch: pytest.MonkeyPatch
+    client: wallets.Client, wallets_database: databases.Database
 ) -> None:
-    monkeypatch.setattr(instants, "_PATIENCE", datetime.timedelta(0))
     await client.fund("ana", 100)
     elsewhere = psycopg.conninfo.make_conninfo(wallets_database.superuser_url, dbname="postgres")
     with psycopg.connect(elsewhere) as holder:
         holder.execute("SELECT pg_current_xact_id()")
-        assert figures((await balance(client)).totals) == {("HTG", ""): (2, 100, 100, 0)}
+        found = await drawn_up(wallets_database, None, patience=NO_PATIENCE)
+    assert figures(found.totals) == {("HTG", ""): (2, 100, 100, 0)}
 
 
 async def test_every_instant_of_a_busy_ledger_adds_up_and_stays_as_it_was_told(
@@ -154,5 +179,5 @@ async def test_every_instant_of_a_busy_ledger_adds_up_and_stays_as_it_was_told(
         assert all(line.balance == 0 for line in each.totals)
         assert await balance(client, time=each.time) == each
     at = told[-1].time.ToDatetime(tzinfo=datetime.UTC)
-    drawn = trial_balances.draw_up(wallets_database.application_url, snapshots.Clock(), at=at, basis=Basis.RECORDED)
+    drawn = await drawn_up(wallets_database, at)
     assert figures(drawn.lines) == figures(told[-1].lines)

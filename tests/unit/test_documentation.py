@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import prometheus_client.metrics
 import pydantic
 import pytest
 
@@ -10,6 +11,7 @@ import gateway.settings
 import payments_service.errors
 import payments_service.settings
 import wallets_service.errors
+import wallets_service.metrics
 import wallets_service.settings
 from kobklein import errors
 from tests import seal_oracle
@@ -64,6 +66,18 @@ def test_the_example_of_the_environment_is_complete(prefix: str) -> None:
     example = (CHECKOUT / "deploy" / "env.example").read_text()
     listed = set(re.findall(rf"^#? ?({prefix}\w+)=", example, re.MULTILINE))
     assert listed == set(variables(PROCESSES[prefix], prefix))
+
+
+def test_every_metric_of_the_ledger_is_explained_to_operators() -> None:
+    guide = (CHECKOUT / "docs" / "operations.md").read_text()
+    listed = set(re.findall(r"`(wallets_\w+)`", guide.partition("## What to watch")[2].partition("\n## ")[0]))
+    there = {
+        metric.name + ("_total" if metric.type == "counter" else "")
+        for collector in vars(wallets_service.metrics).values()
+        if isinstance(collector, prometheus_client.metrics.MetricWrapperBase)
+        for metric in collector.collect()
+    }
+    assert listed == there
 
 
 def variables(model: type[pydantic.BaseModel], prefix: str) -> list[str]:

@@ -37,7 +37,7 @@ def test_other_values_never_have_the_same_bytes(one: list[bytes | None], other: 
 
 def test_a_row_says_whose_it_is_and_where() -> None:
     row = chain.row(raw(9, b"x", None))
-    assert row[:3] == (uuid.UUID(int=9), (700, 9), 5)
+    assert row[:2] == (uuid.UUID(int=9), (700, 9))
     assert row.digest == hashlib.sha256(b"kobklein ledger transfer\x00\x01" + raw(9, b"x", None)).digest()
 
 
@@ -105,6 +105,13 @@ def test_the_key_of_seals_is_needed_in_production_and_derived_in_development() -
     assert given_key.trusted_seal_keys == {KEY.public, bytes.fromhex("ab" * 32)}
     derived = Settings(**common).signing_key
     assert derived.public == Settings(**common).signing_key.public != KEY.public
+
+
+def test_no_sealer_may_pause_for_longer_than_verification_allows_for() -> None:
+    given = {"auth": {"hs256_secret": "x" * 32}, "database_url": "postgresql://x", "page_token_key": "11" * 32}
+    assert Settings(**given, seal_seconds=10).seal_seconds == 10
+    with pytest.raises(ValueError, match="less than or equal to 10"):
+        Settings(**given, seal_seconds=10.1)
 
 
 @pytest.mark.parametrize("wrong", [{"seal_key": "ab"}, {"seal_key": "no hex"}, {"seal_trusted_keys": ["ab"]}], ids=str)

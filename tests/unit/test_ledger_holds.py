@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallets_service import errors, holds
+from wallets_service import errors
 from wallets_service.ledger import decisions, rules
 from wallets_service.ledger.book import Decision, Outcome, State
 from wallets_service.ledger.entries import (
@@ -185,7 +185,7 @@ def test_a_part_is_answered_with_the_hold_as_it_left_it() -> None:
     clerk = Clerk()
     clerk.decide(hold(40))
     part = taking(15)
-    _, after = clerk.decide(part, holds.release_of(part))
+    _, after = clerk.decide(part, Release("h", ANA, BEN, expiry=True))
     assert isinstance(after, Hold)
     assert (after.posted_amount, after.remaining_amount, after.status) == (15, 25, "PENDING")
 

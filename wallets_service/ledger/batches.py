@@ -14,6 +14,7 @@ import psycopg
 import structlog
 
 from kobklein import errors
+from wallets_service import metrics
 from wallets_service.ledger import decisions, lookups, postings
 from wallets_service.ledger.book import Decision, Outcome, State
 from wallets_service.ledger.entries import Operation
@@ -75,7 +76,9 @@ class Writer:
         Raises BlockedError when it cannot be written for its own rows, and Unavailable when the database is out of
         reach: what became of it is then open, and posting it again tells.
         """
-        return self._repeated(self._run, operations)
+        metrics.BATCH_TRANSFERS.observe(len(operations))
+        with metrics.BATCH_SECONDS.time():
+            return self._repeated(self._run, operations)
 
     def preview(self, operations: Sequence[Operation]) -> list[Outcome]:
         """Return what would become of the operations now. Nothing is locked, and nothing recorded."""
@@ -101,6 +104,7 @@ class Writer:
                 _log.warning("batch repeated", attempt=attempt, operations=len(operations), error=repr(error))
                 if attempt >= (_MAX_WAITS if isinstance(error, _WAITED) else MAX_ATTEMPTS):
                     raise BlockedError if isinstance(error, _OF_SOME_ROWS) else unavailable() from error
+            metrics.BATCHES_REPEATED.inc()
             time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311  # jitter, not a secret
         raise AssertionError  # pragma: no cover  # the last attempt raised
 

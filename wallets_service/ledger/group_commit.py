@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from kobklein import errors as kobklein_errors
-from wallets_service import errors
+from wallets_service import errors, metrics
 from wallets_service.ledger import batches
 from wallets_service.ledger.book import Outcome
 from wallets_service.ledger.entries import Operation
@@ -84,6 +84,7 @@ class Ledger:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Write batches until left; then post what still waits. Without its writers the service hangs: it ends."""
+        metrics.WAITING_TRANSFERS.set_function(lambda: self._waiting)
         inside = asyncio.current_task()
         assert inside is not None  # noqa: S101  # this is a coroutine
         tasks = [asyncio.create_task(self._write()) for _ in range(self._settings.ledger_writers)]

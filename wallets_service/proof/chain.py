@@ -48,8 +48,8 @@ _SEAL: Final = b"kobklein ledger seal\x00" + bytes([FORMAT])
 _HEAD: Final = b"kobklein ledger head\x00" + bytes([FORMAT])
 _SEAL_FIELDS: Final = struct.Struct(">qqiQiq")
 _HEAD_FIELDS: Final = struct.Struct(">qq")
-_ROW_START: Final = struct.Struct(">6x16s4xQ4xi4xq")
-"""How the first four columns lie in a row, each behind its length."""
+_ROW_START: Final = struct.Struct(">6x16s4xQ4xi")
+"""How the first three columns lie in a row, each behind its length."""
 
 
 class Place(NamedTuple):
@@ -64,8 +64,6 @@ class Row(NamedTuple):
 
     id: uuid.UUID
     at: Place
-    created_microseconds: int
-    """Since 2000, as PostgreSQL counts."""
     digest: bytes
 
 
@@ -123,8 +121,8 @@ def encoded(values: Sequence[bytes | None]) -> bytes:
 
 def row(raw: bytes) -> Row:
     """Return the digest and the names of a transfer from its bytes."""
-    id_, xid, place, created = _ROW_START.unpack_from(raw)
-    return Row(uuid.UUID(bytes=id_), Place(xid, place), created, hashlib.sha256(_TRANSFER + raw).digest())
+    id_, xid, place = _ROW_START.unpack_from(raw)
+    return Row(uuid.UUID(bytes=id_), Place(xid, place), hashlib.sha256(_TRANSFER + raw).digest())
 
 
 def sealed(previous: Seal | None, rows: Sequence[Row], key: Key, *, sealed_microseconds: int) -> Seal:

@@ -5,11 +5,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
-import prometheus_client
 import psycopg
 import structlog
 
 from kobklein import server
+from wallets_service import metrics
 from wallets_service.proof import chain
 from wallets_service.repository import seals as repository
 
@@ -17,13 +17,8 @@ _log = structlog.get_logger()
 RUN_TRANSFERS: Final = 1_000
 """How many transfers one seal binds at most: with its digests, it is read and written as one row."""
 _RUNS_PER_ROUND: Final = 40
+"""How many seals are made before anybody looks whether to go on: a process that leaves waits for a round or two."""
 _OPTIONS: Final = "-c timezone=UTC -c statement_timeout=10000 -c idle_in_transaction_session_timeout=30000"
-_SECONDS_TO_2000: Final = 946_684_800
-_SEALED: Final = prometheus_client.Gauge("wallets_sealed_transfers", "Transfers in the chain of seals.")
-_LAG: Final = prometheus_client.Gauge(
-    "wallets_seal_lag_seconds", "How old the oldest transfer was that the last round of sealing found; 0 without any."
-)
-_FAILED: Final = prometheus_client.Counter("wallets_seal_rounds_failed", "Rounds of sealing that were cut short.")
 
 
 class Sealer:
@@ -34,14 +29,15 @@ class Sealer:
     from its end.
     """
 
-    def __init__(self, url: str, key: chain.Key) -> None:
+    def __init__(self, url: str, key: chain.Key, *, runs_per_round: int = _RUNS_PER_ROUND) -> None:
         self._url = url
         self._key = key
+        self._runs_per_round = runs_per_round
         self._connection: repository.Connection | None = None
 
     @contextlib.asynccontextmanager
     async def running(self, *, pause_seconds: float) -> AsyncIterator[None]:
-        """Seal again and again until left; then once more, for what was committed last."""
+        """Seal again and again until left, without a pause while more waits; then once more, for what came last."""
         try:
             async with server.repeating(self._round, seconds=pause_seconds):
                 yield
@@ -49,21 +45,29 @@ class Sealer:
             await self._round()
             self.close()
 
-    async def _round(self) -> None:
+    async def _round(self) -> bool:
         try:
-            await asyncio.to_thread(self.seal)
+            return await asyncio.to_thread(self.seal)
         except Exception as error:  # Whatever it is, the next round goes on where the chain ends.
-            _FAILED.inc()
+            metrics.SEAL_ROUNDS_FAILED.inc()
             _log.warning("transfers wait to be sealed", error=repr(error))
+            return False
 
-    def seal(self) -> None:
-        """Seal what is committed, as far as one round goes; do nothing while another replica does."""
+    def seal(self) -> bool:
+        """Seal what is committed, as far as one round goes, and return whether that left more to seal, as far as known.
+
+        While another replica seals, nothing is done.
+        """
         connection = self._connected()
-        for _ in range(_RUNS_PER_ROUND):
+        metrics.SEAL_LAG_SECONDS.set(
+            _lag_seconds(connection)
+        )  # First, so that it shows whatever keeps this round from sealing.
+        for _ in range(self._runs_per_round):
             with connection.transaction():
                 count = self._append(connection) if repository.lock(connection) else 0
             if count < RUN_TRANSFERS:
-                break
+                return False
+        return True
 
     def close(self) -> None:
         """Close the connection."""
@@ -75,12 +79,10 @@ class Sealer:
         previous = repository.latest(connection)
         after = previous.last if previous else None
         rows = list(repository.unsealed_rows(connection, after=after, limit=RUN_TRANSFERS))
-        now = repository.clock(connection)
-        _LAG.set(now / 1e6 - rows[0].created_microseconds / 1e6 - _SECONDS_TO_2000 if rows else 0)
         if rows:
-            seal = chain.sealed(previous, rows, self._key, sealed_microseconds=now)
+            seal = chain.sealed(previous, rows, self._key, sealed_microseconds=repository.clock(connection))
             repository.append(connection, seal)
-            _SEALED.set(seal.head.sequence)
+            metrics.SEALED_TRANSFERS.set(seal.head.sequence)
         return len(rows)
 
     def _connected(self) -> repository.Connection:
@@ -97,3 +99,9 @@ class Sealer:
                 tcp_user_timeout=10_000,
             )
         return self._connection
+
+
+def _lag_seconds(connection: repository.Connection) -> float:
+    """Return how long the first transfer behind the chain waits, also one that cannot be sealed yet; 0 without any."""
+    latest = repository.latest(connection)
+    return repository.waiting_seconds(connection, after=latest.last if latest else None)

@@ -68,7 +68,13 @@ class TrialBalance:
 
 
 def draw_up(
-    url: str, clock: snapshots.Clock, *, at: datetime.datetime | None, basis: Basis, currency: str = ""
+    url: str,
+    clock: snapshots.Clock,
+    *,
+    at: datetime.datetime | None,
+    basis: Basis,
+    currency: str = "",
+    patience: datetime.timedelta = instants.PATIENCE,
 ) -> TrialBalance:
     """Return the totals as of an instant, now if none is given; all transfers that can count by then are in.
 
@@ -77,7 +83,7 @@ def draw_up(
     transaction from before the instant does not end.
     """
     with snapshots.connected(url, clock) as snapshot:
-        instant = _settled(snapshot, at)
+        instant = _settled(snapshot, instants.Instant(at, field="time", patience=patience))
         statement = _LINES.format(time=_TIMES[basis])
         found = snapshot.rows(statement, {"time": instant, "currency": currency})
     lines = [
@@ -87,8 +93,7 @@ def draw_up(
     return TrialBalance(instant, basis, lines, list(_totals(lines)))
 
 
-def _settled(snapshot: snapshots.Snapshot, at: datetime.datetime | None) -> datetime.datetime:
-    instant = instants.Instant(at, field="time")
+def _settled(snapshot: snapshots.Snapshot, instant: instants.Instant) -> datetime.datetime:
     while not instant.final(**snapshot.row(instants.LOOK)):
         time.sleep(instants.LOOK_SECONDS)
     return instant.time

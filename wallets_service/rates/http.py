@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import datetime
+import math
 from collections.abc import AsyncIterator, Callable, Sequence, Set
 
 import httpx
 import structlog
 
 from kobklein import server
-from wallets_service import errors
+from wallets_service import errors, metrics
 from wallets_service.rates import decimals, documents
 from wallets_service.rates.sources import Rate
 from wallets_service.settings import RateSourceSettings
@@ -36,6 +37,11 @@ class HttpSource:
         self._clock = clock
         self._longest_age = datetime.timedelta(seconds=settings.stale_seconds)
         self._document: documents.Document | None = None
+
+    @property
+    def age_seconds(self) -> float:
+        """How old the last good document is; infinite until there is one."""
+        return math.inf if self._document is None else self._age(self._document).total_seconds()
 
     def rate(self, sell_currency: str, buy_currency: str) -> Rate | None:
         """Return the rate of the last good document; raises RateStale when that is too old, or there was none."""
@@ -84,6 +90,7 @@ class HttpSource:
                 raw = await self._read()
             self._document = self._believed(documents.parse(raw, now=self._clock()))
         except Exception as error:  # Whatever it is, the next reading may go well.
+            metrics.RATE_READS_FAILED.inc()
             _log.warning("rates not read", source=self._settings.name, error=repr(error))
 
     def _believed(self, document: documents.Document) -> documents.Document:
@@ -95,7 +102,10 @@ class HttpSource:
         return document
 
     def _stale(self, document: documents.Document) -> bool:
-        return self._clock() - document.time > self._longest_age
+        return self._age(document) > self._longest_age
+
+    def _age(self, document: documents.Document) -> datetime.timedelta:
+        return self._clock() - document.time
 
     async def _read(self) -> bytes:
         """Return the body of the answer, as it is sent: what was compressed could unfold to any size."""
@@ -120,5 +130,6 @@ async def running(settings: RateSourceSettings) -> AsyncIterator[HttpSource]:
     """Yield a source that reads its rates again and again until left."""
     async with httpx.AsyncClient(timeout=settings.timeout_seconds, follow_redirects=False) as client:
         source = HttpSource(settings, client)
+        metrics.RATE_AGE_SECONDS.set_function(lambda: source.age_seconds)
         async with server.repeating(source.refresh, seconds=settings.refresh_seconds):
             yield source

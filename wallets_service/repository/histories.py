@@ -104,10 +104,6 @@ class Totals:
 
 
 NOTHING: Final = Totals(0, 0, 0)
-SUMMED_AT_ONCE: Final = 500_000
-"""How many transfers one statement may add up, so that it is long over when the database would cancel it."""
-WALKED_AT_ONCE: Final = 100_000
-"""How many backdated transfers one statement may walk along; they lie anywhere in the table."""
 Place = tuple[datetime.datetime, int]
 """The effective time and the version of a backdated transfer, by which they are walked."""
 
@@ -135,7 +131,7 @@ async def totals(
 ) -> Totals:
     """Return what moved in the versions above `after` and up to `until`; `recorded_only` leaves backdated ones out.
 
-    They are SUMMED_AT_ONCE at most.
+    So many versions are read by one statement, which the database cancels when it takes too long.
     """
     statement = _RECORDED_TOTALS if recorded_only else _TOTALS
     (credit, credits_), (debit, debits) = await session.execute(
@@ -152,12 +148,13 @@ async def backdated_totals(
     position: Place,
     before_time: datetime.datetime,
     versions: tuple[int, int],
+    limit: int,
 ) -> tuple[Totals, Place | None]:
     """Return what was backdated to after a place and before an instant, on one side, and where to go on, if anywhere.
 
-    Only versions above the first of `versions` and up to the second count; the others are walked along as well.
+    At most `limit` are walked along. Only versions above the first of `versions` and up to the second count.
     """
-    parameters = {"id": account_id, "limit": WALKED_AT_ONCE, "before_time": before_time}
+    parameters = {"id": account_id, "limit": limit, "before_time": before_time}
     parameters |= dict(zip(("from_time", "last", "after", "until"), (*position, *versions), strict=True))
     found = await session.execute(_BACKDATED_TOTALS[direction], parameters)
     amount, count, time, version = found.one()

@@ -10,6 +10,8 @@ from wallets_service.proof import chain
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+_BEGINNING: Final = chain.Place(0, -(2**31))
+"""Before every transfer."""
 _COPY_HEADER_BYTES: Final = 19
 _COPY_END: Final = b"\xff\xff"
 _ROWS: Final = sql.SQL(
@@ -37,6 +39,13 @@ _INSERT: Final = """
     )
 """
 _CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_WAITING: Final = """
+    SELECT extract(epoch FROM clock_timestamp() - created_time)::float8
+    FROM transfers
+    WHERE (xid, place) > (%s::text::xid8, %s)
+    ORDER BY xid, place
+    LIMIT 1
+"""
 _UNSEALED: Final = """
     SELECT id, xid >= pg_snapshot_xmax(pg_current_snapshot())
     FROM transfers
@@ -109,6 +118,13 @@ def sealed_rows(connection: Connection, *, after: chain.Place | None, until: cha
     return _rows(connection, [upto] if after is None else [upto, _later(after)], sql.SQL(""))
 
 
+def waiting_seconds(connection: Connection, *, after: chain.Place | None) -> float:
+    """Return the age of the first transfer behind this place, whether it can be sealed yet or not; 0 without any."""
+    xid, place = after or _BEGINNING
+    row = connection.execute(_WAITING, (str(xid), place)).fetchone()
+    return float(row[0]) if row else 0.0
+
+
 def first_unsealed(
     connection: Connection, *, after: chain.Place | None, older_than_seconds: int
 ) -> tuple[Any, bool] | None:
@@ -116,7 +132,7 @@ def first_unsealed(
 
     The latter is one whose transaction has not begun yet.
     """
-    xid, place = after or chain.Place(0, -(2**31))
+    xid, place = after or _BEGINNING
     row = connection.execute(_UNSEALED, (str(xid), place, older_than_seconds)).fetchone()
     return (row[0], row[1]) if row else None
 

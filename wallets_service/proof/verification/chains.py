@@ -4,14 +4,19 @@ import itertools
 from collections.abc import Collection, Iterator
 from typing import Final
 
+from wallets_service.ledger import batches
 from wallets_service.proof import chain
 from wallets_service.proof.snapshots import Snapshot
 from wallets_service.proof.verification.values import Break, Progress
 from wallets_service.repository import seals as repository
+from wallets_service.settings import MOST_SEAL_SECONDS
 
 _PAGE_SEALS: Final = 100
-_SEAL_SECONDS: Final = 60
-"""A transfer that is older must be sealed, since the sealer looks every second."""
+_ROUND_SECONDS: Final = 20
+"""More than a round of sealing takes."""
+SEALED_SECONDS: Final = batches.LONGEST_SECONDS + MOST_SEAL_SECONDS + _ROUND_SECONDS
+"""A transfer that is older must be sealed: its batch had that long to commit, its sealer may have just begun to pause,
+and then needs a round to come to it."""
 
 
 def breaks(snapshot: Snapshot, trusted: Collection[bytes], progress: Progress) -> Iterator[Break]:
@@ -125,7 +130,7 @@ def _changed(seal: chain.Seal, rows: list[chain.Row], first_sequence: int) -> Br
 def _unsealed(snapshot: Snapshot, last: chain.Seal | None) -> Iterator[Break]:
     snapshot.step()
     found = repository.first_unsealed(
-        snapshot.connection, after=last.last if last else None, older_than_seconds=_SEAL_SECONDS
+        snapshot.connection, after=last.last if last else None, older_than_seconds=SEALED_SECONDS
     )
     if found is not None:
         transfer_id, not_begun = found
