@@ -68,7 +68,9 @@ async def entries(client: wallets.Client, page_size: int = 50, **conditions: Any
             return found
 
 
-async def pay(client: wallets.Client, amount: int, debit: str = "user/ana", credit: str = "user/ben") -> str:
+async def pay(
+    client: wallets.Client, amount: int, debit: str = "user/ana", credit: str = "user/ben", *, type_: str = "TRANSFER"
+) -> str:
     """Try a transfer, and return why it is refused; nothing if it is posted."""
-    (result,) = await client.post(wallets.transfer(debit, credit, amount))
+    (result,) = await client.post(wallets.transfer(debit, credit, amount, type_=type_))
     return result.error.reason

@@ -4,8 +4,10 @@ import collections
 import dataclasses
 import datetime
 import hashlib
+import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
 from typing import Any, Final
 
 import psycopg
@@ -19,6 +21,7 @@ _CLEARING: Final = ("provider/", "fx/")
 _LIQUIDITY: Final = "fx/liquidity"
 _SPREAD: Final = "fx/spread"
 _CONVERSION: Final = "CONVERSION"
+_BY_HAND: Final = ("ADJUSTMENT", "DEPOSIT")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ def examine(
     _balances_follow_from_history(books)
     _histories_replay(books)
     _holds_add_up(books)
+    _fees_follow_their_holds(books)
     _reversals_stay_below_their_originals(books)
     _groups_are_whole(books)
     _clearing_is_explained(books)
@@ -193,6 +197,20 @@ def _holds_add_up(books: Books) -> None:
         assert account["held_amount"] == held[id_], account
 
 
+def _fees_follow_their_holds(books: Books) -> None:
+    """A hold with a fee has one hold of it, which was posted by its share so far, rounded down, and ended with it."""
+    fees = {hold["fee_of"]: hold for hold in books.holds.values() if hold["fee_of"] is not None}
+    assert len(fees) == sum(hold["fee_of"] is not None for hold in books.holds.values())
+    assert fees.keys() == {id_ for id_, hold in books.holds.items() if hold["fee_amount"]}
+    for id_, fee in fees.items():
+        hold = books.holds[id_]
+        assert hold["amount"] > 0, hold
+        assert (fee["debit_account_id"], fee["amount"]) == (hold["debit_account_id"], hold["fee_amount"]), fee
+        assert fee["posted_amount"] == math.floor(Fraction(fee["amount"] * hold["posted_amount"], hold["amount"])), fee
+        assert (fee["status"] == "PENDING") == (hold["status"] == "PENDING"), fee
+        assert fee["status"] == "PENDING" or fee["updated_time"] == hold["updated_time"], fee
+
+
 def _reversals_stay_below_their_originals(books: Books) -> None:
     back = collections.Counter[Any]()
     for transfer in books.transfers.values():
@@ -218,9 +236,10 @@ def _groups_are_whole(books: Books) -> None:
 
 
 def _clearing_is_explained(books: Books) -> None:
-    """What the exchange has or owes is, per currency, what the accepted quotes say and what was put in by hand.
+    """What moves the exchange's own money is a leg of an accepted quote, takes something back, or was put in by hand.
 
-    A quote is accepted whole or not at all, each leg as it was promised, and nothing else is called a conversion.
+    A quote is accepted whole or not at all, each leg as it was promised, and nothing else is called a conversion. What
+    providers owe is not explained here: whoever made their payments knows.
     """
     accepted = [quote for quote in books.quotes.values() if quote["transfer_id"] in books.transfers]
     promised = [(quote["transfer_id"], leg) for quote in accepted for leg in _legs_of(quote)]
@@ -231,12 +250,9 @@ def _clearing_is_explained(books: Books) -> None:
     groups = {quote["transfer_id"] for quote in accepted}
     converted = [(group, leg) for group, leg in moved if group in groups or leg[-1] == _CONVERSION]
     assert collections.Counter(converted) == collections.Counter(promised)
-    by_hand = [leg for group, leg in moved if group not in groups]
-    explained = collections.Counter[str]()
-    for debit, credit, amount, currency, _ in (*(leg for _, leg in promised), *by_hand):
-        explained[currency] += amount * ((credit == _LIQUIDITY) - (debit == _LIQUIDITY))
-    has = {each["currency"]: each["balance"] for each in books.accounts.values() if each["address"] == _LIQUIDITY}
-    assert {currency: total for currency, total in explained.items() if total} == {c: t for c, t in has.items() if t}
+    aside = [each for each in books.transfers.values() if each["group_id"] not in groups]
+    by_hand = [each for each in aside if _LIQUIDITY in books.addresses(each)]
+    assert all(each["type"] in _BY_HAND or each["reverses_id"] is not None for each in by_hand), by_hand
 
 
 def _legs_of(quote: dict[str, Any]) -> Iterator[tuple[str, str, int, str, str]]:

@@ -26,7 +26,7 @@ from kobklein.wallets.v1 import (
     transfers_pb2_grpc,
     wallets_pb2_grpc,
 )
-from tests import databases
+from tests import databases, waiting
 from wallets_service import server
 from wallets_service.settings import Settings
 
@@ -132,13 +132,13 @@ class Client:
 
     async def sealed(self, count: int) -> ledger_pb2.LedgerHead:
         """Return the head of the ledger once so many transfers are sealed."""
-        while True:
-            head: ledger_pb2.LedgerHead = await self.ledger.GetLedgerHead(
-                ledger_pb2.GetLedgerHeadRequest(), metadata=AS_SERVICE
-            )
-            if head.sequence >= count:
-                return head
-            await asyncio.sleep(0.05)
+        request = ledger_pb2.GetLedgerHeadRequest()
+        async with waiting.patience(f"{count} transfers are sealed"):
+            while True:
+                head: ledger_pb2.LedgerHead = await self.ledger.GetLedgerHead(request, metadata=AS_SERVICE)
+                if head.sequence >= count:
+                    return head
+                await asyncio.sleep(0.05)
 
     async def verify(self, head: ledger_pb2.LedgerHead | None = None) -> ledger_pb2.LedgerReport:
         """Return what a verification of the whole ledger finds."""
@@ -191,7 +191,10 @@ async def running(database: databases.Database, **changes: Any) -> AsyncIterator
 
 async def until_waiting(database: databases.Database, event: str) -> None:
     """Return once a connection to the database waits for an event of this type or name."""
-    waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND %s IN (wait_event, wait_event_type)"
-    async with await psycopg.AsyncConnection.connect(database.superuser_url, autocommit=True) as connection:
-        while not (await connection.execute(waiting, (event,))).rowcount:
+    look = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND %s IN (wait_event, wait_event_type)"
+    async with (
+        waiting.patience(f"a connection waits for {event}"),
+        await psycopg.AsyncConnection.connect(database.superuser_url, autocommit=True) as connection,
+    ):
+        while not (await connection.execute(look, (event,))).rowcount:
             pass  # Each look lets the others go on.

@@ -104,17 +104,17 @@ async def test_an_overdraft_without_limit_is_asked_for_by_name_and_never_given_t
 
 
 async def test_an_admin_may_give_the_exchange_a_floor(client: wallets.Client) -> None:
-    assert await accounts.pay(client, 30, "fx/liquidity") == ""
+    assert await accounts.pay(client, 30, "fx/liquidity", type_="ADJUSTMENT") == ""
     id_ = (await client.account("fx/liquidity")).id
     status = await wallets.refused(accounts.update(client, id_, "overdraft_limit", overdraft_limit=29))
     assert status.reason == "OVERDRAFT_IN_USE"
     await accounts.update(client, id_, "overdraft_limit", overdraft_limit=40)
-    assert await accounts.pay(client, 11, "fx/liquidity") == "INSUFFICIENT_FUNDS"
-    assert await accounts.pay(client, 10, "fx/liquidity") == ""
+    assert await accounts.pay(client, 11, "fx/liquidity", type_="ADJUSTMENT") == "INSUFFICIENT_FUNDS"
+    assert await accounts.pay(client, 10, "fx/liquidity", type_="ADJUSTMENT") == ""
 
 
 async def test_what_the_exchange_has_earned_cannot_be_spent_twice(client: wallets.Client) -> None:
-    assert await accounts.pay(client, 5, "fx/liquidity", "fx/spread") == ""
+    assert await accounts.pay(client, 5, "fx/liquidity", "fx/spread", type_="ADJUSTMENT") == ""
     assert await accounts.pay(client, 6, "fx/spread", "user/ana") == "INSUFFICIENT_FUNDS"
     assert await accounts.pay(client, 5, "fx/spread", "user/ana") == ""
 

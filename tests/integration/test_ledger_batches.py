@@ -1,6 +1,7 @@
 """Group commit by itself: what is collected, what is turned away, and what a caller that leaves does to others."""
 
 import asyncio
+import contextlib
 import datetime
 import uuid
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from kobklein import errors as kobklein_errors
 from kobklein import ids
 from tests import databases, ledger_oracle, metrics, wallets
 from wallets_service import errors
-from wallets_service.ledger import entries
+from wallets_service.ledger import batches, entries
 from wallets_service.ledger.group_commit import Ledger
+from wallets_service.settings import Isolation
 
 HOLD: Final = uuid.UUID(int=1)
 INSERT_HOLD: Final = """
@@ -81,6 +83,38 @@ async def test_calls_that_come_while_a_batch_commits_share_the_next_one(
     assert metrics.value("wallets_ledger_waiting_transfers") == 0
     after = [metrics.value(f"wallets_ledger_{name}") for name in measured]
     assert [now - then for now, then in zip(after, before, strict=True)] == [2, 61, 2]
+
+
+@pytest.fixture
+def writer(wallets_database: databases.Database) -> Iterator[batches.Writer]:
+    with contextlib.closing(batches.Writer(wallets_database.application_url, Isolation.READ_COMMITTED)) as made:
+        yield made
+
+
+async def test_a_batch_that_had_to_wait_has_a_time_after_all_it_waited_for(
+    wallets_database: databases.Database, blocker: psycopg.Connection, writer: batches.Writer
+) -> None:
+    """Its transaction began long before; an instant in between must not get it afterwards."""
+    posting = asyncio.create_task(asyncio.to_thread(writer.post, deposits(1)))
+    await wallets.until_waiting(wallets_database, "Lock")
+    (released,) = blocker.execute("SELECT clock_timestamp()").fetchone() or (None,)
+    blocker.rollback()
+    (posted,) = await posting
+    assert isinstance(posted, entries.Posting)
+    assert posted.created_time > released
+
+
+def test_the_server_ends_a_batch_that_lasts(wallets_database: databases.Database, writer: batches.Writer) -> None:
+    """After how long, each of its transactions knows; from twice that age on an instant waits for nobody."""
+    with psycopg.connect(wallets_database.superuser_url) as superuser:
+        superuser.execute(
+            "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN NEW.reference := current_setting('transaction_timeout'); RETURN NEW; END $$"
+        )
+        superuser.execute("CREATE TRIGGER note BEFORE INSERT ON transfers FOR EACH ROW EXECUTE FUNCTION note()")
+    writer.post(deposits(1))
+    with psycopg.connect(wallets_database.superuser_url) as superuser:
+        assert superuser.execute("SELECT reference FROM transfers").fetchall() == [(f"{batches.LONGEST_SECONDS}s",)]
 
 
 async def test_watchers_that_cannot_be_told_keep_nobody_waiting(wallets_database: databases.Database) -> None:

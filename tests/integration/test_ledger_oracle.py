@@ -55,6 +55,7 @@ MISTAKES = {
     "another spread": "UPDATE fx_quotes SET spread_amount = spread_amount - 1, buy_amount = buy_amount + 1",
     "another fee": "UPDATE fx_quotes SET fee_amount = fee_amount + 1",
     "a conversion of no quote": "DELETE FROM fx_quotes",
+    "a conversion by hand": "UPDATE transfers SET type = 'TRANSFER' WHERE description = 'squared'",
     "half a conversion": "UPDATE transfers SET type = 'ADJUSTMENT' WHERE type = 'CONVERSION' AND currency = 'USD'",
 }
 NEWEST = "SELECT number FROM seals ORDER BY number DESC LIMIT 1"
@@ -82,6 +83,8 @@ async def written(postgres: embedded.Server, wallets_template: str) -> Any:
         async with wallets.running(database) as client:
             await client.fund("ana", 10_000, "USD")
             await _convert(client)
+            squared = wallets.transfer("provider/bank", "fx/liquidity", 7, type_="ADJUSTMENT", description="squared")
+            await client.post(squared)
             report = await client.verify()
             head = await client.sealed(report.transfer_count)
         yield database, head

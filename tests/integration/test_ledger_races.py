@@ -1,6 +1,7 @@
 """Two replicas on one database, and everything that can go wrong between them and it."""
 
 import asyncio
+import collections
 import itertools
 import random
 import uuid
@@ -13,7 +14,7 @@ import pytest
 
 from deploy.local import postgres as embedded
 from kobklein.wallets.v1 import ledger_pb2
-from tests import databases, ledger_oracle, seal_oracle, serial_order, wallets
+from tests import databases, ledger_oracle, seal_oracle, serial_order, waiting, wallets
 from tests.sizes import size
 
 pytestmark = pytest.mark.chaos
@@ -35,12 +36,13 @@ def superuser(wallets_database: databases.Database) -> Iterator[psycopg.Connecti
 
 async def persistently(call: Callable[[], Awaitable[T]]) -> T:
     """Repeat a call until the service answers it, as every caller of the ledger does."""
-    while True:
-        try:
-            return await call()
-        except grpc.aio.AioRpcError as error:
-            if error.code() != grpc.StatusCode.UNAVAILABLE:
-                raise
+    async with waiting.patience("the service answers"):
+        while True:
+            try:
+                return await call()
+            except grpc.aio.AioRpcError as error:
+                if error.code() != grpc.StatusCode.UNAVAILABLE:
+                    raise
 
 
 async def test_a_storm_of_identical_calls_has_one_effect_and_one_answer(
@@ -107,14 +109,28 @@ async def test_transfers_in_every_order_of_accounts_never_deadlock(
     log = postgres.folder / "postgres.log"
     start = log.stat().st_size
 
+    def legs() -> list[ledger_pb2.Transfer]:
+        """Return three to six transfers that are linked."""
+        amounts = random.choices((5, 600), k=random.randint(3, 6))
+        made = [wallets.transfer(*random.sample(users, 2), amount, linked=True) for amount in amounts]
+        made[-1].linked = False
+        return made
+
     async def client(replica: wallets.Client) -> None:
         for _ in range(size(8, 70)):
-            results = await replica.post(*(wallets.transfer(*random.sample(users, 2), 5) for _ in range(60)))
-            assert {result.error.reason for result in results} <= {"", "INSUFFICIENT_FUNDS"}
+            groups = [legs() for _ in range(15)]
+            results = iter(await replica.post(*(leg for group in groups for leg in group)))
+            for group in groups:
+                reasons = collections.Counter(next(results).error.reason for _ in group)
+                refused = {"INSUFFICIENT_FUNDS": 1, "LINKED_TRANSFER_REFUSED": len(group) - 1}
+                assert reasons in ({"": len(group)}, refused)
+                posted.update({group[0].id: len(group)} if reasons[""] else {})
 
+    posted = collections.Counter[str]()
     await asyncio.gather(*(client(replica) for replica in replicas * 8))
     assert (await replicas[0].verify()).balanced
-    ledger_oracle.check(wallets_database.superuser_url)
+    transfers = ledger_oracle.check(wallets_database.superuser_url).transfers.values()
+    assert collections.Counter(str(each["group_id"]) for each in transfers if each["group_id"]) == posted
     assert "ERROR" not in log.read_bytes()[start:].decode()
 
 

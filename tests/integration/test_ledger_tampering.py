@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -21,6 +21,16 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 _ROUNDS: Final = 12
 _ATTACKER: Final = chain.Key(b"\x66" * 32)
 _ORDERED: Final = "SELECT id, md5(t::text) FROM transfers t ORDER BY xid, place"
+_CONSTRAINTS: Final = (
+    "accounts_held_amount",
+    "holds_amount",
+    "holds_pending",
+    "holds_posted_amount",
+    "seals_digests",
+    "transfers_amount",
+    "transfers_two_accounts",
+)
+"""Of tables, whose names they begin with; whoever tampers has dropped them."""
 _CHANGES: Final = {
     "id": "gen_random_uuid()",
     "debit_account_id": "gen_random_uuid()",
@@ -103,8 +113,8 @@ async def written(postgres: embedded.Server, wallets_template: str) -> Any:
 def case(written: ledgers.Written, request: pytest.FixtureRequest) -> Iterator[Case]:
     with psycopg.connect(written.database.superuser_url, client_encoding="utf8") as connection:
         connection.execute("SET LOCAL session_replication_role = replica")
-        for table, constraint in (("seals", "seals_digests"), ("transfers", "transfers_two_accounts")):
-            connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {constraint}")
+        for constraint in _CONSTRAINTS:
+            connection.execute(f"ALTER TABLE {constraint.partition('_')[0]} DROP CONSTRAINT {constraint}")
         ids = [id_ for id_, _ in connection.execute(_ORDERED)]
         seals = list(repository.page(connection, after=0, limit=1000))
         seed = getattr(request, "param", 0)
@@ -245,27 +255,93 @@ def test_a_head_that_is_not_signed_by_a_trusted_key_is_not_found(case: Case, fie
     assert [each.check for each in case.report(signed).breaks] == ["HEAD_NOT_FOUND"]
 
 
-@pytest.mark.parametrize(
-    ("statement", "check"),
-    [
-        ("UPDATE holds SET posted_amount = posted_amount + 1 WHERE id = %s", "HOLD_BROKEN"),
-        ("UPDATE holds SET status = 'VOIDED', posted_amount = amount WHERE id = %s", "HOLD_BROKEN"),
-        ("UPDATE holds SET status = 'VOIDED' WHERE id = %s", "HELD_NOT_DERIVED"),
-        ("UPDATE holds SET amount = amount + 1 WHERE id = %s", "HELD_NOT_DERIVED"),
-        ("DELETE FROM holds WHERE id = %s", "HOLD_BROKEN"),
-        ("UPDATE holds SET currency = 'USD' WHERE id = %s", "HOLD_BROKEN"),
-        ("UPDATE transfers SET reverses_id = hold_id WHERE hold_id = %s", "REVERSAL_BROKEN"),
-    ],
-)
-def test_a_hold_or_reversal_that_does_not_add_up_is_named(case: Case, statement: str, check: str) -> None:
+_DEPOSIT: Final = "SELECT id FROM transfers ORDER BY xid, place LIMIT 1"
+_TAKES_BACK: Final = """
+    b.reverses_id IS NOT NULL AND b.xid = t.xid
+    AND (b.debit_account_id, b.credit_account_id) = (t.credit_account_id, t.debit_account_id)
+"""
+"""What `b` must be to take back something between the accounts of `t`, the part of a hold in the same round."""
+_HOLD_MISTAKES: Final = {
+    "more posted": (
+        ["UPDATE holds SET posted_amount = posted_amount + 1 WHERE id = '{hold}'"],
+        ("HOLD_BROKEN", "what is posted is not the sum of its transfers"),
+    ),
+    "another currency": (
+        ["UPDATE holds SET currency = 'USD' WHERE id = '{hold}'"],
+        ("HOLD_BROKEN", "its account is missing or has another currency"),
+    ),
+    "another payer": (
+        ["UPDATE holds SET debit_account_id = gen_random_uuid() WHERE id = '{hold}'"],
+        ("HOLD_BROKEN", "its account is missing or has another currency"),
+    ),
+    "more posted than held": (
+        ["UPDATE holds SET amount = posted_amount - 1 WHERE id = '{hold}'"],
+        ("HOLD_BROKEN", "so much cannot be posted of a hold that is PENDING"),
+    ),
+    "less posted than nothing": (
+        [
+            "UPDATE holds SET posted_amount = -posted_amount WHERE id = '{hold}'",
+            "UPDATE transfers SET amount = -amount WHERE hold_id = '{hold}'",
+        ],
+        ("HOLD_BROKEN", "so much cannot be posted of a hold that is PENDING"),
+    ),
+    "posted with nothing": (
+        [
+            "UPDATE holds SET status = 'POSTED', posted_amount = 0 WHERE id = '{hold}'",
+            "DELETE FROM transfers WHERE hold_id = '{hold}'",
+        ],
+        ("HOLD_BROKEN", "so much cannot be posted of a hold that is POSTED"),
+    ),
+    "voided with all posted": (
+        ["UPDATE holds SET status = 'VOIDED', amount = posted_amount WHERE id = '{hold}'"],
+        ("HOLD_BROKEN", "so much cannot be posted of a hold that is VOIDED"),
+    ),
+    "gone": (["DELETE FROM holds WHERE id = '{hold}'"], ("HOLD_BROKEN", "its hold is missing")),
+    "another payee": (
+        ["UPDATE holds SET credit_account_id = gen_random_uuid() WHERE id = '{hold}'"],
+        ("HOLD_BROKEN", "its hold is between other accounts"),
+    ),
+    "voided and still held": (
+        ["UPDATE holds SET status = 'VOIDED' WHERE id = '{hold}'"],
+        ("HELD_NOT_DERIVED", "what is held is not the sum of the open holds"),
+    ),
+    "more held": (
+        ["UPDATE holds SET amount = amount + 1 WHERE id = '{hold}'"],
+        ("HELD_NOT_DERIVED", "what is held is not the sum of the open holds"),
+    ),
+    "less held than nothing": (
+        ["UPDATE accounts SET held_amount = -1 WHERE address = 'provider/stripe'"],
+        ("BALANCE_BELOW_FLOOR", "less than nothing is held"),
+    ),
+    "takes back nothing": (
+        ["UPDATE transfers SET reverses_id = hold_id WHERE hold_id = '{hold}'"],
+        ("REVERSAL_BROKEN", "the transfer that it takes back is missing"),
+    ),
+    "takes back a reversal": (
+        [f"UPDATE transfers t SET reverses_id = b.id FROM transfers b WHERE t.hold_id = '{{hold}}' AND {_TAKES_BACK}"],
+        ("REVERSAL_BROKEN", "what it takes back is a reversal itself"),
+    ),
+    "takes back between others": (
+        [f"UPDATE transfers t SET reverses_id = ({_DEPOSIT}) WHERE t.hold_id = '{{hold}}'"],
+        ("REVERSAL_BROKEN", "it does not go the other way between the same accounts"),
+    ),
+}
+"""What is done to a hold or its transfer, and the check that finds it with what it says."""
+
+
+@pytest.mark.parametrize(("statements", "found"), _HOLD_MISTAKES.values(), ids=_HOLD_MISTAKES)
+def test_a_hold_or_reversal_that_does_not_add_up_is_named(
+    case: Case, statements: Sequence[str], found: tuple[str, str]
+) -> None:
     hold_id, transfer_id = case.connection.execute(
         "SELECT hold_id, id FROM transfers WHERE hold_id IS NOT NULL LIMIT 1"
     ).fetchone() or (None, None)
-    case.do(statement, hold_id)
-    found = [each for each in case.report().breaks if each.check == check]
-    assert {each.hold_id for each in found} <= {hold_id, None}
-    assert {each.transfer_id for each in found} <= {transfer_id, None}
-    assert found
+    for statement in statements:
+        case.do(statement.format(hold=hold_id))
+    breaks = [each for each in case.report().breaks if each.check == found[0]]
+    assert found[1] in {each.detail for each in breaks}
+    assert {each.hold_id for each in breaks} <= {hold_id, None}
+    assert {each.transfer_id for each in breaks} <= {transfer_id, None}
 
 
 def test_more_taken_back_than_was_moved_is_named(case: Case) -> None:

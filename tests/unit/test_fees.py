@@ -1,15 +1,21 @@
 """What a transfer costs: arithmetic in whole minor units."""
 
+import datetime
 import fractions
 import math
+import uuid
+from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallets_service import fees
+from wallets_service import fees, transfers
+from wallets_service.ledger import decisions, entries
+from wallets_service.ledger.book import State
 
-MOST = 9_999_999_999_999
+NOW: Final = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+MOST: Final = 9_999_999_999_999
 amounts = st.integers(1, MOST)
 parts = st.integers(0, 1_000_000)
 
@@ -25,16 +31,32 @@ def terms(draw: st.DrawFn) -> fees.Terms:
     )
 
 
-@given(amounts, terms())
-def test_what_the_payer_pays_is_what_the_payee_and_the_platform_get(amount: int, given_terms: fees.Terms) -> None:
+@given(amounts, terms(), st.integers(-1, 2))
+def test_what_the_payer_pays_is_what_the_payee_and_the_platform_get(
+    amount: int, given_terms: fees.Terms, spare: int
+) -> None:
+    """To the last minor unit: with one less than both, neither moves."""
     fee = fees.charged(amount, given_terms)
-    balances = {"payer": 3 * MOST, "payee": 0, "fees": 0}
-    for payee, moved in (("payee", amount), ("fees", fee)):
-        balances["payer"] -= moved
-        balances[payee] += moved
-    assert type(fee) is int
-    assert balances == {"payer": 3 * MOST - amount - fee, "payee": amount, "fees": fee}
-    assert sum(balances.values()) == 3 * MOST
+    order = transfers.Order(user_id="ana", to_user_id="ben", amount=amount, currency="HTG")
+    opened = {(address, "HTG"): entries.opened((address, "HTG")) for address in ("user/ana", "user/ben", "fees")}
+    opened["user/ana", "HTG"] = opened["user/ana", "HTG"]._replace(balance=amount + fee + spare)
+    legs = transfers._legs(order.transfer(uuid.UUID(int=1)), fee)
+    decision = decisions.decide(legs, State(accounts=opened, time=NOW))
+    after = {address: account.balance for (address, _), account in {**opened, **decision.accounts}.items()}
+    if spare < 0:
+        assert after == {"user/ana": amount + fee + spare, "user/ben": 0, "fees": 0}
+    else:
+        assert after == {"user/ana": spare, "user/ben": amount, "fees": fee}
+
+
+@given(amounts, st.integers(0, 2 * MOST), st.data())
+def test_what_is_due_of_a_fee_is_its_share_rounded_down_and_all_of_it_in_the_end(
+    amount: int, fee: int, data: st.DataObject
+) -> None:
+    posted = data.draw(st.integers(0, amount))
+    due = fees.due(fee, posted=posted, amount=amount)
+    assert due == math.floor(fractions.Fraction(fee * posted, amount)) <= fee
+    assert fees.due(fee, posted=amount, amount=amount) == fee
 
 
 @given(amounts, terms())

@@ -266,3 +266,18 @@ def test_a_transfer_with_an_end_is_posted_before_it_and_not_at_it(microseconds: 
     decision = decide([transfer("provider/stripe", "user/ana", 1, expires_time=end)], book(*map(account, ADDRESSES)))
     assert bool(decision.postings) == posted
     assert posted or [type(each) for each in decision.outcomes] == [errors.TransferTooLate]
+
+
+@pytest.mark.parametrize(("microseconds", "posted"), [(-1, True), (0, False), (1, False)])
+def test_a_transfer_counts_from_before_it_is_recorded_and_not_from_then(microseconds: int, posted: bool) -> None:
+    time = NOW + datetime.timedelta(microseconds=microseconds)
+    decision = decide([transfer("provider/stripe", "user/ana", 1, effective_time=time)], book(*map(account, ADDRESSES)))
+    assert bool(decision.postings) == posted
+    assert posted or [type(each) for each in decision.outcomes] == [errors.EffectiveTimeNotPast]
+
+
+@pytest.mark.parametrize("limit", ["transfer_limit", "day_limit", "month_limit"])
+def test_a_limit_is_spent_to_the_last_cent_and_no_further(limit: str) -> None:
+    accounts = book(account("user/ana", 100, **{limit: 50}), account("user/ben"))
+    assert refusal(transfer("user/ana", "user/ben", 51), accounts).reason == "LIMIT_EXCEEDED"
+    assert decide([transfer("user/ana", "user/ben", 50)], accounts).postings

@@ -130,6 +130,28 @@ _POSTED_HOLDS: Final = """
     ORDER BY t.xid, t.place
     LIMIT %(limit)s
 """
+_FEES: Final = """
+    SELECT a.address, coalesce(f.currency, h.currency) AS currency, coalesce(f.id, h.id) AS hold_id,
+           coalesce(div(f.amount::numeric * h.posted_amount, nullif(h.amount, 0)), 0) AS expected_amount,
+           coalesce(f.posted_amount, 0) AS actual_amount,
+           CASE WHEN f.id IS NULL THEN 'the hold of its fee is missing'
+                WHEN h.id IS NULL THEN 'the hold that it is the fee of is missing, or has no fee'
+                WHEN (f.debit_account_id, f.currency, f.amount)
+                     IS DISTINCT FROM (h.debit_account_id, h.currency, h.fee_amount)
+                THEN 'it does not reserve the fee of its hold'
+                WHEN (f.status = 'PENDING') <> (h.status = 'PENDING')
+                THEN 'it did not end together with the hold that it is the fee of'
+                ELSE 'what is posted is not what is due of the fee' END AS detail
+    FROM (SELECT * FROM holds WHERE fee_of IS NOT NULL) f
+    FULL JOIN (SELECT * FROM holds WHERE fee_amount <> 0) h ON h.id = f.fee_of
+    LEFT JOIN accounts a ON a.id = coalesce(f.debit_account_id, h.debit_account_id)
+    WHERE (f.debit_account_id, f.currency, f.amount) IS DISTINCT FROM (h.debit_account_id, h.currency, h.fee_amount)
+       OR (f.status = 'PENDING') <> (h.status = 'PENDING')
+       OR f.posted_amount IS DISTINCT FROM div(f.amount::numeric * h.posted_amount, nullif(h.amount, 0))
+    ORDER BY coalesce(f.created_time, h.created_time), coalesce(f.id, h.id)
+    LIMIT %(limit)s
+"""
+"""What `fees.due` makes of a fee for what is posted of its hold, by PostgreSQL's own arithmetic."""
 _REVERSALS: Final = """
     SELECT a.address, r.currency, r.id AS transfer_id, coalesce(o.amount, 0) AS expected_amount,
            r.amount AS actual_amount,
@@ -166,6 +188,7 @@ _CHECKS: Final = (
     ("held amounts", "HELD_NOT_DERIVED", _HELD),
     ("holds", "HOLD_BROKEN", _HOLDS),
     ("transfers of holds", "HOLD_BROKEN", _POSTED_HOLDS),
+    ("fees of holds", "HOLD_BROKEN", _FEES),
     ("reversals", "REVERSAL_BROKEN", _REVERSALS),
     ("sums of reversals", "REVERSAL_BROKEN", _REVERSED),
 )
