@@ -81,11 +81,11 @@ async def repeatable(
 ) -> M:
     """Run `work` outside of any transaction and keep its answer, or return the first answer again.
 
-    `work` gets an id that every call with the same key shares, and must have its effect at most once under it, however
-    often and however concurrently it runs. So nobody waits for anybody and no lease can be left behind: a process that
-    dies before the answer is kept leaves the id, and a repetition runs `work` again under it. Of concurrent answers the
-    first that is kept is everybody's. Without a key, `work` runs under an id of its own. Raises IdempotencyKeyReused,
-    and what `work` raises: the same request may then try again with the key.
+    `work` gets an id that every call with the same key shares, even once the key is forgotten, and must have its effect
+    at most once under it, however often and however concurrently it runs. So nobody waits for anybody and no lease can
+    be left behind: a process that dies before the answer is kept leaves the id, and a repetition runs `work` again under
+    it. Of concurrent answers the first that is kept is everybody's. Without a key, `work` runs under an id of its own.
+    Raises IdempotencyKeyReused, and what `work` raises: the same request may then try again with the key.
     """
     if not calls.current().idempotency_key:
         return await work(ids.new())
@@ -100,7 +100,8 @@ async def repeatable(
 
 async def _shared(session: database.Session, request: message.Message) -> Claim:
     """Claim the key of the current call together with everybody who makes the same call."""
-    call, fingerprint, own_id = calls.current(), _fingerprint(request), ids.new()
+    call, fingerprint = calls.current(), _fingerprint(request)
+    own_id = ids.derived(ids.of_key(call.subject, call.idempotency_key), request.DESCRIPTOR.full_name)
     if await _inserted(session, call, fingerprint, resource_id=own_id):
         return Claim(first=True, resource_id=own_id)
     row = (await session.execute(sa.select(keys).where(_mine(call)))).one()

@@ -21,6 +21,7 @@ from wallets_service.ledger import entries
 from wallets_service.ledger.entries import ACTIVE, CLOSED, CREDIT_FROZEN, DEBIT_FROZEN, FROZEN
 from wallets_service.models import Account
 from wallets_service.repository import accounts as repository
+from wallets_service.repository import holds
 
 _OVERDRAFT: Final = "overdraft_limit"
 _FLOOR: Final = "accounts_floor"
@@ -99,10 +100,19 @@ async def unfreeze(session: Session, id_: uuid.UUID, *, reason: str) -> Account:
 async def close(session: Session, id_: uuid.UUID, *, reason: str) -> Account:
     """Close an account for ever; closing it again is answered with the account.
 
-    Raises AccountNotFound, and AccountNotEmpty while it has a balance or holds anything.
+    Raises AccountNotFound, AccountNotEmpty while it has a balance or holds anything, and AccountInUse while anybody's
+    hold is for it, which nobody could take then, and for what fees and conversions of others go through.
     """
     account = await _locked(session, id_, closed=True)
+    if entries.of_platform(account.address):
+        raise _in_use(account, "fees and conversions go through it")
+    if await holds.is_awaited(session, id_):
+        raise _in_use(account, "a hold for it is open")
     return await _changed(session, account, "CLOSE", {"status": CLOSED}, reason)
+
+
+def _in_use(account: Account, why: str) -> errors.AccountInUse:
+    return errors.AccountInUse(account=account.address, currency=account.currency, why=why)
 
 
 async def _locked(session: Session, id_: uuid.UUID, *, closed: bool = False) -> Account:

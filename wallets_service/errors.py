@@ -16,6 +16,7 @@ Error
 │   ├── HoldIdReused           the id belongs to a hold with other content
 │   ├── HoldEnded              nothing is held any more
 │   ├── HoldExceeded           more than is still held
+│   ├── TooManyHolds           so many holds of the account are open already
 │   ├── HoldOfOtherAccounts    the hold is between other accounts
 │   ├── HoldHasFee             it changes only together with the hold of its fee
 │   ├── OriginalNotFound       there is no transfer to take back
@@ -25,6 +26,7 @@ Error
 ├── AccountExists              the account is there, with another overdraft limit
 ├── AccountNotFound
 ├── AccountNotEmpty            only an account without money can be closed
+├── AccountInUse               others need it to stay open
 ├── OverdraftInUse             more of the overdraft is used than the new limit allows
 ├── WalletExists
 ├── WalletNotFound             missing, or somebody else's: a caller cannot tell which
@@ -187,6 +189,12 @@ class HoldExceeded(Refusal):
         super().__init__(id=id, currency=currency, remaining=money.render(remaining, currency))
 
 
+class TooManyHolds(Refusal):
+    """No account may have more holds open."""
+
+    message = "account {account} has {limit} holds open in {currency} already"
+
+
 class HoldOfOtherAccounts(Refusal):
     """The hold is between other accounts."""
 
@@ -263,6 +271,14 @@ class AccountNotEmpty(errors.Error):
             balance=money.render(balance, currency),
             held=money.render(held, currency),
         )
+
+
+class AccountInUse(errors.Error):
+    """Others need the account, so it cannot be closed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "{account} cannot be closed in {currency}: {why}"
+    http_status = 409
 
 
 class OverdraftInUse(errors.Error):

@@ -1,14 +1,26 @@
 """The fee as a leg of the group that it is charged in: the second one, paid by who pays what it is charged for."""
 
+import uuid
 from collections.abc import Sequence
 from typing import Final
 
+from kobklein import ids
 from wallets_service import errors
 from wallets_service.ledger import book, entries
 
 ACCOUNT: Final = "fees"
 """Address of the account that earns the fees."""
 TYPE: Final = "FEE"
+
+
+def id_of(charged: uuid.UUID) -> uuid.UUID:
+    """Return the id of the fee of a transfer."""
+    return ids.derived(charged, "fee")
+
+
+def id_of_part(of: uuid.UUID) -> uuid.UUID:
+    """Return the id of what is taken of a hold's fee with a part of the hold, or with its end."""
+    return ids.derived(of, "fee of hold")
 
 
 def refusal(

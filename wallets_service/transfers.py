@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from kobklein import calls, database, ids
+from kobklein import calls, database
 from kobklein import errors as kobklein_errors
 from wallets_service import errors, fee_legs, fee_schedule, fees, wallets
 from wallets_service.ledger import book, entries
@@ -104,16 +104,14 @@ async def _prepared(session: database.Session, transfer: entries.Transfer) -> tu
 
 
 async def _find(session: database.Session, id_: uuid.UUID) -> Made | None:
-    fee_id = str(_fee_id(id_))
-    found = await repository.get_transfers(session, [str(id_), fee_id])
-    if str(id_) not in found:
+    found = await repository.get_transfers(
+        session, [str(each) for each in (id_, fee_legs.id_of(id_), fee_legs.id_of_part(id_))]
+    )
+    recorded = found.pop(str(id_), None)
+    if recorded is None:
         return None
-    recorded, fee = found[str(id_)], found.get(fee_id)
+    fee = next(iter(found.values()), None)
     return Made(recorded.posting, fee.posting if fee else None, recorded.reversed_amount)
-
-
-def _fee_id(id_: uuid.UUID) -> uuid.UUID:
-    return ids.derived(id_, "fee")
 
 
 def _repeated(earlier: Made, transfer: entries.Transfer) -> Made:
@@ -129,7 +127,7 @@ def _legs(transfer: entries.Transfer, fee: int) -> list[entries.Transfer]:
     if not fee:
         return [transfer]
     charge = entries.Transfer(
-        str(_fee_id(uuid.UUID(transfer.id))),
+        str(fee_legs.id_of(uuid.UUID(transfer.id))),
         transfer.debit_account,
         fee_legs.ACCOUNT,
         fee,

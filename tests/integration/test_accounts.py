@@ -254,6 +254,27 @@ async def test_an_account_that_only_an_expired_hold_fills_can_be_closed(
     assert (await accounts.close(client, account.id)).status == CLOSED
 
 
+async def test_an_account_that_a_hold_is_for_stays_open_until_nothing_waits_for_it(
+    client: wallets.Client, wallets_database: databases.Database
+) -> None:
+    id_ = await opened(client)
+    made = [await holds.create(client, to_user_id="eva", amount=5, expires_after_seconds=1)]
+    made.append(await holds.create(client, to_user_id="eva", amount=5))
+    await holds.until_over(wallets_database, made[0])
+    assert (await wallets.refused(accounts.close(client, id_))).reason == "ACCOUNT_IN_USE"
+    await holds.void(client, made[1], caller="eva")
+    assert (await accounts.close(client, id_)).status == CLOSED
+    assert (await wallets.refused(holds.create(client, to_user_id="eva"))).reason == "COUNTERPARTY_UNAVAILABLE"
+
+
+@pytest.mark.parametrize("address", ["fees", "fx/liquidity", "fx/spread"])
+async def test_what_fees_and_conversions_go_through_stays_open(client: wallets.Client, address: str) -> None:
+    await client.post(wallets.transfer("provider/stripe", address, 1), wallets.transfer(address, "provider/stripe", 1))
+    account = await client.account(address)
+    assert account.balance == 0
+    assert (await wallets.refused(accounts.close(client, account.id))).reason == "ACCOUNT_IN_USE"
+
+
 async def opened(client: wallets.Client) -> str:
     """Return the id of an empty wallet of `eva`."""
     wallet = await client.wallets.CreateWallet(

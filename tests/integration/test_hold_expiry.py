@@ -13,7 +13,7 @@ from kobklein import database
 from kobklein.wallets.v1 import holds_pb2, wallets_pb2
 from tests import databases, holds, ledger_oracle, wallets
 from wallets_service import expiry
-from wallets_service.ledger import entries
+from wallets_service.ledger import entries, rules
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.wallets import Filter, list_
 
@@ -25,7 +25,7 @@ OLD_HOLDS = """
                        updated_time)
     SELECT gen_random_uuid(), eva.id, ana.id, 1, 'HTG', 'TRANSFER', now() - interval '1 hour',
            now() - interval '2 hours', now() - interval '2 hours'
-    FROM accounts eva, accounts ana, generate_series(1, 1500)
+    FROM accounts eva, accounts ana, generate_series(1, %s)
     WHERE eva.address = 'user/eva' AND ana.address = 'user/ana'
 """
 
@@ -208,9 +208,43 @@ async def test_a_wave_of_expired_holds_frees_the_money_of_all_at_once(wallets_da
         await client.fund("eva", 2_000)
         await client.fund("ana", 100)
         with psycopg.connect(wallets_database.superuser_url) as connection:
-            connection.execute("UPDATE accounts SET held_amount = 1500 WHERE address = 'user/eva'")
-            connection.execute(OLD_HOLDS)
+            connection.execute("UPDATE accounts SET held_amount = 1000 WHERE address = 'user/eva'")
+            connection.execute(OLD_HOLDS, [rules.MAX_OPEN_HOLDS])
         await expired_hold(client, wallets_database)
         sent = [wallets.transfer(f"user/{user}", "user/ben", amount) for user, amount in (("eva", 2_000), ("ana", 100))]
         answer = await client.post(*sent)
         assert [each.HasField("transfer") for each in answer] == [True, True]
+
+
+async def test_more_holds_than_may_be_open_are_given_back_over_several_batches(
+    wallets_database: databases.Database,
+) -> None:
+    """Rows that no service made: one batch must not keep everybody waiting for all of them."""
+    async with wallets.running(wallets_database, **NEVER) as client:
+        await client.fund("eva", 5_000)
+        await client.fund("ana", 100)
+        with psycopg.connect(wallets_database.superuser_url) as connection:
+            connection.execute("UPDATE accounts SET held_amount = 2500 WHERE address = 'user/eva'")
+            connection.execute(OLD_HOLDS, [2_500])
+        given_back = "SELECT count(*) FROM holds WHERE status = 'EXPIRED'"
+        for count in (1_000, 2_000, 2_500):
+            (result,) = await client.post(wallets.transfer("user/eva", "user/ben", 1))
+            assert result.HasField("transfer")
+            assert holds.rows(wallets_database, given_back) == [(count,)]
+
+
+async def test_an_account_pays_no_more_holds_than_may_be_open(wallets_database: databases.Database) -> None:
+    async with wallets.running(wallets_database, **NEVER) as client:
+        await client.fund("eva", 5_000)
+        await client.fund("ana", 100)
+        with psycopg.connect(wallets_database.superuser_url) as connection:
+            connection.execute("UPDATE accounts SET held_amount = 1499 WHERE address = 'user/eva'")
+            connection.execute(OLD_HOLDS, [999])
+            connection.execute("ALTER TABLE holds DISABLE TRIGGER USER")
+            connection.execute("UPDATE holds SET expires_time = now() + interval '1 hour'")
+            connection.execute("ALTER TABLE holds ENABLE TRIGGER USER")
+            connection.execute(OLD_HOLDS, [500])  # Their time is over: they are open no more.
+        await holds.create(client, "eva")
+        status = await wallets.refused(holds.create(client, "eva"))
+        assert (status.reason, status.metadata["limit"]) == ("TOO_MANY_HOLDS", "1000")
+        await holds.create(client, "ana")

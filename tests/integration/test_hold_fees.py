@@ -8,7 +8,7 @@ import grpc
 import psycopg
 import pytest
 
-from kobklein.wallets.v1 import holds_pb2, ledger_pb2
+from kobklein.wallets.v1 import holds_pb2, ledger_pb2, transfers_pb2
 from tests import databases, holds, ledger_oracle, transfers, wallets
 
 PERCENT: Final = 10_000
@@ -59,6 +59,15 @@ async def test_each_part_is_charged_its_part_in_one_group_that_statements_show(c
     ]  # fmt: skip
     parts = [each for each in lines if each.hold_id == made.id]
     assert [each.group_id for each in parts] == [each.group_id for each in charges] == [each.id for each in parts]
+
+
+async def test_a_part_is_a_transfer_with_its_fee(client: wallets.Client) -> None:
+    made = await holds.create(client, amount=1_000)
+    await holds.post(client, made, 500)
+    (part,) = [each for each in await transfers.statement(client, "ana") if each.hold_id == made.id]
+    request = transfers_pb2.GetTransferRequest(id=part.id)
+    shown = await client.transfers.GetTransfer(request, metadata=wallets.metadata("ana", "user"))
+    assert (shown.amount, shown.fee_amount, shown.balance_after) == (500, 5, 1_495)
 
 
 async def test_the_payee_sees_no_fee_and_staff_does(client: wallets.Client) -> None:

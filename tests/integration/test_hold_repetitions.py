@@ -134,3 +134,22 @@ async def test_a_hold_needs_a_key(client: wallets.Client) -> None:
     request = holds_pb2.CreateHoldRequest(to_user_id="ben", amount=5, currency="HTG")
     status = await wallets.refused(client.holds.CreateHold(request, metadata=wallets.metadata("ana", "user")))
     assert (status.code, status.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "IDEMPOTENCY_KEY_MISSING")
+
+
+async def test_a_call_has_its_effect_once_even_when_its_key_is_forgotten(
+    client: wallets.Client, wallets_database: databases.Database
+) -> None:
+    made = await create(client, "k")
+    await post(client, made, "p", amount=10)
+    assert holds.rows(wallets_database, "DELETE FROM idempotency_keys RETURNING key")
+    assert (await create(client, "k")).id == made.id
+    assert (await post(client, made, "p", amount=10)).posted_amount == 10
+    account = await client.account("user/ana")
+    assert (account.balance, account.held_amount) == (90, 15)
+    other = await create(client, "l")
+    assert holds.rows(wallets_database, "DELETE FROM idempotency_keys RETURNING key")
+    for call, reason in (
+        (create(client, "k", amount=26), "HOLD_ID_REUSED"),
+        (post(client, other, "p", amount=10), "TRANSFER_ID_REUSED"),
+    ):
+        assert (await wallets.refused(call)).reason == reason

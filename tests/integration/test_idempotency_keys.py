@@ -212,6 +212,18 @@ async def test_an_effect_that_failed_is_tried_again_under_its_id_at_once(session
         await repeatable(sessions, effect, pb.CreatePaymentRequest(amount=101))
 
 
+async def test_a_repeatable_call_has_its_id_when_its_key_is_forgotten(sessions: database.Sessions) -> None:
+    effect = Repeatable()
+    for _ in range(2):
+        with calling():
+            await repeatable(sessions, effect)
+        async with sessions.begin() as session:
+            await session.execute(sa.delete(idempotency.keys))
+    with calling(key="another"):
+        await repeatable(sessions, effect)
+    assert effect.ids[0] == effect.ids[1] != effect.ids[2]
+
+
 async def test_a_repeatable_call_without_a_key_has_an_id_of_its_own(sessions: database.Sessions) -> None:
     effect = Repeatable()
     with calling(key=""):

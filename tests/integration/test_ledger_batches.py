@@ -232,3 +232,25 @@ async def test_a_preview_that_nobody_waits_for_any_more_does_not_disturb_the_nex
             await blocking.rollback()
             answers = await asyncio.gather(*staying)
             assert [[each.credit_balance_after for each in answer] for answer in answers] == [[1, 2, 3], [1, 2]]
+
+
+async def test_an_account_that_changed_in_the_future_takes_no_other_along(wallets_database: databases.Database) -> None:
+    """A clock that went ahead and back leaves such rows: the histories of their accounts must not go back in time."""
+    ledger = Ledger(wallets.settings(wallets_database))
+    ahead = "UPDATE accounts SET updated_time = clock_timestamp() + %s::interval WHERE address = 'user/ana'"
+    async with ledger.running():
+        await ledger.post([*deposits(1), *deposits(1, user="ben")])
+        with psycopg.connect(wallets_database.superuser_url, autocommit=True) as hand:
+            hand.execute(ahead, ["5 seconds"])
+            (late,) = await ledger.post(deposits(1))
+            hand.execute("UPDATE accounts SET updated_time = clock_timestamp() WHERE address = 'provider/stripe'")
+            hand.execute(ahead, ["40 days"])
+            paying = entries.Transfer(ids.text(), "user/ben", "user/eva", 1, "HTG", "TRANSFER")
+            refused = asyncio.create_task(ledger.post(deposits(1)))
+            (posted,) = await ledger.post([paying])
+            with pytest.raises(kobklein_errors.Unavailable):
+                await refused
+            ((now,),) = hand.execute("SELECT clock_timestamp()").fetchall()
+    assert isinstance(late, entries.Posting)
+    assert isinstance(posted, entries.Posting)
+    assert posted.created_time < now < late.created_time

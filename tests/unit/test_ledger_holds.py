@@ -1,6 +1,7 @@
 """What becomes of holds: the pure part, with the limits that they count against and the midnights that they cross."""
 
 import collections
+import dataclasses
 import datetime
 import uuid
 import zoneinfo
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wallets_service import errors, holds
-from wallets_service.ledger import decisions
+from wallets_service.ledger import decisions, rules
 from wallets_service.ledger.book import Decision, Outcome, State
 from wallets_service.ledger.entries import (
     Account,
@@ -47,6 +48,7 @@ class Clerk:
         self.endings: dict[str, str] = {}
         self.groups: collections.Counter[str] = collections.Counter()
         self.time = NOON
+        self.open_holds = 0
 
     def decide(self, *operations: Operation) -> Sequence[Outcome]:
         decision = self._decision(operations)
@@ -67,6 +69,7 @@ class Clerk:
             posted=self.posted,
             group_sizes=self.groups,
             ending_parts=frozenset(self.endings.values()),
+            open_holds={"1": self.open_holds},
             time=self.time,
             zone=HAITI,
         )
@@ -102,6 +105,15 @@ def test_a_hold_counts_against_the_limits_when_it_is_made_and_not_when_it_is_tak
     (refused,) = clerk.decide(hold(21, "other"))
     assert isinstance(refused, errors.LimitExceeded)
     assert (refused.metadata["period"], refused.metadata["used"]) == ("day", "0.40")
+
+
+def test_an_account_has_no_more_holds_open_than_can_end_at_once() -> None:
+    clerk = Clerk()
+    clerk.open_holds = rules.MAX_OPEN_HOLDS - 2
+    linked = dataclasses.replace(hold(1, "a"), linked=True), taking(101, "too much", hold_id=None)
+    *_, last, beyond = clerk.decide(*linked, hold(1, "b"), hold(1, "c"), hold(1, "d"))
+    assert isinstance(last, Hold)
+    assert isinstance(beyond, errors.TooManyHolds)
 
 
 def test_what_is_given_back_the_same_day_counts_no_more() -> None:

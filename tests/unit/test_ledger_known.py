@@ -7,17 +7,17 @@ from wallets_service.ledger.book import State
 from wallets_service.ledger.entries import Account, Key, Transfer
 from wallets_service.ledger.known import Known
 
-NOW = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+EARLIER, NOW = (datetime.datetime(2026, 1, day, tzinfo=datetime.UTC) for day in (1, 2))
 
 
 def account(number: int) -> Account:
     return entries.opened((f"user/{number}", "HTG"))._replace(balance=10)
 
 
-def state(*accounts: Account, stamp: str = "7", missing: frozenset[Key] = frozenset()) -> State:
+def state(*accounts: Account, transaction: str = "7", missing: frozenset[Key] = frozenset()) -> State:
     by_key = {each.key: each for each in accounts}
-    stamps = {key: "6" for key in by_key if key not in missing}
-    return State(accounts=by_key, missing=missing, stamps=stamps, stamp=stamp, time=NOW)
+    stamps = {key: ("6", EARLIER) for key in by_key if key not in missing}
+    return State(accounts=by_key, missing=missing, stamps=stamps, transaction=transaction, time=NOW)
 
 
 def transfer(debit: int, credit: int, amount: int = 1) -> Transfer:
@@ -30,8 +30,7 @@ def test_what_was_changed_bears_the_stamp_of_the_batch_and_what_was_only_read_it
     known.remember(before, decision)
     accounts, stamps = known.find([("user/1", "HTG"), ("user/3", "HTG"), ("user/4", "HTG")])
     assert [each.balance for each in accounts.values()] == [9, 10]
-    assert stamps == {("user/1", "HTG"): "7", ("user/3", "HTG"): "6"}
-    assert known.latest == NOW
+    assert stamps == {("user/1", "HTG"): ("7", NOW), ("user/3", "HTG"): ("6", EARLIER)}
 
 
 def test_an_account_that_a_refused_transfer_would_have_opened_is_not_remembered() -> None:

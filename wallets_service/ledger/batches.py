@@ -94,6 +94,9 @@ class Writer:
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 return run(self._connected(), operations)
+            except lookups.ClockBehindError as error:
+                _log.error("the clock went back", operations=len(operations), error=str(error))  # known
+                raise BlockedError from error
             except _REPEATABLE as error:
                 _log.warning("batch repeated", attempt=attempt, operations=len(operations), error=repr(error))
                 if attempt >= (_MAX_WAITS if isinstance(error, _WAITED) else MAX_ATTEMPTS):

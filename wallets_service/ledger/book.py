@@ -10,6 +10,8 @@ from wallets_service.ledger import rules
 from wallets_service.ledger.entries import PENDING, POSTED, Account, Hold, Id, Key, Limits, NewHold, Posting, Transfer
 
 Outcome = Posting | Hold | errors.Refusal
+Stamp = tuple[str, datetime.datetime]
+"""The transaction that wrote a row, and the time that it wrote down in it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +22,10 @@ class State:
     """Every account of every operation, new ones as they would open."""
     missing: frozenset[Key] = frozenset()
     """Those of the accounts that do not exist yet."""
-    stamps: Mapping[Key, str] = dataclasses.field(default_factory=dict)
-    """The transactions that wrote the rows of those that do."""
-    stamp: str = ""
-    """The transaction of the batch itself."""
+    stamps: Mapping[Key, Stamp] = dataclasses.field(default_factory=dict)
+    """Those of the rows of the accounts that do."""
+    transaction: str = ""
+    """That of the batch itself."""
     time: datetime.datetime
     zone: datetime.tzinfo = datetime.UTC
     """Whose days and months the limits are of."""
@@ -39,6 +41,8 @@ class State:
     """How much of each original is taken back."""
     limits: Mapping[str, Limits] = dataclasses.field(default_factory=dict)
     """What wallets may spend, by currency."""
+    open_holds: Mapping[Id, int] = dataclasses.field(default_factory=dict)
+    """How many holds are open of those accounts that are to pay new ones, by the account's id."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -66,6 +70,7 @@ class Book:
         self._reversed: dict[Id, int] = {}
         self._ending_parts: dict[Id, bool] = {}
         self._group_sizes = dict(state.group_sizes)
+        self._open_holds = dict(state.open_holds)
         self._undo: list[tuple[dict[Any, Any], Any, Any]] | None = None
         self._postings_before = 0
         self._holds_made = 0
@@ -112,12 +117,17 @@ class Book:
         self.decision.postings.append(posting)
         return posting
 
+    def open_holds(self, id_: Id) -> int:
+        """Return how many holds are open of an account, those counted that have ended in this very batch."""
+        return self._open_holds.get(id_, 0)
+
     def reserve(self, made: NewHold, debit: Account, credit: Account) -> Hold:
         """Hold the money; it counts against the limits from now on, not when it is taken."""
         time = self.state.time
         hold = Hold(made, debit.id, credit.id, 0, PENDING, time, time)
         self._set(self.decision.holds, made.id, hold)
         self._holds_made += 1
+        self._set(self._open_holds, debit.id, self.open_holds(debit.id) + 1)
         day, month = rules.spent(debit, self.today)
         held = debit._replace(
             held_amount=debit.held_amount + made.amount,

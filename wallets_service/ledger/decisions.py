@@ -181,6 +181,7 @@ def _new_hold(book: Book, made: NewHold) -> Outcome:
     refusal = (
         rules.sides(made, debit, credit)
         or rules.held_range(made, debit)
+        or rules.open_holds(made, book.open_holds(debit.id))
         or rules.funds(made, debit)
         or rules.limits(made, debit, book.state.limits.get(made.currency), book.today)
     )

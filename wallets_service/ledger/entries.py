@@ -26,7 +26,9 @@ POSTED: Final = "POSTED"
 VOIDED: Final = "VOIDED"
 EXPIRED: Final = "EXPIRED"
 _PROVIDERS: Final = "provider/"
+_EXCHANGE: Final = "fx/"
 _LIQUIDITY: Final = "fx/liquidity"
+_FEES: Final = "fees"
 _WALLET: Final = "user/"
 
 
@@ -260,6 +262,11 @@ def default_overdraft_limit(address: str) -> int | None:
     currencies has or owes. `fx/spread` is earned, like `fees`: neither can spend what is not there.
     """
     return None if address == _LIQUIDITY or address.startswith(_PROVIDERS) else 0
+
+
+def of_platform(address: str) -> bool:
+    """Return whether an address earns the platform's fees, or exchanges currencies for it."""
+    return address == _FEES or address.startswith(_EXCHANGE)
 
 
 def of_user(address: str) -> bool:

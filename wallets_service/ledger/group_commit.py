@@ -83,17 +83,18 @@ class Ledger:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Write batches until left; then post what still waits. Without a writer the service would hang: it ends."""
+        """Write batches until left; then post what still waits. Without its writers the service hangs: it ends."""
+        inside = asyncio.current_task()
+        assert inside is not None  # noqa: S101  # this is a coroutine
+        tasks = [asyncio.create_task(self._write()) for _ in range(self._settings.ledger_writers)]
+        for task in tasks:
+            task.add_done_callback(lambda _: None if self._closing else inside.cancel())
         try:
-            async with asyncio.TaskGroup() as writers:
-                for _ in range(self._settings.ledger_writers):
-                    writers.create_task(self._write())
-                try:
-                    yield
-                finally:
-                    self._closing = True
-                    self._arrived.set()
+            yield
         finally:
+            self._closing = True
+            self._arrived.set()
+            await asyncio.gather(*tasks)
             await asyncio.to_thread(self._preview_thread.shutdown, cancel_futures=True)
             self._previewer.close()
 

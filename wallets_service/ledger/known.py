@@ -6,11 +6,10 @@ another replica, an admin or a hand in psql, has left another one. (PostgreSQL r
 transactions; an account that is out of use for so long is long forgotten.)
 """
 
-import datetime
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from wallets_service.ledger.book import Decision, State
+from wallets_service.ledger.book import Decision, Stamp, State
 from wallets_service.ledger.entries import Account, Key
 
 _CAPACITY: Final = 100_000
@@ -22,12 +21,10 @@ class Known:
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
         self._generation = capacity // 2
-        self._recent: dict[Key, tuple[Account, str]] = {}
-        self._older: dict[Key, tuple[Account, str]] = {}
-        self.latest = datetime.datetime.min.replace(tzinfo=datetime.UTC)
-        """No account that is remembered has changed later, as far as is known."""
+        self._recent: dict[Key, tuple[Account, Stamp]] = {}
+        self._older: dict[Key, tuple[Account, Stamp]] = {}
 
-    def find(self, keys: Iterable[Key]) -> tuple[dict[Key, Account], dict[Key, str]]:
+    def find(self, keys: Iterable[Key]) -> tuple[dict[Key, Account], dict[Key, Stamp]]:
         """Return those of the accounts that are remembered, and their stamps."""
         recent, older = self._recent, self._older
         accounts, stamps = {}, {}
@@ -39,12 +36,11 @@ class Known:
 
     def remember(self, state: State, decision: Decision) -> None:
         """Remember what a batch has read and left; call it only once that is committed."""
-        self.latest = max(self.latest, state.time)
-        changed = decision.accounts
+        changed, stamp = decision.accounts, (state.transaction, state.time)
         self._add({key: (state.accounts[key], stamp) for key, stamp in state.stamps.items() if key not in changed})
-        self._add({key: (account, state.stamp) for key, account in changed.items()})
+        self._add({key: (account, stamp) for key, account in changed.items()})
 
-    def _add(self, accounts: Mapping[Key, tuple[Account, str]]) -> None:
+    def _add(self, accounts: Mapping[Key, tuple[Account, Stamp]]) -> None:
         self._recent.update(accounts)
         if len(self._recent) > self._generation:
             self._recent, self._older = {}, self._recent

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import psycopg
 
-from wallets_service.ledger import arrays, rows
-from wallets_service.ledger.book import State
+from wallets_service.ledger import arrays, rows, rules
+from wallets_service.ledger.book import Stamp, State
 from wallets_service.ledger.entries import (
     BY_ID,
     Account,
@@ -30,6 +30,9 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 _Cursor = psycopg.Cursor[tuple[Any, ...]]
 _MOMENT: Final = datetime.timedelta(microseconds=1)
 """What PostgreSQL can tell apart."""
+_MOST_BEHIND: Final = datetime.timedelta(seconds=10)
+"""How far the clock may have gone back since an account changed."""
+_EARLIEST: Final = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 
 _READ: Final = """
     SELECT a.id::text, a.address, a.currency, a.balance, a.held_amount, a.overdraft_limit, a.status, a.version,
@@ -80,8 +83,32 @@ _ENDING_PARTS: Final = """
 _HOLDS: Final = f"SELECT {', '.join(rows.HOLD)} FROM holds WHERE"  # noqa: S608  # as above
 _HOLDS_BY_ID: Final = f"{_HOLDS} id = ANY (%s::uuid[])"
 _EXPIRED_HOLDS: Final = f"""
-    {_HOLDS} debit_account_id = ANY (%s::uuid[]) AND status = 'PENDING' AND expires_time <= %s
-"""
+    SELECT {", ".join(rows.HOLD)}
+    FROM unnest(%s::uuid[]) AS paying (id)
+    CROSS JOIN LATERAL (
+        SELECT *
+        FROM holds
+        WHERE debit_account_id = paying.id AND status = 'PENDING' AND expires_time <= %s
+        ORDER BY expires_time
+        LIMIT {rules.MAX_OPEN_HOLDS}
+    ) AS holds
+"""  # noqa: S608  # as above
+_OPEN_HOLDS: Final = f"""
+    SELECT paying.id::text, (
+        SELECT count(*)
+        FROM (
+            SELECT FROM holds
+            WHERE debit_account_id = paying.id AND status = 'PENDING' AND expires_time > %s
+            LIMIT {rules.MAX_OPEN_HOLDS}
+        ) AS open
+    )
+    FROM unnest(%s::uuid[]) AS paying (id)
+"""  # noqa: S608  # as above
+
+
+class ClockBehindError(Exception):
+    """The database's clock is far behind an account's last change. To post at that time all the same would take every
+    account along into the future, with the ends of its holds and the days of its limits."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,11 +119,13 @@ class _Wanted:
     transfer_ids: set[Id]
     hold_ids: set[Id]
     reversed_ids: set[Id]
+    holding_keys: set[Key]
+    """The accounts that are to pay new holds."""
 
 
 def _wanted(operations: Iterable[Operation]) -> _Wanted:
     keys: set[Key] = set()
-    wanted = _Wanted([], set(), set(), set())
+    wanted = _Wanted([], set(), set(), set(), set())
     for operation in operations:
         keys.add(operation.debit_key)
         keys.add(operation.credit_key)
@@ -108,6 +137,7 @@ def _wanted(operations: Iterable[Operation]) -> _Wanted:
                 wanted.reversed_ids.add(operation.reverses_id)
         elif isinstance(operation, NewHold):
             wanted.hold_ids.add(operation.id)
+            wanted.holding_keys.add(operation.debit_key)
         else:
             wanted.hold_ids.add(operation.hold_id)
             if isinstance(operation, FeeSettlement):
@@ -124,27 +154,26 @@ def read(
 
     The accounts are locked in the order of their ids until the transaction ends; with the locks held, the time that is
     read is later than that of every transfer on them. Accounts that do not exist are as they would open. Without
-    `lock`, nothing is locked, and nothing may be known.
+    `lock`, nothing is locked, and nothing may be known. Raises ClockBehindError.
     """
     wanted = _wanted(operations)
     accounts, stamps = known.find(wanted.keys)
-    latest = known.latest
     if len(accounts) < len(wanted.keys):
-        latest = _add(connection, [key for key in wanted.keys if key not in accounts], accounts, stamps, latest)
+        _add(connection, [key for key in wanted.keys if key not in accounts], accounts, stamps)
     in_order = sorted(accounts.values(), key=BY_ID)
     ids_ = arrays.plain([account.id for account in in_order])
     current = connection.execute(_LOCK, (ids_,)) if lock else connection.execute(_LOOK)
     posted = _selected(connection, _FIND, wanted.transfer_ids | wanted.reversed_ids)
     holds = _selected(connection, _HOLDS_BY_ID, wanted.hold_ids)
     reversed_ = _selected(connection, _REVERSED, wanted.reversed_ids)
-    locked, stamp, time, limits = _one(current)
+    locked, transaction, clock, limits = _one(current)
     changed = _changed(in_order, stamps, locked) if lock else []
     if changed:
-        latest = _add(connection, changed, accounts, stamps, latest)
+        _add(connection, changed, accounts, stamps)
+    time = _time(clock, stamps.values())
     missing = frozenset(key for key in wanted.keys if key not in accounts)
     accounts.update({key: opened(key) for key in missing})
-    if time <= latest:  # The clock went back since an account last changed; its history must not.
-        time = latest + _MOMENT
+    opened_holds = _open_holds(connection, [accounts[key].id for key in wanted.holding_keys], time)
     found = [*_rows(holds), *_expired_holds(connection, accounts.values(), time)]
     postings = _rows(posted)
     addresses = _addresses(connection, [*postings, *found])
@@ -154,24 +183,36 @@ def read(
         accounts=accounts,
         missing=missing,
         stamps=stamps,
-        stamp=stamp,
+        transaction=transaction,
         posted={row[0]: rows.posting(row, addresses[row[1]], addresses[row[2]]) for row in postings},
         group_sizes=dict(_rows(groups)),
         holds={row[0]: rows.hold(row, addresses[row[1]], addresses[row[2]]) for row in found},
         ending_parts=frozenset(id_ for (id_,) in _rows(ending)),
         reversed=dict(_rows(reversed_)),
         limits={currency: Limits(*row) for currency, row in (limits or {}).items()},
+        open_holds=dict(_rows(opened_holds)),
         time=time,
         zone=zone,
     )
 
 
-def _changed(in_order: Sequence[Account], stamps: Mapping[Key, str], locked: str | None) -> list[Key]:
+def _time(clock: datetime.datetime, stamps: Iterable[Stamp]) -> datetime.datetime:
+    """Return the time of a batch: that of the clock, unless it went back since one of the accounts last changed.
+
+    The history of an account must not go back with it. The accounts of other batches have no part in that.
+    """
+    latest = max((time for _, time in stamps), default=_EARLIEST)
+    if latest - clock > _MOST_BEHIND:
+        raise ClockBehindError(f"it is {clock}, and an account changed at {latest}")
+    return clock if clock > latest else latest + _MOMENT
+
+
+def _changed(in_order: Sequence[Account], stamps: Mapping[Key, Stamp], locked: str | None) -> list[Key]:
     """Return which of the accounts are not as they are known, by the stamps that their locked rows bear.
 
     Raises ValueError when one is not there any more, as after another database was put in the place of this one.
     """
-    known = [stamps[account.key] for account in in_order]
+    known = [stamps[account.key][0] for account in in_order]
     if locked == ",".join(known):
         return []
     found = locked.split(",") if locked else []
@@ -182,17 +223,14 @@ def _add(
     connection: Connection,
     keys: Iterable[Key],
     accounts: dict[Key, Account],
-    stamps: dict[Key, str],
-    latest: datetime.datetime,
-) -> datetime.datetime:
-    """Take up accounts as they are now, and return when the last of all changed."""
+    stamps: dict[Key, Stamp],
+) -> None:
+    """Take up accounts as they are now."""
     names = arrays.quoted([key[0] for key in keys]), arrays.plain([key[1] for key in keys])
     for id_, address, currency, *values, stamp, updated_time in connection.execute(_READ, names).fetchall():
         key = address, currency
         accounts[key] = Account(id_, key, *values)
-        stamps[key] = stamp
-        latest = max(latest, updated_time)
-    return latest
+        stamps[key] = stamp, updated_time
 
 
 def _selected(connection: Connection, statement: str, ids: Iterable[Id]) -> _Cursor | None:
@@ -210,6 +248,11 @@ def _expired_holds(
     """Return the holds of these accounts whose time is over, so that they stand in nobody's way any more."""
     holding = [account.id for account in accounts if account.held_amount]
     return connection.execute(_EXPIRED_HOLDS, (arrays.plain(holding), time)).fetchall() if holding else []
+
+
+def _open_holds(connection: Connection, account_ids: Sequence[Id], time: datetime.datetime) -> _Cursor | None:
+    """Count the holds of accounts whose time is not over."""
+    return connection.execute(_OPEN_HOLDS, (time, arrays.plain(account_ids))) if account_ids else None
 
 
 def _addresses(connection: Connection, found: Sequence[tuple[Any, ...]]) -> dict[Id, str]:

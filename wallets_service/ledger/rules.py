@@ -23,6 +23,9 @@ from wallets_service.ledger.entries import (
 
 MIN_BALANCE: Final = -(2**63)
 MAX_BALANCE: Final = 2**63 - 1
+MAX_OPEN_HOLDS: Final = 1_000
+"""How many holds of an account may be open, those of fees among them: all of them may end at once, and the batch that
+gives them back keeps everybody waiting for so long."""
 
 
 def sides(asked: Transfer | NewHold, debit: Account, credit: Account) -> errors.Refusal | None:
@@ -71,6 +74,13 @@ def range_(transfer: Transfer, debit: Account, credit: Account) -> errors.Refusa
 def held_range(made: NewHold, debit: Account) -> errors.Refusal | None:
     """Return why what is held would leave the range of 64 bits, which it can only where the balance has no floor."""
     return _overflow(made, made.debit_account) if debit.held_amount + made.amount > MAX_BALANCE else None
+
+
+def open_holds(made: NewHold, count: int) -> errors.Refusal | None:
+    """Return why an account cannot pay another hold, when so many of its holds are open."""
+    if count < MAX_OPEN_HOLDS:
+        return None
+    return errors.TooManyHolds(account=made.debit_account, currency=made.currency, limit=MAX_OPEN_HOLDS)
 
 
 def _overflow(transfer: Transfer | NewHold, address: str) -> errors.AmountOverflow:

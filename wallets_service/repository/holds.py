@@ -122,6 +122,12 @@ def _hold(*row: Any) -> Held:
     return Held(hold, posted_fee_amount)
 
 
+async def is_awaited(session: Session, account_id: uuid.UUID) -> bool:
+    """Return whether an open hold is for an account."""
+    awaited = sa.exists().where(Hold.credit_account_id == account_id, Hold.status == entries.PENDING, sa.not_(_LAPSED))
+    return bool(await session.scalar(sa.select(awaited)))
+
+
 async def get_transfer_amount(session: Session, id_: uuid.UUID) -> int | None:
     """Return how much a transfer moved; None when there is none."""
     return (await session.scalars(sa.select(Transfer.amount).where(Transfer.id == id_))).one_or_none()
