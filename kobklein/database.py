@@ -102,8 +102,8 @@ async def probe(database: sa.AsyncEngine) -> None:
         await connection.execute(sqlalchemy.text("SELECT 1"))
 
 
-def migrate(package: str, owner_url: str, *, application_url: str) -> None:
-    """Bring the schema of a service up to date, as the role that owns it, and let the application role use it.
+def migrate(package: str, owner_url: str, *, application_url: str, revision: str = "head") -> None:
+    """Bring the schema of a service up to a revision, as the role that owns it, and let the application role use it.
 
     Replicas may do so at once: a lock in the database lets one after the other. `package` holds the folder
     `migrations`; its revisions find the name of the application role in `config.attributes["application_role"]`.
@@ -117,7 +117,7 @@ def migrate(package: str, owner_url: str, *, application_url: str) -> None:
         )
         config.attributes["connection"] = connection
         config.attributes["application_role"] = sqlalchemy.make_url(application_url).username
-        alembic.command.upgrade(config, "head")
+        alembic.command.upgrade(config, revision)
     owner.dispose()
     _log.info("migrated", package=package)
 

@@ -23,14 +23,19 @@ class Database:
 
 def template(server: postgres.Server, package: str) -> str:
     """Make the migrated database that copies are taken from, and return its name."""
-    for role in _roles(package):
-        server.create_role(role, _PASSWORD)
     name = f"{package}_template"
-    server.create_database(name, owner=_roles(package)[0])
-    made = _at(server, package, name)
-    _let_in(server, package, name)
+    made = _created(server, package, name)
     database.migrate(package, made.owner_url, application_url=made.application_url)
     return name
+
+
+def at_revision(server: postgres.Server, package: str, revision: str) -> Iterator[Database]:
+    """Yield a database with the schema of an earlier revision and no rows, dropped afterwards."""
+    name = f"{package}_{next(_numbers)}"
+    made = _created(server, package, name)
+    database.migrate(package, made.owner_url, application_url=made.application_url, revision=revision)
+    yield made
+    server.drop_database(name)
 
 
 def copy(server: postgres.Server, package: str, *, of: str) -> Iterator[Database]:
@@ -40,6 +45,14 @@ def copy(server: postgres.Server, package: str, *, of: str) -> Iterator[Database
     _let_in(server, package, name)
     yield _at(server, package, name)
     server.drop_database(name)
+
+
+def _created(server: postgres.Server, package: str, name: str) -> Database:
+    for role in _roles(package):
+        server.create_role(role, _PASSWORD)
+    server.create_database(name, owner=_roles(package)[0])
+    _let_in(server, package, name)
+    return _at(server, package, name)
 
 
 def _let_in(server: postgres.Server, package: str, name: str) -> None:

@@ -9,11 +9,14 @@ import pytest
 
 import gateway.settings
 import payments_service.errors
+import payments_service.servicer
 import payments_service.settings
 import wallets_service.errors
 import wallets_service.metrics
+import wallets_service.server
 import wallets_service.settings
-from kobklein import errors
+from gateway import bindings, webhooks
+from kobklein import contract, errors
 from tests import seal_oracle
 from wallets_service.proof import chain
 
@@ -103,3 +106,14 @@ def test_whoever_proves_the_chain_from_the_documentation_hashes_what_the_service
         name for row in re.findall(r"^\|([^|]+)\|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     ]
     assert documented == list(chain.COLUMNS) == list(seal_oracle.COLUMNS)
+
+
+def test_the_table_of_routes_is_that_of_the_contract() -> None:
+    readme = (CHECKOUT / "README.md").read_text()
+    table = readme.partition("\n## REST\n")[2].partition("\n\n## ")[0]
+    names = re.compile(r"\{[^}]*\}")  # Paths name `limits.currency` what readers know as `currency`.
+    listed = [names.sub("{}", route) for route in re.findall(r"`([A-Z]+ /[^`]+)`", table)]
+    methods = contract.methods((*payments_service.servicer.SERVICES, *wallets_service.server.SERVICES)).values()
+    there = [names.sub("{}", f"{each.http_method} {each.path}") for each in bindings.of(methods)]
+    hooks = [f"POST {webhooks.path(provider)}" for provider in webhooks.SIGNATURE_HEADERS]
+    assert sorted(listed) == sorted([*there, *hooks])

@@ -34,13 +34,45 @@ _KEEP_QUOTE = """
 """
 """The day is for acceptances that were in time, and whose transaction has not ended: none lasts that long."""
 
+_NAME_HASH = "substr(sha256(convert_to(address || '/' || currency, 'UTF8')), 1, 16)"
+_NAMED = f"""
+    SELECT id AS old_id, encode(
+        set_byte(set_byte(hash, 6, get_byte(hash, 6) & 15 | 128), 8, get_byte(hash, 8) & 63 | 128), 'hex'
+    )::uuid AS new_id
+    FROM (SELECT id, {_NAME_HASH} AS hash FROM accounts) hashed
+"""  # noqa: S608  # put together from constants of this module
+"""The ids that follow from the names of accounts: UUIDs, version 8, of SHA-256. None of them is an id of before."""
+_RENAME_IN_TRANSFERS = f"""
+    WITH named AS MATERIALIZED ({_NAMED}),
+         numbered AS (SELECT id, row_number() OVER (ORDER BY created_time, id) AS place FROM transfers)
+    UPDATE transfers
+    SET place = numbered.place, debit_account_id = debit.new_id, credit_account_id = credit.new_id
+    FROM numbered, named debit, named credit
+    WHERE transfers.id = numbered.id
+      AND debit.old_id = transfers.debit_account_id
+      AND credit.old_id = transfers.credit_account_id
+"""  # noqa: S608  # as above
+_RENAME_IN_ANSWERS = f"""
+    UPDATE idempotency_keys
+    SET answer = overlay(answer PLACING convert_to(named.new_id::text, 'UTF8') FROM 3)
+    FROM ({_NAMED}) named
+    WHERE substr(answer, 1, 2) = '\\x0a24' AND substr(answer, 3, 36) = convert_to(named.old_id::text, 'UTF8')
+"""  # noqa: S608  # as above
+"""Answers that are kept are of CreateWallet alone, and begin with the wallet's id: field 1, 36 bytes long."""
+_RENAME_ACCOUNTS = f"UPDATE accounts SET id = named.new_id FROM ({_NAMED}) named WHERE id = named.old_id"  # noqa: S608  # as above
 _USER_ID = "CASE WHEN address ~ '^user/[^/]+$' THEN substr(address, 6) END"
 
 
 def upgrade() -> None:
-    """Extend accounts and transfers, add the new tables, then let the application role use them."""
+    """Extend accounts and transfers, add the new tables, then let the application role use them.
+
+    All in one transaction, which locks both tables against everybody and writes every transfer twice: stop the service
+    of before, which would go on to open accounts under random ids. There is no way back but a backup.
+    """
     _extend_accounts()
     _extend_transfers()
+    _rename_accounts()
+    _index_transfers()
     _create_holds()
     _create_rules()
     _create_quotes()
@@ -80,11 +112,11 @@ def _extend_accounts() -> None:
 
 
 def _extend_transfers() -> None:
-    """Add columns that most transfers leave empty, each indexed only where it is not.
+    """Add columns that most transfers leave empty.
 
     `xid` and `place` are ledger order: every transaction below the snapshot's horizon has ended, so whoever
-    reads up to there skips none. Their index only ever grows at its end, which is cheap. Transfers from before this
-    revision get the revision's own transaction, numbered by id.
+    reads up to there skips none. Transfers from before this revision get the revision's own transaction, and are
+    numbered by time and id.
     """
     for column in (
         sa.Column("hold_id", sa.Uuid),
@@ -95,13 +127,31 @@ def _extend_transfers() -> None:
         sa.Column("place", sa.Integer, nullable=False, server_default="1"),
     ):
         op.add_column("transfers", column)
+
+
+def _rename_accounts() -> None:
+    """Let the ids of accounts follow from their names, and number the transfers with the same writing of each.
+
+    First in what names the accounts, then in the accounts themselves, in which the names are looked up. The keys of
+    their histories are made anew afterwards, all at once, which costs less than to move every entry by itself.
+    """
     op.execute("ALTER TABLE transfers DISABLE TRIGGER transfers_immutable")
-    op.execute(
-        "UPDATE transfers SET place = numbered.place"
-        " FROM (SELECT id, row_number() OVER (ORDER BY created_time, id) AS place FROM transfers) numbered"
-        " WHERE transfers.id = numbered.id"
-    )
+    op.execute("ALTER TABLE accounts DISABLE TRIGGER accounts_permanent")
+    for side in ("debit", "credit"):
+        op.drop_constraint(f"transfers_{side}_version_key", "transfers")
+    op.execute(_RENAME_IN_TRANSFERS)
+    for side in ("debit", "credit"):
+        op.create_unique_constraint(
+            f"transfers_{side}_version_key", "transfers", [f"{side}_account_id", f"{side}_version"]
+        )
+    op.execute(_RENAME_IN_ANSWERS)
+    op.execute(_RENAME_ACCOUNTS)
+    op.execute("ALTER TABLE accounts ENABLE TRIGGER accounts_permanent")
     op.execute("ALTER TABLE transfers ENABLE TRIGGER transfers_immutable")
+
+
+def _index_transfers() -> None:
+    """Index what most transfers leave empty only where it is not. Ledger order grows at its end, which is cheap."""
     op.create_index("transfers_commit_order", "transfers", ["xid", "place"], unique=True)
     op.create_check_constraint("transfers_effective_time", "transfers", "effective_time < created_time")
     for name, columns, condition in (
