@@ -16,8 +16,7 @@ from sqlalchemy import exc
 from kobklein import database, money
 from kobklein import errors as common_errors
 from kobklein.database import Session
-from wallets_service import audit, errors
-from wallets_service.ledger import entries
+from wallets_service import addresses, audit, errors
 from wallets_service.ledger.entries import ACTIVE, CLOSED, CREDIT_FROZEN, DEBIT_FROZEN, FROZEN
 from wallets_service.models import Account
 from wallets_service.repository import accounts as repository
@@ -66,9 +65,9 @@ async def update(session: Session, id_: uuid.UUID, change: Change, *, reason: st
 def _resolved(values: Mapping[str, Any], address: str) -> Mapping[str, Any]:
     """Return the values as they are for an address."""
     limit = values.get(_OVERDRAFT, 0)
-    if limit is None and entries.of_user(address):
+    if limit is None and addresses.of_user(address):
         raise common_errors.InvalidArgument.of("account.unlimited_overdraft", "is not for accounts of users")
-    return {**values, _OVERDRAFT: entries.default_overdraft_limit(address)} if limit is Default.OF_ADDRESS else values
+    return {**values, _OVERDRAFT: addresses.default_overdraft_limit(address)} if limit is Default.OF_ADDRESS else values
 
 
 async def freeze(session: Session, id_: uuid.UUID, *, debit: bool, credit: bool, reason: str) -> Account:

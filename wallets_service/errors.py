@@ -41,14 +41,10 @@ Error
 └── LedgerBusy                 too many transfers wait; nothing was done
 """
 
-from typing import Final
-
 import grpc
 
 from kobklein import errors, money
-
-_WALLET: Final = "user/"
-"""What the address of a user's account begins with."""
+from wallets_service import addresses
 
 
 class Refusal(errors.Error):
@@ -63,7 +59,7 @@ class Refusal(errors.Error):
         Whether it is frozen or closed, and what it holds, is not theirs to know, and a dry run would tell it for free.
         """
         account = self.metadata.get("account")
-        if owner is None or account is None or account == _WALLET + owner:
+        if owner is None or account is None or account == addresses.USERS + owner:
             return self
         return CounterpartyUnavailable()
 
