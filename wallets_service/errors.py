@@ -29,7 +29,6 @@ Error
 ├── WalletExists
 ├── WalletNotFound             missing, or somebody else's: a caller cannot tell which
 ├── TransactionNotFound        likewise
-├── LedgerTooLarge             a report on it takes longer than the call may last
 ├── TransferNotFound           likewise
 ├── FeeNotFound                this kind of transfer costs nothing in this currency
 ├── ConversionNotOffered       there is no rate for these currencies
@@ -38,7 +37,8 @@ Error
 ├── QuoteNotFound              missing, or somebody else's: a caller cannot tell which
 ├── QuoteExpired               its time is over
 ├── QuoteAlreadyAccepted       by another call than this one
-└── LedgerBusy                 too many transfers wait; nothing was done
+├── LedgerBusy                 too many transfers wait; nothing was done
+└── LedgerTooLarge             a report on the whole ledger takes longer than the call may last
 """
 
 import grpc
@@ -292,16 +292,6 @@ class TransactionNotFound(errors.Error):
     message = "there is no transaction {id}"
 
 
-class LedgerTooLarge(errors.Error):
-    """A report on the whole ledger takes longer than the call may last; the command line has all the time."""
-
-    code = grpc.StatusCode.DEADLINE_EXCEEDED
-    message = (
-        "the ledger is too large for the time of this call: give it more, or run `python -m wallets_service verify`"
-        " or `trial-balance` beside the database"
-    )
-
-
 class TransferNotFound(errors.Error):
     """No such transfer, or none that the caller may see."""
 
@@ -368,3 +358,13 @@ class LedgerBusy(errors.Error):
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     message = "too many transfers are waiting"
     retry_after_seconds = 1.0
+
+
+class LedgerTooLarge(errors.Error):
+    """A report on the whole ledger takes longer than the call may last; the command line has all the time."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    message = (
+        "the ledger is too large for the time of this call: give it more, or run `python -m wallets_service verify`"
+        " or `trial-balance` beside the database"
+    )
