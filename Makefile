@@ -5,7 +5,6 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 PROTOS := $(shell find protos -name '*.proto')
-PACKAGES := kobklein payments_service wallets_service gateway deploy tests
 
 .PHONY: help
 help: ## Show this list

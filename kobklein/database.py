@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import alembic.command
 import alembic.config
@@ -22,7 +22,15 @@ MAX_ATTEMPTS: Final = 5
 _RETRYABLE: Final = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 _AWAY: Final = (psycopg.OperationalError, psycopg.InterfaceError)
 _STATEMENT_TIMEOUT_MS: Final = 15_000
+_LOST: Final[dict[str, Any]] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+"""How soon a server that does not answer is given up: times are in seconds."""
 
+Connection = psycopg.Connection[tuple[Any, ...]]
 Session = sa.AsyncSession
 Sessions = sa.async_sessionmaker[sa.AsyncSession]
 
@@ -40,14 +48,21 @@ def engine(url: str, *, pool_size: int) -> sa.AsyncEngine:
         hide_parameters=True,  # Values in an error would be users' data in a log.
         pool_timeout=5,
         connect_args={
-            "connect_timeout": 5,
+            **_LOST,
             "options": f"-c timezone=UTC -c statement_timeout={_STATEMENT_TIMEOUT_MS}"
             " -c idle_in_transaction_session_timeout=30000",
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
             "tcp_user_timeout": 20_000,
         },
+    )
+
+
+def connect(url: str, *, options: str) -> Connection:
+    """Return a connection for one thread, which blocks; each statement commits unless it stands in a transaction.
+
+    `options` are settings of the server for this session, `-c name=value` each. Raises psycopg.OperationalError.
+    """
+    return psycopg.connect(
+        url, autocommit=True, client_encoding="utf8", options=options, tcp_user_timeout=10_000, **_LOST
     )
 
 

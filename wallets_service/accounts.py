@@ -5,8 +5,7 @@ import uuid
 from collections.abc import Sequence
 
 from kobklein.database import Session
-from wallets_service import controls, errors
-from wallets_service.ledger import entries
+from wallets_service import addresses, controls, errors
 from wallets_service.models import Account
 from wallets_service.repository import accounts as repository
 
@@ -25,7 +24,7 @@ async def create(session: Session, *, address: str, currency: str, overdraft_lim
     A limit of its own is recorded as a change is. Opening it again is answered with the account as it is. Raises
     AccountExists when that has another limit.
     """
-    limit = entries.default_overdraft_limit(address) if overdraft_limit is None else overdraft_limit
+    limit = addresses.default_overdraft_limit(address) if overdraft_limit is None else overdraft_limit
     opened = await repository.insert_account(session, address=address, currency=currency, overdraft_limit=limit)
     if opened is not None and overdraft_limit is not None:
         await controls.record_opening(session, opened)

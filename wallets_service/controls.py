@@ -16,8 +16,7 @@ from sqlalchemy import exc
 from kobklein import database, money
 from kobklein import errors as common_errors
 from kobklein.database import Session
-from wallets_service import audit, errors
-from wallets_service.ledger import entries
+from wallets_service import addresses, audit, errors
 from wallets_service.ledger.entries import ACTIVE, CLOSED, CREDIT_FROZEN, DEBIT_FROZEN, FROZEN
 from wallets_service.models import Account
 from wallets_service.repository import accounts as repository
@@ -67,9 +66,9 @@ async def update(session: Session, id_: uuid.UUID, change: Change, *, reason: st
 def _resolved(values: Mapping[str, Any], address: str) -> Mapping[str, Any]:
     """Return the values as they are for an address."""
     limit = values.get(_OVERDRAFT, 0)
-    if limit is None and entries.of_user(address):
+    if limit is None and addresses.of_user(address):
         raise common_errors.InvalidArgument.of("account.unlimited_overdraft", "is not for accounts of users")
-    return {**values, _OVERDRAFT: entries.default_overdraft_limit(address)} if limit is Default.OF_ADDRESS else values
+    return {**values, _OVERDRAFT: addresses.default_overdraft_limit(address)} if limit is Default.OF_ADDRESS else values
 
 
 async def freeze(session: Session, id_: uuid.UUID, *, debit: bool, credit: bool, reason: str) -> Account:
@@ -104,7 +103,7 @@ async def close(session: Session, id_: uuid.UUID, *, reason: str) -> Account:
     hold is for it, which nobody could take then, and for what fees and conversions of others go through.
     """
     account = await _locked(session, id_, closed=True)
-    if entries.of_platform(account.address):
+    if addresses.of_platform(account.address):
         raise _in_use(account, "fees and conversions go through it")
     if await holds.is_awaited(session, id_):
         raise _in_use(account, "a hold for it is open")

@@ -31,7 +31,6 @@ Error
 ├── WalletExists
 ├── WalletNotFound             missing, or somebody else's: a caller cannot tell which
 ├── TransactionNotFound        likewise
-├── LedgerTooLarge             a report on it takes longer than the call may last
 ├── TransferNotFound           likewise
 ├── FeeNotFound                this kind of transfer costs nothing in this currency
 ├── ConversionNotOffered       there is no rate for these currencies
@@ -40,17 +39,14 @@ Error
 ├── QuoteNotFound              missing, or somebody else's: a caller cannot tell which
 ├── QuoteExpired               its time is over
 ├── QuoteAlreadyAccepted       by another call than this one
-└── LedgerBusy                 too many transfers wait; nothing was done
+├── LedgerBusy                 too many transfers wait; nothing was done
+└── LedgerTooLarge             a report on the whole ledger takes longer than the call may last
 """
-
-from typing import Final
 
 import grpc
 
 from kobklein import errors, money
-
-_WALLET: Final = "user/"
-"""What the address of a user's account begins with."""
+from wallets_service import addresses
 
 
 class Refusal(errors.Error):
@@ -65,7 +61,7 @@ class Refusal(errors.Error):
         Whether it is frozen or closed, and what it holds, is not theirs to know, and a dry run would tell it for free.
         """
         account = self.metadata.get("account")
-        if owner is None or account is None or account == _WALLET + owner:
+        if owner is None or account is None or account == addresses.USERS + owner:
             return self
         return CounterpartyUnavailable()
 
@@ -312,16 +308,6 @@ class TransactionNotFound(errors.Error):
     message = "there is no transaction {id}"
 
 
-class LedgerTooLarge(errors.Error):
-    """A report on the whole ledger takes longer than the call may last; the command line has all the time."""
-
-    code = grpc.StatusCode.DEADLINE_EXCEEDED
-    message = (
-        "the ledger is too large for the time of this call: give it more, or run `python -m wallets_service verify`"
-        " or `trial-balance` beside the database"
-    )
-
-
 class TransferNotFound(errors.Error):
     """No such transfer, or none that the caller may see."""
 
@@ -388,3 +374,13 @@ class LedgerBusy(errors.Error):
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     message = "too many transfers are waiting"
     retry_after_seconds = 1.0
+
+
+class LedgerTooLarge(errors.Error):
+    """A report on the whole ledger takes longer than the call may last; the command line has all the time."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    message = (
+        "the ledger is too large for the time of this call: give it more, or run `python -m wallets_service verify`"
+        " or `trial-balance` beside the database"
+    )

@@ -8,8 +8,6 @@ from kobklein import ids
 from wallets_service import errors
 from wallets_service.ledger import book, entries
 
-ACCOUNT: Final = "fees"
-"""Address of the account that earns the fees."""
 TYPE: Final = "FEE"
 
 

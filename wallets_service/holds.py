@@ -14,15 +14,23 @@ import sqlalchemy as sa
 from kobklein import database, ids
 from kobklein import errors as common_errors
 from kobklein.database import Session
-from wallets_service import errors, fee_legs, fee_schedule, fees, models, wallets
+from wallets_service import addresses, errors, fee_legs, fee_schedule, fees, models, wallets
 from wallets_service.ledger.book import Outcome
-from wallets_service.ledger.entries import PENDING, FeeSettlement, Hold, Id, NewHold, Operation, Release, Transfer
+from wallets_service.ledger.entries import (
+    PENDING,
+    TRANSFER,
+    FeeSettlement,
+    Hold,
+    Id,
+    NewHold,
+    Operation,
+    Release,
+    Transfer,
+)
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.repository import holds as repository
 from wallets_service.repository.holds import Held
 
-_CHARGED: Final = "TRANSFER"
-"""What kind of hold has a fee, between wallets; of transfers it is the same."""
 _MOST_ATTEMPTS: Final = 5
 
 
@@ -81,7 +89,7 @@ async def _priced(session: Session, made: NewHold) -> NewHold:
     earlier = await repository.get_hold(session, uuid.UUID(made.id))
     if earlier is not None:
         return dataclasses.replace(made, fee_amount=earlier.hold.made.fee_amount)
-    if made.type != _CHARGED or None in (wallets.user_id(made.debit_account), wallets.user_id(made.credit_account)):
+    if made.type != TRANSFER or None in (wallets.user_id(made.debit_account), wallets.user_id(made.credit_account)):
         return made
     terms = await fee_schedule.terms(session, currency=made.currency, type_=made.type)
     return dataclasses.replace(made, fee_amount=fees.charged(made.amount, terms))
@@ -94,7 +102,7 @@ def _reserving(made: NewHold) -> list[Operation]:
     fee = NewHold(
         made.fee_hold_id,
         made.debit_account,
-        fee_legs.ACCOUNT,
+        addresses.FEES,
         made.fee_amount,
         made.currency,
         fee_legs.TYPE,
@@ -198,7 +206,7 @@ async def void(ledger: Ledger, hold: Hold) -> Held:
 def _settlement(made: NewHold, of: uuid.UUID) -> FeeSettlement:
     """Return what lets the fee's hold follow the hold; the id of a transfer that takes of it is derived from `of`."""
     id_ = str(ids.derived(of, "fee of hold"))
-    return FeeSettlement(id_, made.fee_hold_id, made.id, made.debit_key, (fee_legs.ACCOUNT, made.currency))
+    return FeeSettlement(id_, made.fee_hold_id, made.id, made.debit_key, (addresses.FEES, made.currency))
 
 
 def _look_at(made: NewHold) -> Release:
@@ -210,7 +218,7 @@ def _look_at(made: NewHold) -> Release:
 
 
 def _look_at_fee(made: NewHold) -> Release:
-    return Release(made.fee_hold_id, made.debit_key, (fee_legs.ACCOUNT, made.currency), expiry=True)
+    return Release(made.fee_hold_id, made.debit_key, (addresses.FEES, made.currency), expiry=True)
 
 
 def _held(outcome: Outcome, fee: Outcome | None = None) -> Held:

@@ -15,15 +15,13 @@ from typing import Any, Final, NamedTuple
 from kobklein import database, ids, money
 from kobklein import errors as kobklein_errors
 from kobklein.database import Session
-from wallets_service import conversions, errors, fee_legs, fee_schedule, fees, wallets
+from wallets_service import addresses, conversions, errors, fee_legs, fee_schedule, fees, wallets
 from wallets_service.ledger import book, entries
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.models import Quote
 from wallets_service.rates import decimals, sources, table
 from wallets_service.repository import quotes as repository
 
-LIQUIDITY: Final = "fx/liquidity"
-SPREAD: Final = "fx/spread"
 _TYPE: Final = "CONVERSION"
 
 
@@ -139,10 +137,17 @@ def legs(quote: Quote, acceptance_id: uuid.UUID) -> list[entries.Transfer]:
     """
     wallet = wallets.address(quote.user_id)
     moves = [
-        (quote.transfer_id, wallet, LIQUIDITY, quote.sell_amount, quote.sell_currency, _TYPE),
-        (_leg_id(quote, "fee"), wallet, fee_legs.ACCOUNT, quote.fee_amount, quote.sell_currency, fee_legs.TYPE),
-        (_leg_id(quote, "buy"), LIQUIDITY, wallet, quote.buy_amount, quote.buy_currency, _TYPE),
-        (_leg_id(quote, "spread"), LIQUIDITY, SPREAD, quote.spread_amount, quote.buy_currency, _TYPE),
+        (quote.transfer_id, wallet, addresses.LIQUIDITY, quote.sell_amount, quote.sell_currency, _TYPE),
+        (_leg_id(quote, "fee"), wallet, addresses.FEES, quote.fee_amount, quote.sell_currency, fee_legs.TYPE),
+        (_leg_id(quote, "buy"), addresses.LIQUIDITY, wallet, quote.buy_amount, quote.buy_currency, _TYPE),
+        (
+            _leg_id(quote, "spread"),
+            addresses.LIQUIDITY,
+            addresses.SPREAD,
+            quote.spread_amount,
+            quote.buy_currency,
+            _TYPE,
+        ),
     ]
     common: dict[str, Any] = {
         "description": _description(quote),

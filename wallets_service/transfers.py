@@ -7,16 +7,14 @@ only if the call had its effect, and a process that dies at any point leaves one
 import dataclasses
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from kobklein import calls, database
 from kobklein import errors as kobklein_errors
-from wallets_service import errors, fee_legs, fee_schedule, fees, wallets
+from wallets_service import addresses, errors, fee_legs, fee_schedule, fees, wallets
 from wallets_service.ledger import book, entries
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.repository import transfers as repository
-
-_TYPE: Final = "TRANSFER"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +37,7 @@ class Order:
             wallets.address(self.to_user_id),
             self.amount,
             self.currency,
-            _TYPE,
+            entries.TRANSFER,
             reference=self.reference,
             description=self.description,
             metadata=self.metadata,
@@ -92,7 +90,12 @@ async def get(sessions: database.Sessions, id_: uuid.UUID, *, owner: str | None)
     if made is not None:
         transfer = made.posting.transfer
         sides = wallets.user_id(transfer.debit_account), wallets.user_id(transfer.credit_account)
-        if transfer.type == _TYPE and transfer.reverses_id is None and None not in sides and owner in (None, *sides):
+        if (
+            transfer.type == entries.TRANSFER
+            and transfer.reverses_id is None
+            and None not in sides
+            and owner in (None, *sides)
+        ):
             return made
     raise errors.TransferNotFound(id=id_)
 
@@ -100,7 +103,7 @@ async def get(sessions: database.Sessions, id_: uuid.UUID, *, owner: str | None)
 async def _prepared(session: database.Session, transfer: entries.Transfer) -> tuple[Made | None, fees.Terms]:
     """Return what is posted under the transfer's id, and what a transfer like it costs now."""
     made = await _find(session, uuid.UUID(transfer.id))
-    return made, await fee_schedule.terms(session, currency=transfer.currency, type_=_TYPE)
+    return made, await fee_schedule.terms(session, currency=transfer.currency, type_=entries.TRANSFER)
 
 
 async def _find(session: database.Session, id_: uuid.UUID) -> Made | None:
@@ -129,7 +132,7 @@ def _legs(transfer: entries.Transfer, fee: int) -> list[entries.Transfer]:
     charge = entries.Transfer(
         str(fee_legs.id_of(uuid.UUID(transfer.id))),
         transfer.debit_account,
-        fee_legs.ACCOUNT,
+        addresses.FEES,
         fee,
         transfer.currency,
         fee_legs.TYPE,

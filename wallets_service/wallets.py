@@ -3,16 +3,13 @@
 import dataclasses
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 import sqlalchemy as sa
 
 from kobklein.database import Session
-from wallets_service import errors
+from wallets_service import addresses, errors
 from wallets_service.models import Account
 from wallets_service.repository import accounts as repository
-
-_PREFIX: Final = "user/"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,13 +38,12 @@ class Filter:
 
 def address(user_id: str) -> str:
     """Return where a user's money lies."""
-    return f"{_PREFIX}{user_id}"
+    return f"{addresses.USERS}{user_id}"
 
 
 def user_id(address: str) -> str | None:
     """Return whose wallet lies there; None if it is no wallet."""
-    name = address.removeprefix(_PREFIX)
-    return name if name != address and "/" not in name else None
+    return address.removeprefix(addresses.USERS) if addresses.wallet(address) else None
 
 
 async def create(session: Session, *, user_id: str, currency: str) -> Account:

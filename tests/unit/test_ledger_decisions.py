@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallets_service import errors
+from wallets_service import addresses, errors
 from wallets_service.ledger import decisions, entries, rules
 from wallets_service.ledger.book import Decision, Outcome, State
 from wallets_service.ledger.entries import Account, Key, Posting, Transfer
@@ -19,7 +19,7 @@ ADDRESSES: Final = ("user/ana", "user/ben", "user/eva", "fees", "provider/stripe
 
 
 def account(address: str, balance: int = 0, **changes: object) -> Account:
-    fields = {"held_amount": 0, "overdraft_limit": entries.default_overdraft_limit(address), "status": "ACTIVE"}
+    fields = {"held_amount": 0, "overdraft_limit": addresses.default_overdraft_limit(address), "status": "ACTIVE"}
     return Account(id=f"id of {address}", key=(address, "HTG"), balance=balance, **{**fields, "version": 0, **changes})
 
 

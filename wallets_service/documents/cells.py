@@ -12,14 +12,8 @@ _SEPARATORS: Final = r",;|\t\r\n\v\f\0"
 _BEGINS: Final = rf"(?:\A|(?<=[{_SEPARATORS}]))"
 _FORMULA: Final = r"""(?=[\s\ufeff"'`]*[=+\-@\t\r\n\0＝＋－＠])"""  # noqa: RUF001  # some programs read the wide ones
 _UNSAFE: Final = re.compile(_BEGINS + _FORMULA)
-_SAFE: Final = re.compile(_BEGINS + "'" + _FORMULA)
 
 
 def escape(text: str) -> str:
     """Return a text that no program takes for a formula."""
     return _UNSAFE.sub("'", text)
-
-
-def unescape(cell: str) -> str:
-    """Return the text that was escaped."""
-    return _SAFE.sub("", cell)

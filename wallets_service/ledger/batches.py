@@ -13,7 +13,7 @@ from typing import Final
 import psycopg
 import structlog
 
-from kobklein import errors
+from kobklein import database, errors
 from wallets_service import metrics
 from wallets_service.ledger import decisions, lookups, postings
 from wallets_service.ledger.book import Decision, Outcome, State
@@ -133,17 +133,8 @@ class Writer:
 
     def _connected(self) -> lookups.Connection:
         if self._connection is None or self._connection.broken or self._connection.closed:
-            self._connection = psycopg.Connection.connect(
-                self._url,
-                autocommit=True,
-                prepare_threshold=0,
-                options=_OPTIONS,
-                connect_timeout=5,
-                keepalives_idle=10,
-                keepalives_interval=5,
-                keepalives_count=3,
-                tcp_user_timeout=10_000,
-            )
+            self._connection = database.connect(self._url, options=_OPTIONS)
+            self._connection.prepare_threshold = 0  # Every statement is run again and again.
             self._connection.set_isolation_level(_LEVELS[self._isolation])
         return self._connection
 

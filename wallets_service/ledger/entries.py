@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from kobklein import ids
+from wallets_service import addresses
 
 Id = str
 Key = tuple[str, str]
@@ -25,11 +26,8 @@ PENDING: Final = "PENDING"
 POSTED: Final = "POSTED"
 VOIDED: Final = "VOIDED"
 EXPIRED: Final = "EXPIRED"
-_PROVIDERS: Final = "provider/"
-_EXCHANGE: Final = "fx/"
-_LIQUIDITY: Final = "fx/liquidity"
-_FEES: Final = "fees"
-_WALLET: Final = "user/"
+TRANSFER: Final = "TRANSFER"
+"""The type of what users send each other, which costs a fee: a transfer, or a hold that becomes one."""
 
 
 class Account(NamedTuple):
@@ -252,28 +250,4 @@ def account_id(address: str, currency: str) -> uuid.UUID:
 
 def opened(key: Key) -> Account:
     """Return a new account with the floor of its kind of address."""
-    return Account(str(account_id(*key)), key, 0, 0, default_overdraft_limit(key[0]), ACTIVE, 0)
-
-
-def default_overdraft_limit(address: str) -> int | None:
-    """Return how far below zero an account may go unless it says otherwise; None is without limit.
-
-    Only the balances that mirror money outside of the ledger have none: those of providers, and what the exchange of
-    currencies has or owes. `fx/spread` is earned, like `fees`: neither can spend what is not there.
-    """
-    return None if address == _LIQUIDITY or address.startswith(_PROVIDERS) else 0
-
-
-def of_platform(address: str) -> bool:
-    """Return whether an address earns the platform's fees, or exchanges currencies for it."""
-    return address == _FEES or address.startswith(_EXCHANGE)
-
-
-def of_user(address: str) -> bool:
-    """Return whether the money of an address is a user's."""
-    return address.startswith(_WALLET)
-
-
-def wallet(address: str) -> bool:
-    """Return whether an address is a user's wallet, for which the limits of currencies hold; `user/a/b` is none."""
-    return of_user(address) and "/" not in address[len(_WALLET) :]
+    return Account(str(account_id(*key)), key, 0, 0, addresses.default_overdraft_limit(key[0]), ACTIVE, 0)

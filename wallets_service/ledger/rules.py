@@ -3,7 +3,7 @@
 import datetime
 from typing import Final
 
-from wallets_service import errors
+from wallets_service import addresses, errors
 from wallets_service.ledger.entries import (
     ACTIVE,
     CLOSED,
@@ -18,7 +18,6 @@ from wallets_service.ledger.entries import (
     NewHold,
     Posting,
     Transfer,
-    wallet,
 )
 
 MIN_BALANCE: Final = -(2**63)
@@ -94,7 +93,7 @@ def limits(
 
     A limit of the account's own goes before that of its currency, which holds for wallets only.
     """
-    default = of_currency if of_currency is not None and wallet(debit.key[0]) else NO_LIMITS
+    default = of_currency if of_currency is not None and addresses.wallet(debit.key[0]) else NO_LIMITS
     if default is NO_LIMITS and debit.transfer_limit is debit.day_limit is debit.month_limit is None:
         return None
     day, month = spent(debit, today)

@@ -5,10 +5,9 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
-import psycopg
 import structlog
 
-from kobklein import server
+from kobklein import database, server
 from wallets_service import metrics
 from wallets_service.proof import chain
 from wallets_service.repository import seals as repository
@@ -87,17 +86,7 @@ class Sealer:
 
     def _connected(self) -> repository.Connection:
         if self._connection is None or self._connection.closed or self._connection.broken:
-            self._connection = psycopg.connect(
-                self._url,
-                autocommit=True,
-                client_encoding="utf8",
-                options=_OPTIONS,
-                connect_timeout=5,
-                keepalives_idle=10,
-                keepalives_interval=5,
-                keepalives_count=3,
-                tcp_user_timeout=10_000,
-            )
+            self._connection = database.connect(self._url, options=_OPTIONS)
         return self._connection
 
 

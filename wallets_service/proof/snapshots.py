@@ -14,7 +14,6 @@ from kobklein import database
 from wallets_service import errors
 
 T = TypeVar("T")
-Connection = psycopg.Connection[tuple[Any, ...]]
 _OPTIONS: Final = "-c timezone=UTC -c work_mem=64MB -c idle_in_transaction_session_timeout=600000"
 _CANCEL_SECONDS: Final = 2.0
 
@@ -24,7 +23,7 @@ class Clock:
 
     def __init__(self, seconds: float = math.inf) -> None:
         self._end = time.monotonic() + seconds
-        self._connection: Connection | None = None
+        self._connection: database.Connection | None = None
 
     @property
     def milliseconds(self) -> int:
@@ -34,7 +33,7 @@ class Clock:
             raise errors.LedgerTooLarge
         return 0 if math.isinf(left) else max(1, math.ceil(left * 1000))
 
-    def watch(self, connection: Connection) -> None:
+    def watch(self, connection: database.Connection) -> None:
         """Note what to cancel."""
         self._connection = connection
 
@@ -49,7 +48,7 @@ class Clock:
 class Snapshot:
     """A ledger that stands still, seen over one connection."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(self, connection: database.Connection, clock: Clock) -> None:
         self.connection = connection
         self._clock = clock
 
@@ -75,13 +74,9 @@ def connected(url: str, clock: Clock) -> Iterator[Snapshot]:
 
     Raises LedgerTooLarge when the time is over, Unavailable when the database is out of reach.
     """
-    with database.translated(), _timely():
-        connection = psycopg.connect(
-            url, autocommit=True, client_encoding="utf8", options=_OPTIONS, connect_timeout=5, tcp_user_timeout=20_000
-        )
-        with contextlib.closing(connection):
-            clock.watch(connection)
-            yield Snapshot(connection, clock)
+    with database.translated(), _timely(), contextlib.closing(database.connect(url, options=_OPTIONS)) as connection:
+        clock.watch(connection)
+        yield Snapshot(connection, clock)
 
 
 @contextlib.contextmanager
