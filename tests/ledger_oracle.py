@@ -198,7 +198,7 @@ def _holds_add_up(books: Books) -> None:
 
 
 def _fees_follow_their_holds(books: Books) -> None:
-    """A hold with a fee has one hold of it, which was posted by its share so far, rounded down, and ended with it."""
+    """A hold with a fee has one hold of it, which took what so much costs in one piece, and ended with it."""
     fees = {hold["fee_of"]: hold for hold in books.holds.values() if hold["fee_of"] is not None}
     assert len(fees) == sum(hold["fee_of"] is not None for hold in books.holds.values())
     assert fees.keys() == {id_ for id_, hold in books.holds.items() if hold["fee_amount"]}
@@ -206,9 +206,21 @@ def _fees_follow_their_holds(books: Books) -> None:
         hold = books.holds[id_]
         assert hold["amount"] > 0, hold
         assert (fee["debit_account_id"], fee["amount"]) == (hold["debit_account_id"], hold["fee_amount"]), fee
-        assert fee["posted_amount"] == math.floor(Fraction(fee["amount"] * hold["posted_amount"], hold["amount"])), fee
-        assert (fee["status"] == "PENDING") == (hold["status"] == "PENDING"), fee
-        assert fee["status"] == "PENDING" or fee["updated_time"] == hold["updated_time"], fee
+        assert fee["posted_amount"] == _price(hold, hold["posted_amount"]), fee
+        assert fee["amount"] == _price(hold, hold["amount"]), fee
+        if fee["posted_amount"] == fee["amount"]:  # Nothing is left of it that could end with the hold.
+            assert fee["status"] == "POSTED", fee
+        else:
+            assert (fee["status"] == "PENDING") == (hold["status"] == "PENDING"), fee
+            assert fee["status"] == "PENDING" or fee["updated_time"] == hold["updated_time"], fee
+
+
+def _price(hold: dict[str, Any], amount: int) -> int:
+    """Return what a transfer of an amount costs by the terms of a hold; nothing costs nothing."""
+    share = math.floor(Fraction(amount * hold["fee_parts_per_million"], 1_000_000))
+    price = max(hold["fee_fixed_amount"] + share, hold["fee_floor_amount"])
+    cap = hold["fee_cap_amount"]
+    return 0 if amount == 0 else price if cap is None else min(price, cap)
 
 
 def _reversals_stay_below_their_originals(books: Books) -> None:

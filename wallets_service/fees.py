@@ -34,13 +34,13 @@ class Terms:
 FREE: Final = Terms()
 
 
-def due(fee: int, *, posted: int, amount: int) -> int:
-    """Return what of the fee for a whole amount is due once so much of that is posted; the last part brings the rest.
+def due(terms: Terms, posted: int) -> int:
+    """Return what is due of the fee of a hold once so much of it is posted: what one transfer of that would cost.
 
-    It is rounded towards the payer, and what the parts are charged is the difference between one due and the next: in
-    whatever parts the amount is posted, they are charged the fee together, to the minor unit.
+    More never costs less. So what a part is charged is the difference between one due and the next, together the parts
+    are charged to the minor unit what one transfer of their sum costs, and the whole of the hold is the most there is.
     """
-    return fee * posted // amount
+    return charged(posted, terms) if posted else 0
 
 
 def charged(amount: int, terms: Terms) -> int:

@@ -88,11 +88,13 @@ async def _priced(session: Session, made: NewHold) -> NewHold:
     """Return a hold with the fee that it was made with, or else that it costs now."""
     earlier = await repository.get_hold(session, uuid.UUID(made.id))
     if earlier is not None:
-        return dataclasses.replace(made, fee_amount=earlier.hold.made.fee_amount)
+        then = earlier.hold.made
+        return dataclasses.replace(made, fee_amount=then.fee_amount, fee_terms=then.fee_terms)
     if made.type != TRANSFER or None in (wallets.user_id(made.debit_account), wallets.user_id(made.credit_account)):
         return made
     terms = await fee_schedule.terms(session, currency=made.currency, type_=made.type)
-    return dataclasses.replace(made, fee_amount=fees.charged(made.amount, terms))
+    fee = fees.charged(made.amount, terms)
+    return dataclasses.replace(made, fee_amount=fee, fee_terms=terms) if fee else made
 
 
 def _reserving(made: NewHold) -> list[Operation]:

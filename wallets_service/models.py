@@ -208,6 +208,11 @@ class Hold(Base):
     updated_time: orm.Mapped[datetime.datetime] = orm.mapped_column(_Time)
     fee_amount: orm.Mapped[int] = orm.mapped_column(_MONEY, server_default="0")
     """What the hold of its fee reserves beside it."""
+    fee_fixed_amount: orm.Mapped[int | None] = orm.mapped_column(_MONEY)
+    """This and the next three are the terms by which what is posted of it is charged."""
+    fee_parts_per_million: orm.Mapped[int | None]
+    fee_floor_amount: orm.Mapped[int | None] = orm.mapped_column(_MONEY)
+    fee_cap_amount: orm.Mapped[int | None] = orm.mapped_column(_MONEY)
     fee_of: orm.Mapped[uuid.UUID | None] = orm.mapped_column(sa.ForeignKey("holds.id"))
     """The hold that it reserves the fee of."""
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import structlog
 
-from kobklein import database
+from kobklein import database, ids
 from kobklein.wallets.v1 import holds_pb2, wallets_pb2
 from tests import databases, holds, ledger_oracle, metrics, wallets
 from wallets_service import expiry
@@ -224,16 +224,20 @@ async def test_more_holds_than_may_be_open_are_given_back_over_several_batches(
     wallets_database: databases.Database,
 ) -> None:
     """Rows that no service made: one batch must not keep everybody waiting for all of them."""
-    async with wallets.running(wallets_database, **NEVER) as client:
-        await client.fund("eva", 5_000)
-        await client.fund("ana", 100)
+
+    def moved(debit: str, credit: str, amount: int) -> entries.Transfer:
+        return entries.Transfer(ids.text(), debit, credit, amount, "HTG", "TRANSFER")
+
+    ledger = Ledger(wallets.settings(wallets_database))  # By itself, with no sweeper.
+    async with ledger.running():
+        await ledger.post([moved("provider/stripe", f"user/{user}", 5_000) for user in ("eva", "ana")])
         with psycopg.connect(wallets_database.superuser_url) as connection:
             connection.execute("UPDATE accounts SET held_amount = 2500 WHERE address = 'user/eva'")
             connection.execute(OLD_HOLDS, [2_500])
-        given_back = "SELECT count(*) FROM holds WHERE status = 'EXPIRED'"
         for count in (1_000, 2_000, 2_500):
-            (result,) = await client.post(wallets.transfer("user/eva", "user/ben", 1))
-            assert result.HasField("transfer")
+            (outcome,) = await ledger.post([moved("user/eva", "user/ben", 1)])
+            assert isinstance(outcome, entries.Posting)
+            given_back = "SELECT count(*) FROM holds WHERE status = 'EXPIRED'"
             assert holds.rows(wallets_database, given_back) == [(count,)]
 
 

@@ -61,6 +61,18 @@ async def test_each_part_is_charged_its_part_in_one_group_that_statements_show(c
     assert [each.group_id for each in parts] == [each.group_id for each in charges] == [each.id for each in parts]
 
 
+async def test_a_hold_saves_nobody_the_fixed_part_or_the_floor(client: wallets.Client) -> None:
+    """What is posted of it costs what a transfer of that would cost, and at most what is reserved."""
+    await transfers.set_fee(client, fixed_amount=20, parts_per_million=PERCENT, floor_amount=25)
+    made = await holds.create(client, amount=1_000)
+    assert fee(made) == (30, 0)
+    for amount, posted_fee in ((50, 25), (500, 25), (1, 25), (249, 28)):
+        await holds.post(client, made, amount)
+        assert fee(await holds.get(client, made.id)) == (30, posted_fee)
+    await holds.void(client, made)
+    assert await money(client) == [(1_172, 0), (800, 0), (28, 0)]
+
+
 async def test_a_part_is_a_transfer_with_its_fee(client: wallets.Client) -> None:
     made = await holds.create(client, amount=1_000)
     await holds.post(client, made, 500)

@@ -31,16 +31,27 @@ MISTAKES = {
         ("it does not reserve the fee of its hold", "fee", 3, 3),
     ),
     "a fee of no hold": (
-        "UPDATE holds SET fee_amount = 0 WHERE {hold}",
+        (
+            "UPDATE holds SET fee_amount = 0, fee_fixed_amount = NULL, fee_parts_per_million = NULL,"
+            " fee_floor_amount = NULL WHERE {hold}"
+        ),
         ("the hold that it is the fee of is missing, or has no fee", "fee", 0, 3),
     ),
     "no hold of the fee": (
         "UPDATE holds SET fee_of = NULL WHERE {fee}",
-        ("the hold of its fee is missing", "hold", 0, 0),
+        ("the hold of its fee is missing", "hold", 3, 0),
     ),
-    "nothing is held": (
-        "UPDATE holds SET amount = 0 WHERE {hold}",
-        ("what is posted is not what is due of the fee", "fee", 0, 3),
+    "other terms": (
+        "UPDATE holds SET fee_fixed_amount = 1 WHERE {hold}",
+        ("what is posted is not what is due of the fee", "fee", 4, 3),
+    ),
+    "a higher floor": (
+        "UPDATE holds SET fee_floor_amount = 9 WHERE {hold}",
+        ("what is posted is not what is due of the fee", "fee", 9, 3),
+    ),
+    "a lower cap": (
+        "UPDATE holds SET fee_cap_amount = 2 WHERE {hold}",
+        ("what is posted is not what is due of the fee", "fee", 2, 3),
     ),
 }
 """What is done to the rows; and what is found, whether the fee or its hold is named, what is due, and what posted."""

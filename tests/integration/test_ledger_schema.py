@@ -25,7 +25,8 @@ _RECORDED: Final = {
     "accounts": "id address currency user_id created_time",
     "holds": (
         "id debit_account_id credit_account_id amount currency type payment_id reference description metadata"
-        " expires_time created_time fee_amount fee_of"
+        " expires_time created_time fee_amount fee_fixed_amount fee_parts_per_million fee_floor_amount fee_cap_amount"
+        " fee_of"
     ),
     "seals": (
         "number format sequence transfer_count last_xid last_place digests hash signature public_key sealed_time"

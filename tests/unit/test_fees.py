@@ -49,14 +49,13 @@ def test_what_the_payer_pays_is_what_the_payee_and_the_platform_get(
         assert after == {"user/ana": spare, "user/ben": amount, "fees": fee}
 
 
-@given(amounts, st.integers(0, 2 * MOST), st.data())
-def test_what_is_due_of_a_fee_is_its_share_rounded_down_and_all_of_it_in_the_end(
-    amount: int, fee: int, data: st.DataObject
+@given(amounts, terms(), st.data())
+def test_what_is_due_of_a_hold_is_what_a_transfer_of_what_is_posted_costs(
+    amount: int, given_terms: fees.Terms, data: st.DataObject
 ) -> None:
-    posted = data.draw(st.integers(0, amount))
-    due = fees.due(fee, posted=posted, amount=amount)
-    assert due == math.floor(fractions.Fraction(fee * posted, amount)) <= fee
-    assert fees.due(fee, posted=amount, amount=amount) == fee
+    posted = data.draw(st.integers(1, amount))
+    assert fees.due(given_terms, 0) == 0
+    assert fees.due(given_terms, posted) == fees.charged(posted, given_terms) <= fees.charged(amount, given_terms)
 
 
 @given(amounts, terms())

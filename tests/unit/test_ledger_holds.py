@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallets_service import errors
+from wallets_service import errors, fees
 from wallets_service.ledger import decisions, rules
 from wallets_service.ledger.book import Decision, Outcome, State
 from wallets_service.ledger.entries import (
@@ -250,10 +250,15 @@ def test_what_is_held_is_always_what_open_holds_have_left(steps: list[Operation 
 OF, FEE_HOLD = str(uuid.UUID(int=1)), NewHold(str(uuid.UUID(int=1)), *("",) * 2, 1, "HTG", "", DAY).fee_hold_id
 
 
-def reserved(amount: int, fee: int) -> list[Operation]:
+def percent(parts: int) -> fees.Terms:
+    return fees.Terms(parts_per_million=10_000 * parts)
+
+
+def reserved(amount: int, terms: fees.Terms) -> list[Operation]:
     """Return a hold and that of its fee."""
+    fee, own = fees.charged(amount, terms), {"fee_terms": terms, "linked": True}
     return [
-        NewHold(OF, "user/ana", "user/ben", amount, "HTG", "TRANSFER", DAY, fee_amount=fee, linked=True),
+        NewHold(OF, "user/ana", "user/ben", amount, "HTG", "TRANSFER", DAY, fee_amount=fee, **own),
         NewHold(FEE_HOLD, "user/ana", "fees", fee, "HTG", "FEE", DAY, fee_of=OF),
     ]
 
@@ -269,22 +274,36 @@ def voided() -> list[Operation]:
 
 
 @given(
-    st.lists(st.integers(1, 10**6), min_size=1, max_size=12), st.integers(1, 10**7), st.sampled_from(["void", "rest"])
-)
-def test_in_whatever_parts_a_hold_is_posted_their_fees_are_its_fee(parts: list[int], fee: int, end: str) -> None:
-    """All but the last one first, each charged no more than its share; then the rest is taken, or given back."""
+    st.lists(st.integers(1, 10**6), min_size=1, max_size=12),
+    st.builds(
+        lambda fixed, parts, floor, over: fees.Terms(
+            fixed_amount=fixed, parts_per_million=parts, floor_amount=floor, cap_amount=over and floor + over
+        ),
+        st.integers(1, 10**4), st.integers(0, 10**6), st.integers(0, 10**4), st.none() | st.integers(1, 10**5),
+    ),
+    st.sampled_from(["void", "rest"]),
+)  # fmt: skip
+def test_in_whatever_parts_a_hold_is_posted_their_fees_are_those_of_their_sum(
+    parts: list[int], terms: fees.Terms, end: str
+) -> None:
+    """All but the last one first, charged what one transfer of them costs; then the rest is taken, or given back.
+
+    So nobody saves the fixed part, or the floor, by holding much and posting little of it.
+    """
     amount = sum(parts)
+    fee = fees.charged(amount, terms)
     clerk = Clerk(balance=amount + fee)
-    clerk.decide(*reserved(amount, fee))
+    clerk.decide(*reserved(amount, terms))
     assert clerk.accounts[ANA].held_amount == amount + fee
     taken = 0
     for number, one in enumerate(parts[:-1]):
         clerk.decide(*part(one, str(number)), *part(one, str(number)))
         taken += one
-        assert clerk.accounts[FEES].balance == clerk.holds[FEE_HOLD].posted_amount == fee * taken // amount
-        assert clerk.accounts[ANA].held_amount == amount - taken + fee - fee * taken // amount
+        so_far = fees.charged(taken, terms)
+        assert clerk.accounts[FEES].balance == clerk.holds[FEE_HOLD].posted_amount == so_far
+        assert clerk.accounts[ANA].held_amount == amount - taken + fee - so_far
     clerk.decide(*(voided() if end == "void" else part(parts[-1], "last")))
-    left = (fee * taken // amount, taken) if end == "void" else (fee, amount)
+    left = (fees.charged(taken, terms) if taken else 0, taken) if end == "void" else (fee, amount)
     assert (clerk.accounts[FEES].balance, clerk.accounts[BEN].balance) == left
     assert (clerk.accounts[ANA].balance, clerk.accounts[ANA].held_amount) == (amount + fee - sum(left), 0)
     assert "PENDING" not in {each.status for each in clerk.holds.values()}
@@ -293,7 +312,7 @@ def test_in_whatever_parts_a_hold_is_posted_their_fees_are_its_fee(parts: list[i
 @pytest.mark.parametrize(("taken", "fee"), [(1, 0), (50, 3)])
 def test_a_part_that_gives_back_the_rest_gives_back_the_rest_of_the_fee(taken: int, fee: int) -> None:
     clerk = Clerk()
-    clerk.decide(*reserved(90, 6), *part(taken, "t", releases_hold=True))
+    clerk.decide(*reserved(90, percent(7)), *part(taken, "t", releases_hold=True))
     assert (clerk.accounts[FEES].balance, clerk.accounts[ANA].balance) == (fee, 100 - taken - fee)
     assert clerk.accounts[ANA].held_amount == 0
     assert [each.status for each in clerk.holds.values()] == ["POSTED", "POSTED" if fee else "VOIDED"]
@@ -302,7 +321,7 @@ def test_a_part_that_gives_back_the_rest_gives_back_the_rest_of_the_fee(taken: i
 
 def test_a_hold_and_its_fee_expire_at_the_same_instant() -> None:
     clerk = Clerk()
-    clerk.decide(*reserved(90, 6), *part(45, "t"))
+    clerk.decide(*reserved(90, percent(7)), *part(45, "t"))
     clerk.time += DAY
     refused, linked = clerk.decide(*part(45, "late"))
     assert isinstance(refused, errors.HoldEnded)
@@ -314,7 +333,7 @@ def test_a_hold_and_its_fee_expire_at_the_same_instant() -> None:
 
 def test_a_hold_without_money_for_its_fee_is_not_made() -> None:
     clerk = Clerk()
-    linked, refused = clerk.decide(*reserved(98, 3))
+    linked, refused = clerk.decide(*reserved(98, percent(4)))
     assert isinstance(linked, errors.LinkedTransferRefused)
     assert isinstance(refused, errors.InsufficientFunds)
     assert (clerk.holds, clerk.accounts[ANA].held_amount) == ({}, 0)
@@ -334,7 +353,7 @@ def test_a_hold_without_money_for_its_fee_is_not_made() -> None:
 )
 def test_neither_a_hold_nor_its_fee_changes_without_the_other(asked: list[Operation]) -> None:
     clerk = Clerk()
-    clerk.decide(*reserved(90, 6))
+    clerk.decide(*reserved(90, percent(7)))
     before = dict(clerk.accounts), dict(clerk.holds)
     assert "HOLD_HAS_FEE" in {each.reason for each in clerk.decide(*asked) if isinstance(each, errors.Refusal)}
     assert (clerk.accounts, clerk.holds) == before
@@ -342,12 +361,12 @@ def test_neither_a_hold_nor_its_fee_changes_without_the_other(asked: list[Operat
 
 def test_a_hold_is_repeated_with_its_fee_or_not_at_all() -> None:
     clerk = Clerk()
-    made = clerk.decide(*reserved(40, 6))
-    assert clerk.decide(*reserved(40, 6)) == made
-    for changed in (reserved(40, 5), reserved(41, 6)):
+    made = clerk.decide(*reserved(40, percent(15)))
+    assert clerk.decide(*reserved(40, percent(15))) == made
+    for changed in (reserved(40, percent(13)), reserved(41, percent(15))):
         reasons = {each.reason for each in clerk.decide(*changed) if isinstance(each, errors.Refusal)}
         assert reasons == {"HOLD_ID_REUSED", "LINKED_TRANSFER_REFUSED"}
-    first, *_ = reserved(40, 6)
+    first, *_ = reserved(40, percent(15))
     other = NewHold("other", "user/ana", "fees", 1, "HTG", "FEE", DAY)
     _, joined = clerk.decide(first, other)
     assert isinstance(joined, errors.HoldIdReused)

@@ -207,9 +207,10 @@ class Book:
         of, fee = self.hold(made.fee_of or made.id), self.hold(made.id if made.fee_of else made.fee_hold_id)
         return (
             of is not None
+            and of.made.fee_terms is not None
             and fee is not None
-            and fee.posted_amount == fees.due(fee.made.amount, posted=of.posted_amount, amount=of.made.amount)
-            and (fee.status == PENDING) == (of.status == PENDING)
+            and fee.posted_amount == fees.due(of.made.fee_terms, of.posted_amount)
+            and (fee.status == PENDING) == (of.status == PENDING and fee.posted_amount < fee.made.amount)
         )
 
     def undo(self) -> None:

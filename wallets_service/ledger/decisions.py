@@ -212,14 +212,14 @@ def _release(book: Book, release: Release) -> Outcome:
 def _settle(book: Book, settlement: FeeSettlement, group_id: Id | None) -> Outcome:
     """Take what is due of a fee; what is due follows from what is posted, so parts that meet cannot disagree on it."""
     fee, of = book.hold(settlement.hold_id), book.hold(settlement.fee_of)
-    if fee is None or of is None or fee.made.fee_of != of.made.id:
+    if fee is None or of is None or of.made.fee_terms is None or fee.made.fee_of != of.made.id:
         return errors.HoldNotFound(id=settlement.hold_id)
     earlier = book.posted.get(settlement.id)
     if earlier is not None:
         same = earlier.transfer.hold_id == fee.made.id and earlier.group_id == group_id
         return earlier if same else errors.TransferIdReused(id=settlement.id)
     ended = of.status != PENDING
-    amount = fees.due(fee.made.amount, posted=of.posted_amount, amount=of.made.amount) - fee.posted_amount
+    amount = fees.due(of.made.fee_terms, of.posted_amount) - fee.posted_amount
     if amount:
         return _transfer(book, fee.made.part(settlement.id, amount, releases_rest=ended), group_id)
     if ended and fee.status == PENDING:

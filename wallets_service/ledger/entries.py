@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from kobklein import ids
-from wallets_service import addresses
+from wallets_service import addresses, fees
 
 Id = str
 Key = tuple[str, str]
@@ -140,6 +140,8 @@ class NewHold:
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     fee_amount: int = 0
     """What its fee's hold reserves, which is made together with it; 0 when there is none."""
+    fee_terms: fees.Terms | None = None
+    """What of that is due for what is posted; None when there is no fee."""
     fee_of: Id | None = None
     """The hold that it is the fee of, which reserves the fee beside it."""
     linked: bool = dataclasses.field(default=False, compare=False)

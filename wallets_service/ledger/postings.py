@@ -50,18 +50,20 @@ _UPDATE: Final = """
 _INSERT_HOLDS: Final = """
     INSERT INTO holds (
         id, debit_account_id, credit_account_id, amount, posted_amount, currency, status, type, payment_id, reference,
-        description, metadata, expires_time, created_time, updated_time, fee_amount, fee_of
+        description, metadata, expires_time, created_time, updated_time, fee_amount,
+        fee_fixed_amount, fee_parts_per_million, fee_floor_amount, fee_cap_amount, fee_of
     )
     SELECT id, debit_account_id, credit_account_id, amount, posted_amount, currency, status, type, payment_id,
            coalesce(reference, ''), coalesce(description, ''), coalesce(metadata, '{}'), expires_time, created_time,
-           updated_time, fee_amount, fee_of
+           updated_time, fee_amount, fee_fixed_amount, fee_parts_per_million, fee_floor_amount, fee_cap_amount, fee_of
     FROM unnest(
         %s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::uuid[],
         %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[],
-        %s::bigint[], %s::uuid[]
+        %s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::uuid[]
     ) AS new (
         id, debit_account_id, credit_account_id, amount, posted_amount, currency, status, type, payment_id, reference,
-        description, metadata, expires_time, created_time, updated_time, fee_amount, fee_of
+        description, metadata, expires_time, created_time, updated_time, fee_amount,
+        fee_fixed_amount, fee_parts_per_million, fee_floor_amount, fee_cap_amount, fee_of
     )
 """
 """Another hold may have come first under an id that was free, on quite other accounts, whose locks are not held. Then
@@ -160,6 +162,7 @@ def _changed_hold_columns(holds: Sequence[Hold]) -> tuple[str, ...]:
 
 def _hold_columns(holds: Sequence[Hold]) -> tuple[str, ...]:
     made = [hold.made for hold in holds]
+    terms = [each.fee_terms for each in made]
     return (
         arrays.plain([each.id for each in made]),
         arrays.plain([hold.debit_account_id for hold in holds]),
@@ -177,6 +180,10 @@ def _hold_columns(holds: Sequence[Hold]) -> tuple[str, ...]:
         arrays.times([hold.created_time for hold in holds]),
         arrays.times([hold.updated_time for hold in holds]),
         arrays.numbers([each.fee_amount for each in made]),
+        arrays.optional([each and each.fixed_amount for each in terms]),
+        arrays.optional([each and each.parts_per_million for each in terms]),
+        arrays.optional([each and each.floor_amount for each in terms]),
+        arrays.optional([each and each.cap_amount for each in terms]),
         arrays.optional([each.fee_of for each in made]),
     )
 

@@ -6,6 +6,7 @@ The readers differ in how they find rows, and where the addresses of both accoun
 from collections.abc import Sequence
 from typing import Any, Final
 
+from wallets_service import fees
 from wallets_service.ledger import free_data
 from wallets_service.ledger.entries import Hold, NewHold, Posting, Transfer
 
@@ -43,6 +44,10 @@ HOLD: Final = (
     "holds.description",
     "holds.metadata::text",
     "holds.fee_amount",
+    "holds.fee_fixed_amount",
+    "holds.fee_parts_per_million",
+    "holds.fee_floor_amount",
+    "holds.fee_cap_amount",
     "holds.fee_of::text",
     "holds.posted_amount",
     "holds.status",
@@ -61,5 +66,9 @@ def posting(row: Sequence[Any], debit_account: str, credit_account: str) -> Post
 def hold(row: Sequence[Any], debit_account: str, credit_account: str) -> Hold:
     """Return the hold in a row of exactly its columns, as it is recorded."""
     id_, debit_id, credit_id = row[:3]
-    made = (id_, debit_account, credit_account, *row[3:10], free_data.loads(row[10]), *row[11:13])
-    return Hold(NewHold(*made), debit_id, credit_id, *row[13:])
+    fee_amount, fixed, parts, floor, cap, fee_of = row[11:17]
+    terms = None
+    if fixed is not None:
+        terms = fees.Terms(fixed_amount=fixed, parts_per_million=parts, floor_amount=floor, cap_amount=cap)
+    made = (id_, debit_account, credit_account, *row[3:10], free_data.loads(row[10]), fee_amount, terms, fee_of)
+    return Hold(NewHold(*made), debit_id, credit_id, *row[17:])

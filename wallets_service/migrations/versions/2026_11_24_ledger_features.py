@@ -200,9 +200,18 @@ def _create_holds() -> None:
         sa.Column("created_time", _TIME, nullable=False),
         sa.Column("updated_time", _TIME, nullable=False),
         sa.Column("fee_amount", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("fee_fixed_amount", sa.BigInteger),
+        sa.Column("fee_parts_per_million", sa.Integer),
+        sa.Column("fee_floor_amount", sa.BigInteger),
+        sa.Column("fee_cap_amount", sa.BigInteger),
         sa.Column("fee_of", sa.Uuid, sa.ForeignKey("holds.id")),
         sa.CheckConstraint("amount > 0", name="holds_amount"),
         sa.CheckConstraint("fee_amount >= 0 AND (fee_of IS NULL OR fee_amount = 0)", name="holds_fee"),
+        sa.CheckConstraint(
+            "num_nonnulls(fee_fixed_amount, fee_parts_per_million, fee_floor_amount)"
+            " = CASE fee_amount WHEN 0 THEN 0 ELSE 3 END",
+            name="holds_fee_terms",
+        ),
         sa.CheckConstraint("posted_amount BETWEEN 0 AND amount", name="holds_posted_amount"),
         sa.CheckConstraint("status <> 'PENDING' OR posted_amount < amount", name="holds_pending"),
         sa.CheckConstraint("status IN ('PENDING', 'POSTED', 'VOIDED', 'EXPIRED')", name="holds_status"),
@@ -222,8 +231,8 @@ def _create_holds() -> None:
     op.create_index("holds_pending", "holds", ["debit_account_id", "expires_time"], postgresql_where=pending)
     op.execute(
         "CREATE TRIGGER holds_permanent BEFORE DELETE OR TRUNCATE"
-        " OR UPDATE OF id, debit_account_id, credit_account_id, amount, currency, expires_time, fee_amount, fee_of"
-        " ON holds"
+        " OR UPDATE OF id, debit_account_id, credit_account_id, amount, currency, expires_time, fee_amount,"
+        " fee_fixed_amount, fee_parts_per_million, fee_floor_amount, fee_cap_amount, fee_of ON holds"
         " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
     )
 

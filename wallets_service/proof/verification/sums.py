@@ -130,28 +130,36 @@ _POSTED_HOLDS: Final = """
     ORDER BY t.xid, t.place
     LIMIT %(limit)s
 """
-_FEES: Final = """
+_DUE: Final = """
+    CASE posted_amount WHEN 0 THEN 0 ELSE least(
+        greatest(
+            fee_fixed_amount + div(posted_amount::numeric * fee_parts_per_million, 1000000), fee_floor_amount
+        ),
+        fee_cap_amount
+    ) END
+"""
+"""What `fees.due` makes of the terms of a hold for what is posted of it, by PostgreSQL's own arithmetic."""
+_FEES: Final = f"""
     SELECT a.address, coalesce(f.currency, h.currency) AS currency, coalesce(f.id, h.id) AS hold_id,
-           coalesce(div(f.amount::numeric * h.posted_amount, nullif(h.amount, 0)), 0) AS expected_amount,
+           coalesce(h.due, 0) AS expected_amount,
            coalesce(f.posted_amount, 0) AS actual_amount,
            CASE WHEN f.id IS NULL THEN 'the hold of its fee is missing'
                 WHEN h.id IS NULL THEN 'the hold that it is the fee of is missing, or has no fee'
                 WHEN (f.debit_account_id, f.currency, f.amount)
                      IS DISTINCT FROM (h.debit_account_id, h.currency, h.fee_amount)
                 THEN 'it does not reserve the fee of its hold'
-                WHEN (f.status = 'PENDING') <> (h.status = 'PENDING')
+                WHEN (f.status = 'PENDING') <> (h.status = 'PENDING' AND f.posted_amount < f.amount)
                 THEN 'it did not end together with the hold that it is the fee of'
                 ELSE 'what is posted is not what is due of the fee' END AS detail
     FROM (SELECT * FROM holds WHERE fee_of IS NOT NULL) f
-    FULL JOIN (SELECT * FROM holds WHERE fee_amount <> 0) h ON h.id = f.fee_of
+    FULL JOIN (SELECT *, {_DUE} AS due FROM holds WHERE fee_amount <> 0) h ON h.id = f.fee_of
     LEFT JOIN accounts a ON a.id = coalesce(f.debit_account_id, h.debit_account_id)
     WHERE (f.debit_account_id, f.currency, f.amount) IS DISTINCT FROM (h.debit_account_id, h.currency, h.fee_amount)
-       OR (f.status = 'PENDING') <> (h.status = 'PENDING')
-       OR f.posted_amount IS DISTINCT FROM div(f.amount::numeric * h.posted_amount, nullif(h.amount, 0))
+       OR (f.status = 'PENDING') <> (h.status = 'PENDING' AND f.posted_amount < f.amount)
+       OR f.posted_amount IS DISTINCT FROM h.due
     ORDER BY coalesce(f.created_time, h.created_time), coalesce(f.id, h.id)
     LIMIT %(limit)s
-"""
-"""What `fees.due` makes of a fee for what is posted of its hold, by PostgreSQL's own arithmetic."""
+"""  # noqa: S608  # as above
 _REVERSALS: Final = """
     SELECT a.address, r.currency, r.id AS transfer_id, coalesce(o.amount, 0) AS expected_amount,
            r.amount AS actual_amount,
