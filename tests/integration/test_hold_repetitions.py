@@ -153,3 +153,14 @@ async def test_a_call_has_its_effect_once_even_when_its_key_is_forgotten(
         (post(client, other, "p", amount=10), "TRANSFER_ID_REUSED"),
     ):
         assert (await wallets.refused(call)).reason == reason
+
+
+async def test_a_hold_is_repeated_whatever_its_time_would_be_by_now(wallets_database: databases.Database) -> None:
+    """The default is a setting, which may change between a call and its repetition."""
+    async with wallets.running(wallets_database, hold_seconds=600) as client:
+        await client.fund("ana", 100)
+        made, chosen = await create(client, "k"), await create(client, "l", expires_after_seconds=600)
+    holds.rows(wallets_database, "UPDATE idempotency_keys SET answer = NULL RETURNING key")
+    async with wallets.running(wallets_database, hold_seconds=700) as client:
+        assert await create(client, "k") == made
+        assert await create(client, "l", expires_after_seconds=600) == chosen

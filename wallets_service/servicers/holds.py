@@ -34,7 +34,9 @@ class HoldsServicer(holds_pb2_grpc.HoldsServiceServicer):
 
         async def work(id_: uuid.UUID) -> holds_pb2.Hold:
             made = messages.new_hold(request, id_=id_, default_seconds=self._default_seconds)
-            return messages.hold(await holds.create(self._sessions, self._ledger, made), calls.current())
+            default = not request.expires_after_seconds
+            held = await holds.create(self._sessions, self._ledger, made, default_lifetime=default)
+            return messages.hold(held, calls.current())
 
         return await idempotency.repeatable(self._sessions, request, work, holds_pb2.Hold)
 
