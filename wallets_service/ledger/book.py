@@ -3,9 +3,9 @@
 import dataclasses
 import datetime
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from wallets_service import errors, fees
+from wallets_service import errors
 from wallets_service.ledger import rules
 from wallets_service.ledger.entries import PENDING, POSTED, Account, Hold, Id, Key, Limits, NewHold, Posting, Transfer
 
@@ -59,6 +59,13 @@ class Decision:
     """The holds that were made or changed, as they are afterwards."""
 
 
+class _Mark(NamedTuple):
+    """How much was new when a group began."""
+
+    postings: int
+    holds: int
+
+
 class Book:
     """What has been decided so far, over what was read."""
 
@@ -71,10 +78,9 @@ class Book:
         self._ending_parts: dict[Id, bool] = {}
         self._group_sizes = dict(state.group_sizes)
         self._open_holds = dict(state.open_holds)
-        self._undo: list[tuple[dict[Any, Any], Any, Any]] | None = None
-        self._postings_before = 0
         self._holds_made = 0
-        self._holds_made_before = 0
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] | None = None
+        self._mark = _Mark(0, 0)
 
     def account(self, key: Key) -> Account:
         """Return an account as it is now."""
@@ -163,24 +169,14 @@ class Book:
         """Give back what a hold still holds, to the limits of its day and month too."""
         ended = dataclasses.replace(hold, status=status, updated_time=self.state.time)
         self._set(self.decision.holds, hold.made.id, ended)
-        amount = hold.remaining_amount
-        debit = self.account(hold.made.debit_key)
-        made_date = hold.created_time.astimezone(self.state.zone).date()
-        same_day = debit.spent_date == made_date
-        same_month = debit.spent_date is not None and debit.spent_date.replace(day=1) == made_date.replace(day=1)
-        freed = debit._replace(
-            held_amount=debit.held_amount - amount,
-            day_spent=max(0, debit.day_spent - amount * same_day),
-            month_spent=max(0, debit.month_spent - amount * same_month),
-        )
+        freed = rules.given_back(self.account(hold.made.debit_key), hold, self.state.zone)
         self._set(self.decision.accounts, freed.key, freed)
         return ended
 
     def begin(self) -> None:
         """Remember from here on what everything was."""
         self._undo = []
-        self._postings_before = len(self.decision.postings)
-        self._holds_made_before = self._holds_made
+        self._mark = _Mark(len(self.decision.postings), self._holds_made)
 
     @property
     def grouped(self) -> bool:
@@ -193,7 +189,8 @@ class Book:
 
     def half_new(self, decided: int) -> bool:
         """Return whether some of so many transfers and holds decided since `begin` are new, and some are not."""
-        new = len(self.decision.postings) - self._postings_before + self._holds_made - self._holds_made_before
+        postings, holds = self._mark
+        new = len(self.decision.postings) - postings + self._holds_made - holds
         return new not in (0, decided)
 
     def unsettled(self) -> Id | None:
@@ -204,14 +201,8 @@ class Book:
     def _settled(self, made: NewHold) -> bool:
         if not made.tied:
             return True
-        of, fee = self.hold(made.fee_of or made.id), self.hold(made.id if made.fee_of else made.fee_hold_id)
-        return (
-            of is not None
-            and of.made.fee_terms is not None
-            and fee is not None
-            and fee.posted_amount == fees.due(of.made.fee_terms, of.posted_amount)
-            and (fee.status == PENDING) == (of.status == PENDING and fee.posted_amount < fee.made.amount)
-        )
+        of, fee = (made.fee_of, made.id) if made.fee_of else (made.id, made.fee_hold_id)
+        return rules.fee_settled(self.hold(of), self.hold(fee))
 
     def undo(self) -> None:
         """Make everything what it was."""
@@ -220,8 +211,8 @@ class Book:
                 del values[key]
             else:
                 values[key] = before
-        del self.decision.postings[self._postings_before :]
-        self._holds_made = self._holds_made_before
+        del self.decision.postings[self._mark.postings :]
+        self._holds_made = self._mark.holds
         self._undo = None
 
     def keep(self) -> None:

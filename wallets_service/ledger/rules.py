@@ -3,7 +3,7 @@
 import datetime
 from typing import Final
 
-from wallets_service import addresses, errors
+from wallets_service import addresses, errors, fees
 from wallets_service.ledger.entries import (
     ACTIVE,
     CLOSED,
@@ -145,6 +145,30 @@ def posting_of(transfer: Transfer, hold: Hold | None) -> errors.Refusal | None:
 def expired(hold: Hold, time: datetime.datetime) -> bool:
     """Return whether a hold's time is over while it still holds money, or was given back for that."""
     return hold.status == EXPIRED or (hold.status == PENDING and time >= hold.expires_time)
+
+
+def given_back(account: Account, hold: Hold, zone: datetime.tzinfo) -> Account:
+    """Return the paying account without what a hold still holds, which no longer counts in its day and month either."""
+    amount = hold.remaining_amount
+    made_date = hold.created_time.astimezone(zone).date()
+    same_day = account.spent_date == made_date
+    same_month = account.spent_date is not None and account.spent_date.replace(day=1) == made_date.replace(day=1)
+    return account._replace(
+        held_amount=account.held_amount - amount,
+        day_spent=max(0, account.day_spent - amount * same_day),
+        month_spent=max(0, account.month_spent - amount * same_month),
+    )
+
+
+def fee_settled(of: Hold | None, fee: Hold | None) -> bool:
+    """Return whether the hold of a fee follows its hold: what is due of it is taken, and what is left ends with it."""
+    return (
+        of is not None
+        and of.made.fee_terms is not None
+        and fee is not None
+        and fee.posted_amount == fees.due(of.made.fee_terms, of.posted_amount)
+        and (fee.status == PENDING) == (of.status == PENDING and fee.posted_amount < fee.made.amount)
+    )
 
 
 def reversal(transfer: Transfer, original: Posting | None, reversed_amount: int) -> errors.Refusal | None:
