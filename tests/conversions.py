@@ -1,5 +1,6 @@
 """Conversions, as tests ask for them: between USD and HTG, for Ana, unless they say otherwise."""
 
+import asyncio
 import uuid
 from typing import Any, Final
 
@@ -18,6 +19,14 @@ SPREAD: Final = 15_000
 def rate(sell: str = "USD", buy: str = "HTG", value: str = HTG_PER_USD, spread: int = SPREAD) -> pb.Rate:
     """Return a rate to set."""
     return pb.Rate(sell_currency=sell, buy_currency=buy, rate=value, spread_parts_per_million=spread)
+
+
+async def until_over(database: databases.Database, quote: pb.Quote) -> None:
+    """Return once the database's clock says that a quote's time is over."""
+    over = "SELECT FROM fx_quotes WHERE id = %s AND expires_time <= clock_timestamp()"
+    async with await psycopg.AsyncConnection.connect(database.superuser_url, autocommit=True) as connection:
+        while not (await connection.execute(over, (quote.id,))).rowcount:  # noqa: ASYNC110  # its time sets no event
+            await asyncio.sleep(0.02)
 
 
 async def set_rate(client: wallets.Client, *arguments: Any, reason: str = "") -> pb.Rate:
@@ -42,6 +51,15 @@ async def quote(
     caller = wallets.metadata(user, "user", key=key or str(uuid.uuid4()))
     answer: pb.Quote = await client.conversions.CreateQuote(request, metadata=caller)
     return answer
+
+
+def kept(answer: pb.Quote) -> pb.Quote:
+    """Return a quote as later answers show it, without what the acceptance that is answered has left."""
+    shown = pb.Quote()
+    shown.CopyFrom(answer)
+    for field in ("sell_balance", "buy_balance"):
+        shown.ClearField(field)
+    return shown
 
 
 async def accept(client: wallets.Client, id_: str, *, user: str = "ana", role: str = "user", key: str = "") -> pb.Quote:

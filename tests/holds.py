@@ -28,6 +28,15 @@ async def post(
     return posted
 
 
+def kept(answer: holds_pb2.Hold) -> holds_pb2.Hold:
+    """Return a hold as later answers show it, without what the post that is answered has left."""
+    shown = holds_pb2.Hold()
+    shown.CopyFrom(answer)
+    for field in ("transfer_id", "balance_after", "debit_balance_after", "credit_balance_after"):
+        shown.ClearField(field)
+    return shown
+
+
 async def void(client: wallets.Client, hold: holds_pb2.Hold, *, caller: str = "ben", key: str = "") -> holds_pb2.Hold:
     """Let the payee give back what is left."""
     metadata = wallets.metadata(caller, "user", key=key)

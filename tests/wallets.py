@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import uuid
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Any, Final
 
 import grpc
@@ -170,6 +170,21 @@ def transfer(
 def channel(port: int) -> grpc.aio.Channel:
     """Return a channel to a service on this machine."""
     return grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+
+
+@contextlib.contextmanager
+def slow_commits(database: databases.Database, *, seconds: int) -> Iterator[None]:
+    """Let every batch that begins meanwhile last so long after it was decided."""
+    with psycopg.connect(database.superuser_url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE FUNCTION last_long() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$"
+        )
+        connection.execute(
+            "CREATE TRIGGER last_long AFTER UPDATE ON accounts FOR EACH STATEMENT EXECUTE FUNCTION last_long()"
+        )
+        yield
+        connection.execute("DROP FUNCTION last_long CASCADE")
 
 
 async def refused(call: Awaitable[Any]) -> errors.Status:

@@ -24,6 +24,7 @@ from wallets_service.ledger.entries import (
     Id,
     NewHold,
     Operation,
+    Posting,
     Release,
     Transfer,
 )
@@ -167,7 +168,8 @@ async def post(sessions: database.Sessions, ledger: Ledger, hold: Hold, part: Pa
         overtaken = isinstance(refusal, errors.HoldExceeded | errors.TransferIdReused)
         if part.amount is not None or not overtaken or attempt == _MOST_ATTEMPTS:
             after, *fee = outcomes[len(moves) :]
-            return _held(refusal or after, *fee)
+            taken, charged, *_ = [*(each for each in outcomes[: len(moves)] if isinstance(each, Posting)), None, None]
+            return _held(refusal or after, *fee)._replace(part=taken, fee=charged)
     raise AssertionError  # pragma: no cover  # the last attempt returned or raised
 
 

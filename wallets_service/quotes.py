@@ -42,6 +42,10 @@ class State(NamedTuple):
     accepted_time: datetime.datetime | None = None
     expired: bool = False
     """Whether its time is over, accepted or not."""
+    sell_balance: int | None = None
+    """What the acceptance left of the sold currency, fee and all, where a call accepted it; minor units."""
+    buy_balance: int | None = None
+    """The same of the bought currency."""
 
 
 async def create(
@@ -126,7 +130,8 @@ async def accept(
     transfers = legs(quote, acceptance_id)
     first, *_ = outcomes = await ledger.post(transfers)
     if isinstance(first, entries.Posting):
-        return State(quote, first.created_time)
+        balances = _balances(quote, [each for each in outcomes if isinstance(each, entries.Posting)])
+        return State(quote, first.created_time, False, *balances)
     raise _refusal(quote, transfers[0], outcomes)
 
 
@@ -161,6 +166,14 @@ def legs(quote: Quote, acceptance_id: uuid.UUID) -> list[entries.Transfer]:
     ]
     made[-1] = dataclasses.replace(made[-1], linked=False)
     return made
+
+
+def _balances(quote: Quote, postings: Sequence[entries.Posting]) -> tuple[int, int]:
+    """Return what the legs of a quote left in the user's two wallets."""
+    wallet = wallets.address(quote.user_id)
+    sold = [each.debit_balance_after for each in postings if each.transfer.debit_account == wallet]
+    bought = [each.credit_balance_after for each in postings if each.transfer.credit_account == wallet]
+    return sold[-1], bought[-1]
 
 
 def _leg_id(quote: Quote, leg: str) -> uuid.UUID:

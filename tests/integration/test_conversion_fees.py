@@ -76,7 +76,8 @@ async def test_an_accepted_quote_moves_the_fee_with_the_rest(client: wallets.Cli
     await client.fund("ana", 20_000, "USD")
     made = await hundred(client)
     accepted = await conversions.accept(client, made.id)
-    assert (accepted.fee, await conversions.get(client, made.id)) == (usd(75), accepted)
+    assert (accepted.fee, await conversions.get(client, made.id)) == (usd(75), conversions.kept(accepted))
+    assert (accepted.sell_balance.amount, accepted.buy_balance.amount) == (20_000 - OWN, made.buy.amount)
     assert await conversions.balances(client) == {
         ("user/ana", "USD"): 20_000 - OWN,
         ("fees", "USD"): 75,

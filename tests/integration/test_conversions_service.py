@@ -57,7 +57,10 @@ async def test_an_accepted_quote_moves_both_currencies_and_the_spread(client: wa
     accepted = await conversions.accept(client, made.id)
     assert (accepted.status, accepted.id) == (pb.QUOTE_STATUS_ACCEPTED, made.id)
     assert accepted.transaction_id == str(ids.derived(uuid.UUID(made.id), "sell"))
-    assert await conversions.get(client, made.id) == accepted
+    assert await conversions.get(client, made.id) == conversions.kept(accepted)
+    assert (accepted.sell_balance, accepted.buy_balance) == (
+        pb.Money(amount=9_999, currency="USD"), pb.Money(amount=made.buy.amount, currency="HTG"),
+    )  # fmt: skip
     assert await conversions.balances(client) == {
         ("user/ana", "USD"): 9_999,
         ("fx/liquidity", "USD"): 10_001,
@@ -66,6 +69,22 @@ async def test_an_accepted_quote_moves_both_currencies_and_the_spread(client: wa
         ("fx/liquidity", "HTG"): -(made.buy.amount + made.spread.amount),
     }
     assert (await client.verify()).balanced
+
+
+async def test_a_quote_that_is_being_accepted_at_its_end_does_not_read_as_expired_before(
+    wallets_database: databases.Database,
+) -> None:
+    """The batch went by its clock before the end, and is committed after it."""
+    async with wallets.running(wallets_database, quote_seconds=3) as client:
+        await conversions.set_rate(client)
+        await client.fund("ana", 20_000, "USD")
+        made = await conversions.quote(client, sell=(10_000, "USD"))
+        with wallets.slow_commits(wallets_database, seconds=4):
+            accepting = asyncio.create_task(conversions.accept(client, made.id))
+            await wallets.until_waiting(wallets_database, "Timeout")
+            await conversions.until_over(wallets_database, made)
+            assert (await conversions.get(client, made.id)).status == pb.QUOTE_STATUS_ACCEPTED
+            await accepting
 
 
 async def test_the_legs_are_transactions_of_both_wallets_in_one_group(client: wallets.Client) -> None:

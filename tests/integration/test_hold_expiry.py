@@ -256,3 +256,18 @@ async def test_an_account_pays_no_more_holds_than_may_be_open(wallets_database: 
         status = await wallets.refused(holds.create(client, "eva"))
         assert (status.reason, status.metadata["limit"]) == ("TOO_MANY_HOLDS", "1000")
         await holds.create(client, "ana")
+
+
+async def test_a_hold_that_is_being_taken_at_its_end_does_not_read_as_expired_before(
+    wallets_database: databases.Database,
+) -> None:
+    """The batch went by its clock before the end, and is committed after it."""
+    async with wallets.running(wallets_database, **NEVER) as client:
+        await client.fund("ana", 100)
+        made = await holds.create(client, expires_after_seconds=3)
+        with wallets.slow_commits(wallets_database, seconds=4):
+            posting = asyncio.create_task(holds.post(client, made))
+            await wallets.until_waiting(wallets_database, "Timeout")
+            await holds.until_over(wallets_database, made)
+            assert (await holds.get(client, made.id)).status == holds_pb2.HOLD_STATUS_POSTED
+            assert (await posting).status == holds_pb2.HOLD_STATUS_POSTED

@@ -85,6 +85,8 @@ async def test_a_part_is_a_transfer_with_its_fee(client: wallets.Client) -> None
 async def test_the_payee_sees_no_fee_and_staff_does(client: wallets.Client) -> None:
     made = await holds.create(client, amount=1_000)
     posted = await holds.post(client, made, 500)
+    assert posted.balance_after == 500
+    assert not posted.HasField("debit_balance_after")
     assert not posted.HasField("fee_amount")
     assert not posted.HasField("posted_fee_amount")
     assert not (await holds.get(client, made.id, "ben")).HasField("fee_amount")

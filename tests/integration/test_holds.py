@@ -79,13 +79,14 @@ async def test_a_hold_is_posted_in_parts_until_nothing_is_left(client: wallets.C
     last = await holds.post(client, made)
     assert (last.status, last.posted_amount, last.remaining_amount) == (POSTED, 60, 0)
     assert (await money(client, "ana"), await money(client, "ben")) == ((40, 0, 40), (60, 0, 60))
-    assert await holds.get(client, made.id) == last
+    assert [each.balance_after for each in (first, last)] == [10, 60]
+    assert await holds.get(client, made.id) == holds.kept(last)
     wallet = (await client.account("user/ben")).id
     statement = await client.wallets.ListWalletTransactions(
         wallets_pb2.ListWalletTransactionsRequest(id=wallet), metadata=wallets.metadata("ben", "user")
     )
-    assert [(each.amount, each.hold_id, each.description) for each in statement.transactions] == [
-        (50, made.id, "rent"), (10, made.id, "rent"),
+    assert [(each.id, each.amount, each.hold_id, each.description) for each in statement.transactions] == [
+        (last.transfer_id, 50, made.id, "rent"), (first.transfer_id, 10, made.id, "rent"),
     ]  # fmt: skip
 
 
@@ -122,7 +123,7 @@ async def test_more_than_is_left_is_refused_and_changes_nothing(client: wallets.
     part = wallets.transfer(made.debit_account, made.credit_account, 11, hold_id=made.id)
     (result,) = await client.post(part)
     assert (result.error.reason, result.error.metadata["remaining"]) == (status.reason, "0.10")
-    assert await holds.get(client, made.id) == before
+    assert await holds.get(client, made.id) == holds.kept(before)
 
 
 async def test_voiding_gives_back_what_is_left_and_voiding_again_is_the_same(client: wallets.Client) -> None:

@@ -25,8 +25,8 @@ def rate_value(message: conversions_pb2.Rate) -> Fraction:
 
 def quote(state: quotes.State) -> conversions_pb2.Quote:
     """Return a quote."""
-    row, accepted_time, _ = state
-    return conversions_pb2.Quote(
+    row, accepted_time = state.quote, state.accepted_time
+    message = conversions_pb2.Quote(
         id=str(row.id),
         user_id=row.user_id,
         sell=conversions_pb2.Money(amount=row.sell_amount, currency=row.sell_currency),
@@ -46,6 +46,10 @@ def quote(state: quotes.State) -> conversions_pb2.Quote:
         accepted_time=None if accepted_time is None else common.timestamp(accepted_time),
         transaction_id="" if accepted_time is None else str(row.transfer_id),
     )
+    if state.sell_balance is not None and state.buy_balance is not None:
+        message.sell_balance.CopyFrom(conversions_pb2.Money(amount=state.sell_balance, currency=row.sell_currency))
+        message.buy_balance.CopyFrom(conversions_pb2.Money(amount=state.buy_balance, currency=row.buy_currency))
+    return message
 
 
 def _status(state: quotes.State) -> "conversions_pb2.QuoteStatus.ValueType":

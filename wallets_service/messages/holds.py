@@ -112,6 +112,13 @@ def hold(held: repository.Held, call: calls.Call) -> holds_pb2.Hold:
         updated_time=common.timestamp(found.updated_time),
         fee_of=made.fee_of or "",
     )
+    if held.part is not None:
+        message.transfer_id = held.part.transfer.id
+        if wallets.address(call.subject) == made.credit_account:
+            message.balance_after = held.part.credit_balance_after
+        elif call.unrestricted:
+            message.debit_balance_after = (held.fee or held.part).debit_balance_after
+            message.credit_balance_after = held.part.credit_balance_after
     if made.fee_amount and (call.unrestricted or wallets.address(call.subject) == made.debit_account):
         message.fee_amount, message.posted_fee_amount = made.fee_amount, held.posted_fee_amount
     return message

@@ -26,6 +26,10 @@ class Held(NamedTuple):
 
     hold: entries.Hold
     posted_fee_amount: int = 0
+    part: entries.Posting | None = None
+    """What was just taken of it, where a call did that."""
+    fee: entries.Posting | None = None
+    """What was charged for that part."""
 
 
 class Due(NamedTuple):

@@ -2,7 +2,7 @@
 
 import datetime
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import grpc
@@ -10,7 +10,7 @@ from google.protobuf import empty_pb2
 
 from kobklein import calls, database, idempotency, ids
 from kobklein.wallets.v1 import conversions_pb2, conversions_pb2_grpc
-from wallets_service import quotes
+from wallets_service import instants, quotes
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.messages import conversions as messages
 from wallets_service.rates import sources, table
@@ -56,9 +56,16 @@ class ConversionsServicer(conversions_pb2_grpc.ConversionsServiceServicer):
     async def GetQuote(self, request: conversions_pb2.GetQuoteRequest, _context: _Context) -> conversions_pb2.Quote:
         """Get a quote."""
         owner = calls.current().owner
-        state = await database.transaction(
-            self._sessions, lambda session: quotes.get(session, uuid.UUID(request.id), owner=owner)
-        )
+
+        def found() -> Awaitable[quotes.State]:
+            return database.transaction(
+                self._sessions, lambda session: quotes.get(session, uuid.UUID(request.id), owner=owner)
+            )
+
+        state = await found()
+        if state.expired and state.accepted_time is None:  # A batch that began before its end may still accept it.
+            await instants.settled(self._sessions, state.quote.expires_time, field="id")
+            state = await found()
         return messages.quote(state)
 
     async def AcceptQuote(
