@@ -137,12 +137,13 @@ class Model:
         return "HOLD_HAS_FEE" if unfit else POSTED
 
     def _fits(self, hold: Reservation) -> bool:
-        """Tell if a hold and the hold of its fee are posted alike, to the minor unit, and both open or both ended."""
+        """Tell if of the hold of a fee is posted what its hold says, to the minor unit, and its rest ends with it."""
         of = self.holds.get(hold.asked.fee_of or hold.asked.id)
         fee = next((each for each in self.holds.values() if of and each.asked.fee_of == of.asked.id), None)
         if of is None or fee is None:
             return False
-        return fee.posted == _due(fee, of) and (fee.status == "PENDING") == (of.status == "PENDING")
+        open_still = of.status == "PENDING" and fee.posted < fee.asked.amount
+        return fee.posted == _due(of) and (fee.status == "PENDING") == open_still
 
     def _one(self, asked: entries.Operation, group: str) -> str:
         if isinstance(asked, entries.Transfer):
@@ -263,11 +264,13 @@ class Model:
         if asked.id in self.moved:
             first, its_group, *_ = self.moved[asked.id]
             return POSTED if (first.hold_id, its_group) == (asked.hold_id, group) else "TRANSFER_ID_REUSED"
-        made, more, ended = fee.asked, _due(fee, of) - fee.posted, of.status != "PENDING"
+        made, more, ended = fee.asked, _due(of) - fee.posted, of.status != "PENDING"
+        if more < 0:
+            return "HOLD_HAS_FEE"
         if more:
             sides = made.debit_account, made.credit_account
-            part = entries.Transfer(asked.id, *sides, more, made.currency, made.type, hold_id=made.id)
-            return self._move(dataclasses.replace(part, releases_hold=ended), group)
+            part = entries.Transfer(asked.id, *sides, more, made.currency, made.type, reference=made.reference)
+            return self._move(dataclasses.replace(part, hold_id=made.id, releases_hold=ended), group)
         if ended and fee.status == "PENDING":
             self._end(fee, of.status if fee.posted else "VOIDED")
         return POSTED
@@ -279,9 +282,13 @@ class Model:
         hold.status = status
 
 
-def _due(fee: Reservation, of: Reservation) -> int:
-    """Return the fee's share of what is posted, rounded towards the payer."""
-    return fee.asked.amount * of.posted // of.asked.amount
+def _due(of: Reservation) -> int:
+    """Return what one transfer of what is posted costs by the terms of a hold, rounded towards the payer."""
+    terms = of.asked.fee_terms
+    if terms is None or not of.posted:
+        return 0
+    fee = max(terms.fixed_amount + of.posted * terms.parts_per_million // 1_000_000, terms.floor_amount)
+    return fee if terms.cap_amount is None or fee < terms.cap_amount else terms.cap_amount
 
 
 def _id(operation: entries.Operation) -> str:

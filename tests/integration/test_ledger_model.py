@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests import databases, ledger_model, ledger_oracle, seal_oracle, wallets
 from tests.sizes import size
 from wallets_service import errors
+from wallets_service import fees as pricing
 from wallets_service.ledger import batches, entries
 from wallets_service.proof import seals
 from wallets_service.settings import Isolation
@@ -94,7 +95,9 @@ class Ledger(stateful.RuleBasedStateMachine):
         wallet.limits, wallet.spent_before = limits, before
         for column, value in zip(("transfer_limit", "day_limit", "month_limit"), limits, strict=True):
             self._set(account, column, value)
-        self._set(account, "spent_date", self.connection.execute("SELECT (now() AT TIME ZONE 'UTC')::date").fetchall()[0][0])
+        self._set(
+            account, "spent_date", self.connection.execute("SELECT (now() AT TIME ZONE 'UTC')::date").fetchall()[0][0]
+        )
         self._set(account, "month_spent", before + wallet.spent)
 
     def _change_overdraft(self, account: int, limit: int | None) -> None:
@@ -187,10 +190,15 @@ class Ledger(stateful.RuleBasedStateMachine):
     def _hold_with_fee(
         self, debit: int, credit: int, amount: int, fee: int, lifetime: datetime.timedelta
     ) -> list[entries.Operation]:
-        made = dataclasses.replace(self._hold(debit, credit, amount, lifetime, True), fee_amount=fee)
+        terms = pricing.Terms(
+            fixed_amount=fee % 3, parts_per_million=fee * 50_000, floor_amount=fee % 4 + 1, cap_amount=fee * 2 + 3
+        )
+        reserved = pricing.charged(amount, terms)
+        asked = self._hold(debit, credit, amount, lifetime, True)
+        made = dataclasses.replace(asked, fee_amount=reserved, fee_terms=terms)
         sides = made.debit_account, self.addresses[-1]
         self.tied.append(made)
-        return [made, entries.NewHold(made.fee_hold_id, *sides, fee, "HTG", "FEE", lifetime, fee_of=made.id)]
+        return [made, entries.NewHold(made.fee_hold_id, *sides, reserved, "HTG", "FEE", lifetime, fee_of=made.id)]
 
     def _part_with_fee(self, place: int, amount: int, releases: bool) -> list[entries.Operation]:
         """Take a part with its part of the fee, but for one in seven, which forgets that."""
@@ -283,8 +291,9 @@ def _linked(batch: Sequence[entries.Operation]) -> list[entries.Operation]:
 
 
 def _larger(hold: entries.NewHold, more: int) -> entries.NewHold:
-    fee_amount = hold.fee_amount + more if hold.fee_amount else 0
-    return dataclasses.replace(hold, amount=hold.amount + more, fee_amount=fee_amount)
+    if hold.tied:  # Its fee follows from its amount; that another one is other content shows in any field.
+        return dataclasses.replace(hold, reference="x" * more)
+    return dataclasses.replace(hold, amount=hold.amount + more)
 
 
 def _new_id() -> str:

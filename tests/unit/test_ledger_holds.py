@@ -347,6 +347,7 @@ def test_a_hold_without_money_for_its_fee_is_not_made() -> None:
         [taking(90, "t", OF, releases_hold=True)],
         [Transfer("t", "user/ana", "fees", 3, "HTG", "FEE", hold_id=FEE_HOLD)],
         [Release(OF, ANA, BEN)],
+        [Transfer("t", "user/ana", "fees", 3, "HTG", "FEE", hold_id=FEE_HOLD, linked=True), *part(1, "p")],
         [Release(FEE_HOLD, ANA, FEES)],
         [Release(FEE_HOLD, ANA, FEES, linked=True), Release(FEE_HOLD, ANA, FEES, expiry=True)],
     ],

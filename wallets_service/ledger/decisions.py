@@ -220,6 +220,8 @@ def _settle(book: Book, settlement: FeeSettlement, group_id: Id | None) -> Outco
         return earlier if same else errors.TransferIdReused(id=settlement.id)
     ended = of.status != PENDING
     amount = fees.due(of.made.fee_terms, of.posted_amount) - fee.posted_amount
+    if amount < 0:  # The group has taken of the fee by itself.
+        return errors.HoldHasFee(id=fee.made.id)
     if amount:
         return _transfer(book, fee.made.part(settlement.id, amount, releases_rest=ended), group_id)
     if ended and fee.status == PENDING:
