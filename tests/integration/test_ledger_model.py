@@ -94,7 +94,9 @@ class Ledger(stateful.RuleBasedStateMachine):
         wallet.limits, wallet.spent_before = limits, before
         for column, value in zip(("transfer_limit", "day_limit", "month_limit"), limits, strict=True):
             self._set(account, column, value)
-        self._set(account, "spent_date", self.connection.execute("SELECT (now() AT TIME ZONE 'UTC')::date").fetchall()[0][0])
+        self._set(
+            account, "spent_date", self.connection.execute("SELECT (now() AT TIME ZONE 'UTC')::date").fetchall()[0][0]
+        )
         self._set(account, "month_spent", before + wallet.spent)
 
     def _change_overdraft(self, account: int, limit: int | None) -> None:
