@@ -8,6 +8,7 @@ _DECISIONS: Final = "tests/unit/test_ledger_decisions.py"
 _RACES: Final = "tests/integration/test_ledger_races.py"
 _MODEL: Final = "tests/integration/test_ledger_model.py"
 _BATCHES: Final = "tests/integration/test_ledger_batches.py"
+_ARITHMETIC: Final = "tests/unit/test_ledger_arithmetic.py"
 FAULTS: Final = (
     Fault(
         "missing lock",
@@ -121,5 +122,26 @@ FAULTS: Final = (
         '    f" -c transaction_timeout={LONGEST_SECONDS * 1000}"\n',
         "",
         f"{_BATCHES}::test_the_server_ends_a_batch_that_lasts",
+    ),
+    Fault(
+        "the rest of a fee kept held",
+        "wallets_service/ledger/decisions.py",
+        "releases_rest=ended",
+        "releases_rest=False",
+        f"{_ARITHMETIC}::test_whatever_is_asked_of_the_ledger_adds_up",
+    ),
+    Fault(
+        "a counter beyond its column",
+        "wallets_service/ledger/book.py",
+        "return min(spent, rules.MAX_BALANCE)",
+        "return spent",
+        f"{_ARITHMETIC}::test_whatever_is_asked_of_the_ledger_adds_up",
+    ),
+    Fault(
+        "a part without its part of the fee",
+        "wallets_service/ledger/decisions.py",
+        "return None if unsettled is None else errors.HoldHasFee(id=unsettled)",
+        "return None",
+        f"{_MODEL}::test_the_ledger_answers_as_its_model_does",
     ),
 )
