@@ -165,7 +165,7 @@ class NewHold:
     @property
     def fee_hold_id(self) -> Id:
         """The id of its fee's hold, if it has one."""
-        return str(ids.derived(uuid.UUID(self.id), "fee"))
+        return fee_hold_id(self.id)
 
     def part(self, id_: Id, amount: int, *, releases_rest: bool) -> Transfer:
         """Return the transfer that takes so much of it, and says of it what the hold does."""
@@ -240,6 +240,11 @@ class FeeSettlement:
 
 
 Operation = Transfer | NewHold | Release | FeeSettlement
+
+
+def fee_hold_id(hold_id: Id) -> Id:
+    """Return the id of the hold of a hold's fee, whether it has one or not."""
+    return str(ids.derived(uuid.UUID(hold_id), "fee"))
 
 
 def account_id(address: str, currency: str) -> uuid.UUID:

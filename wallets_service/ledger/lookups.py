@@ -22,6 +22,7 @@ from wallets_service.ledger.entries import (
     NewHold,
     Operation,
     Transfer,
+    fee_hold_id,
     opened,
 )
 from wallets_service.ledger.known import Known
@@ -132,14 +133,14 @@ def _wanted(operations: Iterable[Operation]) -> _Wanted:
         if isinstance(operation, Transfer):
             wanted.transfer_ids.add(operation.id)
             if operation.hold_id is not None:
-                wanted.hold_ids.add(operation.hold_id)
+                wanted.hold_ids.update((operation.hold_id, fee_hold_id(operation.hold_id)))
             if operation.reverses_id is not None:
                 wanted.reversed_ids.add(operation.reverses_id)
         elif isinstance(operation, NewHold):
             wanted.hold_ids.add(operation.id)
             wanted.holding_keys.add(operation.debit_key)
         else:
-            wanted.hold_ids.add(operation.hold_id)
+            wanted.hold_ids.update((operation.hold_id, fee_hold_id(operation.hold_id)))
             if isinstance(operation, FeeSettlement):
                 wanted.transfer_ids.add(operation.id)
                 wanted.hold_ids.add(operation.fee_of)
