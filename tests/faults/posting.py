@@ -128,7 +128,7 @@ FAULTS: Final = (
         "wallets_service/ledger/decisions.py",
         "releases_rest=ended",
         "releases_rest=False",
-        f"{_ARITHMETIC}::test_whatever_is_asked_of_the_ledger_adds_up",
+        "tests/unit/test_ledger_holds.py::test_a_part_that_gives_back_the_rest_gives_back_the_rest_of_the_fee",
     ),
     Fault(
         "a counter beyond its column",

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import datetime
 import itertools
+import math
 import uuid
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,7 +13,7 @@ from typing import Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallets_service import errors
+from wallets_service import errors, fees
 from wallets_service.ledger import decisions, entries
 from wallets_service.ledger.book import State
 from wallets_service.ledger.entries import Account, FeeSettlement, Hold, Key, NewHold, Operation, Posting, Release
@@ -91,8 +92,12 @@ class Books:
         return [plain]
 
 
-def _with_fee(made: NewHold, fee: int) -> list[Operation]:
-    kept = dataclasses.replace(made, fee_amount=fee, linked=True)
+def _with_fee(made: NewHold, parts: int) -> list[Operation]:
+    terms = fees.Terms(parts_per_million=min(10_000 * parts, 1_000_000), floor_amount=parts % 3)
+    fee = fees.charged(made.amount, terms)
+    if not fee:
+        return [made]
+    kept = dataclasses.replace(made, fee_amount=fee, fee_terms=terms, linked=True)
     return [
         kept,
         NewHold(kept.fee_hold_id, made.debit_account, "fees", fee, "HTG", "FEE", made.lifetime, fee_of=made.id),
@@ -146,8 +151,9 @@ def _holds_add_up(books: Books) -> None:
         held.update({hold.debit_account_id: hold.remaining_amount})
         assert 0 <= hold.posted_amount == taken[id_] <= hold.made.amount
         fee = books.holds[hold.made.fee_hold_id] if hold.made.fee_amount else None
-        if fee is not None:
-            share = Fraction(fee.made.amount * hold.posted_amount, hold.made.amount)
-            assert share - 1 < fee.posted_amount <= share
-            assert (fee.status == entries.PENDING) == (hold.status == entries.PENDING)
+        if fee is not None and (terms := hold.made.fee_terms) is not None:
+            share = math.floor(Fraction(hold.posted_amount * terms.parts_per_million, 1_000_000))
+            assert fee.posted_amount == (max(share, terms.floor_amount) if hold.posted_amount else 0)
+            left = hold.status == entries.PENDING and fee.posted_amount < fee.made.amount
+            assert (fee.status == entries.PENDING) == left
     assert all(0 <= each.held_amount == held[each.id] <= MOST for each in books.accounts.values())
