@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.sizes import size
 from wallets_service import errors, fees
 from wallets_service.ledger import decisions, entries
 from wallets_service.ledger.book import State
@@ -117,6 +119,8 @@ def _settled(move: entries.Transfer | Release, made: NewHold, id_: str) -> list[
     return [dataclasses.replace(move, linked=True), settlement]
 
 
+@pytest.mark.chaos
+@settings(max_examples=size(500, 5_000))
 @given(histories)
 def test_whatever_is_asked_of_the_ledger_adds_up(history: list[tuple[list[Drawn], int]]) -> None:
     books = Books()
