@@ -61,7 +61,7 @@ def connect(url: str, *, options: str) -> Connection:
 
     `options` are settings of the server for this session, `-c name=value` each. Raises psycopg.OperationalError.
     """
-    return psycopg.connect(
+    return psycopg.Connection.connect(
         url, autocommit=True, client_encoding="utf8", options=options, tcp_user_timeout=10_000, **_LOST
     )
 

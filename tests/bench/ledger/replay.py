@@ -38,8 +38,10 @@ class _Cursor(psycopg.Cursor[Any]):
     def executemany(self, *_: Any, **__: Any) -> None:
         raise NotImplementedError
 
-    def copy(self, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError
+    def copy(self, statement: Any, *arguments: Any, **options: Any) -> Any:
+        """Copy as ever, as the sealer does; a recording of one that posts could not be sent again with it in it."""
+        self.connection.recording.statements.append(("what a copy sends is not recorded", None))
+        return super().copy(statement, *arguments, **options)
 
 
 class _Connection(psycopg.Connection[Any]):
