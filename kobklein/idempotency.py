@@ -85,8 +85,7 @@ async def repeatable(
     at most once under it, however often and however concurrently it runs. So nobody waits for anybody and no lease can
     be left behind: a process that dies before the answer is kept leaves the id, and a repetition runs `work` again
     under it. Of concurrent answers the first that is kept is everybody's. Without a key, `work` runs under an id of its
-    own.
-    Raises IdempotencyKeyReused, and what `work` raises: the same request may then try again with the key.
+    own. Raises IdempotencyKeyReused, and what `work` raises: the same request may then try again with the key.
     """
     if not calls.current().idempotency_key:
         return await work(ids.new())

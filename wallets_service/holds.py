@@ -11,7 +11,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from kobklein import database, ids
+from kobklein import database
 from kobklein import errors as common_errors
 from kobklein.database import Session
 from wallets_service import addresses, errors, fee_legs, fee_schedule, fees, models, wallets
@@ -168,8 +168,11 @@ async def post(sessions: database.Sessions, ledger: Ledger, hold: Hold, part: Pa
         overtaken = isinstance(refusal, errors.HoldExceeded | errors.TransferIdReused)
         if part.amount is not None or not overtaken or attempt == _MOST_ATTEMPTS:
             after, *fee = outcomes[len(moves) :]
-            taken, charged, *_ = [*(each for each in outcomes[: len(moves)] if isinstance(each, Posting)), None, None]
-            return _held(refusal or after, *fee)._replace(part=taken, fee=charged)
+            taken, charge = outcomes[0], outcomes[1] if len(moves) > 1 else None
+            return _held(refusal or after, *fee)._replace(
+                part=taken if isinstance(taken, Posting) else None,
+                fee=charge if isinstance(charge, Posting) else None,
+            )
     raise AssertionError  # pragma: no cover  # the last attempt returned or raised
 
 
@@ -211,7 +214,7 @@ async def void(ledger: Ledger, hold: Hold) -> Held:
 
 def _settlement(made: NewHold, of: uuid.UUID) -> FeeSettlement:
     """Return what lets the fee's hold follow the hold; the id of a transfer that takes of it is derived from `of`."""
-    id_ = str(ids.derived(of, "fee of hold"))
+    id_ = str(fee_legs.id_of_part(of))
     return FeeSettlement(id_, made.fee_hold_id, made.id, made.debit_key, (addresses.FEES, made.currency))
 
 

@@ -98,7 +98,7 @@ class Writer:
             try:
                 return run(self._connected(), operations)
             except lookups.ClockBehindError as error:
-                _log.error("the clock went back", operations=len(operations), error=str(error))  # known
+                _log.error("the clock went back", operations=len(operations), error=str(error))
                 raise BlockedError from error
             except _REPEATABLE as error:
                 _log.warning("batch repeated", attempt=attempt, operations=len(operations), error=repr(error))

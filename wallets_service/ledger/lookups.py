@@ -174,7 +174,7 @@ def read(
     time = _time(clock, stamps.values())
     missing = frozenset(key for key in wanted.keys if key not in accounts)
     accounts.update({key: opened(key) for key in missing})
-    opened_holds = _open_holds(connection, [accounts[key].id for key in wanted.holding_keys], time)
+    open_holds = _open_holds(connection, [accounts[key].id for key in wanted.holding_keys], time)
     found = [*_rows(holds), *_expired_holds(connection, accounts.values(), time)]
     postings = _rows(posted)
     addresses = _addresses(connection, [*postings, *found])
@@ -191,7 +191,7 @@ def read(
         ending_parts=frozenset(id_ for (id_,) in _rows(ending)),
         reversed=dict(_rows(reversed_)),
         limits={currency: Limits(*row) for currency, row in (limits or {}).items()},
-        open_holds=dict(_rows(opened_holds)),
+        open_holds=dict(_rows(open_holds)),
         time=time,
         zone=zone,
     )

@@ -58,9 +58,8 @@ class Sealer:
         While another replica seals, nothing is done.
         """
         connection = self._connected()
-        metrics.SEAL_LAG_SECONDS.set(
-            _lag_seconds(connection)
-        )  # First, so that it shows whatever keeps this round from sealing.
+        # First, so that it shows whatever keeps this round from sealing.
+        metrics.SEAL_LAG_SECONDS.set(_lag_seconds(connection))
         for _ in range(self._runs_per_round):
             with connection.transaction():
                 count = self._append(connection) if repository.lock(connection) else 0
