@@ -8,14 +8,15 @@ is there for good. Only young instants need that look: the server ends every bat
 import asyncio
 import datetime
 import enum
-from collections.abc import Collection
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
 from kobklein import database, errors
 from wallets_service.ledger import batches
 
+T = TypeVar("T")
 LOOK_SECONDS: Final = 0.01
 """How long to wait between two looks."""
 PATIENCE: Final = datetime.timedelta(seconds=10)
@@ -93,6 +94,23 @@ async def settled(
     while not instant.final(*await database.transaction(sessions, _look)):  # noqa: ASYNC110  # its end sets no event
         await asyncio.sleep(LOOK_SECONDS)
     return instant.time
+
+
+async def read_at_end(
+    sessions: database.Sessions,
+    read: Callable[[database.Session], Awaitable[T]],
+    ended: Callable[[T], datetime.datetime | None],
+) -> T:
+    """Return what `read` finds, and if by that its time is over, read it again once that instant is final.
+
+    `ended` returns when that was, or None. A batch that began before then may still be taking, or accepting, what reads
+    as expired. Raises as `settled` does.
+    """
+    found = await database.transaction(sessions, read)
+    if (end := ended(found)) is None:
+        return found
+    await settled(sessions, end, field="id")
+    return await database.transaction(sessions, read)
 
 
 async def _look(session: database.Session) -> tuple[Any, Any]:

@@ -68,7 +68,7 @@ class Writer:
         self._isolation = isolation
         self._zone = zone
         self._known = Known()
-        self._connection: lookups.Connection | None = None
+        self._connection: database.Connection | None = None
 
     def post(self, operations: Sequence[Operation]) -> list[Outcome]:
         """Decide and record the operations in one transaction, and return what became of each, once it is durable.
@@ -91,7 +91,7 @@ class Writer:
 
     def _repeated(
         self,
-        run: Callable[[lookups.Connection, Sequence[Operation]], list[Outcome]],
+        run: Callable[[database.Connection, Sequence[Operation]], list[Outcome]],
         operations: Sequence[Operation],
     ) -> list[Outcome]:
         for attempt in range(1, MAX_ATTEMPTS + 1):
@@ -108,7 +108,7 @@ class Writer:
             time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311  # jitter, not a secret
         raise AssertionError  # pragma: no cover  # the last attempt raised
 
-    def _run(self, connection: lookups.Connection, operations: Sequence[Operation]) -> list[Outcome]:
+    def _run(self, connection: database.Connection, operations: Sequence[Operation]) -> list[Outcome]:
         known, self._known = self._known, Known()  # Whatever goes wrong could come from what is remembered.
         with connection.pipeline(), connection.transaction():
             state = lookups.read(connection, operations, known, zone=self._zone)
@@ -125,13 +125,13 @@ class Writer:
         self._known = known
         return decision.outcomes
 
-    def _try(self, connection: lookups.Connection, operations: Sequence[Operation]) -> list[Outcome]:
+    def _try(self, connection: database.Connection, operations: Sequence[Operation]) -> list[Outcome]:
         with connection.pipeline(), connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             state = lookups.read(connection, operations, Known(), zone=self._zone, lock=False)
         return decisions.decide(operations, state).outcomes
 
-    def _connected(self) -> lookups.Connection:
+    def _connected(self) -> database.Connection:
         if self._connection is None or self._connection.broken or self._connection.closed:
             self._connection = database.connect(self._url, options=_OPTIONS)
             self._connection.prepare_threshold = 0  # Every statement is run again and again.
@@ -144,7 +144,7 @@ def unavailable() -> errors.Unavailable:
     return errors.Unavailable(part="the ledger's database")
 
 
-def _open_accounts(connection: lookups.Connection, decision: Decision, state: State) -> None:
+def _open_accounts(connection: database.Connection, decision: Decision, state: State) -> None:
     new = [account for key, account in decision.accounts.items() if key in state.missing]
     if new and not postings.open_accounts(connection, new, state.time):
         raise _LostRaceError

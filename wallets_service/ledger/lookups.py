@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import psycopg
 
+from kobklein.database import Connection
 from wallets_service.ledger import arrays, rows, rules
 from wallets_service.ledger.book import Stamp, State
 from wallets_service.ledger.entries import (
@@ -27,7 +28,6 @@ from wallets_service.ledger.entries import (
 )
 from wallets_service.ledger.known import Known
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 _Cursor = psycopg.Cursor[tuple[Any, ...]]
 _MOMENT: Final = datetime.timedelta(microseconds=1)
 """What PostgreSQL can tell apart."""

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import orjson
 
+from kobklein.database import Connection
 from wallets_service.ledger import arrays
 from wallets_service.ledger.book import Decision, State
 from wallets_service.ledger.entries import BY_ID, Account, Hold, Key, Posting
-from wallets_service.ledger.lookups import Connection
 
 _OPEN: Final = """
     INSERT INTO accounts (created_time, id, address, currency, overdraft_limit)

@@ -32,7 +32,7 @@ class Sealer:
         self._url = url
         self._key = key
         self._runs_per_round = runs_per_round
-        self._connection: repository.Connection | None = None
+        self._connection: database.Connection | None = None
 
     @contextlib.asynccontextmanager
     async def running(self, *, pause_seconds: float) -> AsyncIterator[None]:
@@ -72,7 +72,7 @@ class Sealer:
         if self._connection is not None:
             self._connection.close()
 
-    def _append(self, connection: repository.Connection) -> int:
+    def _append(self, connection: database.Connection) -> int:
         """Append one seal to the chain if there is something to seal, and return of how many transfers."""
         previous = repository.latest(connection)
         after = previous.last if previous else None
@@ -83,13 +83,13 @@ class Sealer:
             metrics.SEALED_TRANSFERS.set(seal.head.sequence)
         return len(rows)
 
-    def _connected(self) -> repository.Connection:
+    def _connected(self) -> database.Connection:
         if self._connection is None or self._connection.closed or self._connection.broken:
             self._connection = database.connect(self._url, options=_OPTIONS)
         return self._connection
 
 
-def _lag_seconds(connection: repository.Connection) -> float:
+def _lag_seconds(connection: database.Connection) -> float:
     """Return how long the first transfer behind the chain waits, also one that cannot be sealed yet; 0 without any."""
     latest = repository.latest(connection)
     return repository.waiting_seconds(connection, after=latest.last if latest else None)

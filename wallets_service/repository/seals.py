@@ -3,12 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import psycopg
 from psycopg import sql
 
+from kobklein.database import Connection
 from wallets_service.proof import chain
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 _BEGINNING: Final = chain.Place(0, -(2**31))
 """Before every transfer."""

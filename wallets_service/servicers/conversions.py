@@ -2,7 +2,7 @@
 
 import datetime
 import uuid
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -56,16 +56,11 @@ class ConversionsServicer(conversions_pb2_grpc.ConversionsServiceServicer):
     async def GetQuote(self, request: conversions_pb2.GetQuoteRequest, _context: _Context) -> conversions_pb2.Quote:
         """Get a quote."""
         owner = calls.current().owner
-
-        def found() -> Awaitable[quotes.State]:
-            return database.transaction(
-                self._sessions, lambda session: quotes.get(session, uuid.UUID(request.id), owner=owner)
-            )
-
-        state = await found()
-        if state.expired and state.accepted_time is None:  # A batch that began before its end may still accept it.
-            await instants.settled(self._sessions, state.quote.expires_time, field="id")
-            state = await found()
+        state = await instants.read_at_end(
+            self._sessions,
+            lambda session: quotes.get(session, uuid.UUID(request.id), owner=owner),
+            lambda state: state.quote.expires_time if state.expired and state.accepted_time is None else None,
+        )
         return messages.quote(state)
 
     async def AcceptQuote(

@@ -1,7 +1,6 @@
 """The RPCs of holds."""
 
 import uuid
-from collections.abc import Awaitable
 from typing import Any
 
 import grpc
@@ -12,7 +11,6 @@ from wallets_service import holds, instants
 from wallets_service.ledger import entries
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.messages import holds as messages
-from wallets_service.repository import holds as repository
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -45,16 +43,11 @@ class HoldsServicer(holds_pb2_grpc.HoldsServiceServicer):
     async def GetHold(self, request: holds_pb2.GetHoldRequest, _context: _Context) -> holds_pb2.Hold:
         """Get a hold."""
         call = calls.current()
-
-        def found() -> Awaitable[repository.Held]:
-            return database.transaction(
-                self._sessions, lambda session: holds.get(session, uuid.UUID(request.id), owner=call.owner)
-            )
-
-        held = await found()
-        if held.hold.status == entries.EXPIRED:  # A batch that began before its end may still be taking it.
-            await instants.settled(self._sessions, held.hold.expires_time, field="id")
-            held = await found()
+        held = await instants.read_at_end(
+            self._sessions,
+            lambda session: holds.get(session, uuid.UUID(request.id), owner=call.owner),
+            lambda held: held.hold.expires_time if held.hold.status == entries.EXPIRED else None,
+        )
         return messages.hold(held, call)
 
     async def ListHolds(self, request: holds_pb2.ListHoldsRequest, _context: _Context) -> holds_pb2.ListHoldsResponse:
