@@ -1,6 +1,5 @@
 """Conversions, as tests ask for them: between USD and HTG, for Ana, unless they say otherwise."""
 
-import asyncio
 import uuid
 from typing import Any, Final
 
@@ -8,7 +7,7 @@ import psycopg
 
 from kobklein.wallets.v1 import conversions_pb2 as pb
 from kobklein.wallets.v1 import ledger_pb2
-from tests import databases, wallets
+from tests import databases, waiting, wallets
 
 ADMIN: Final = wallets.metadata("root", "admin")
 ANA: Final = wallets.metadata("ana", "user")
@@ -23,10 +22,7 @@ def rate(sell: str = "USD", buy: str = "HTG", value: str = HTG_PER_USD, spread: 
 
 async def until_over(database: databases.Database, quote: pb.Quote) -> None:
     """Return once the database's clock says that a quote's time is over."""
-    over = "SELECT FROM fx_quotes WHERE id = %s AND expires_time <= clock_timestamp()"
-    async with await psycopg.AsyncConnection.connect(database.superuser_url, autocommit=True) as connection:
-        while not (await connection.execute(over, (quote.id,))).rowcount:  # noqa: ASYNC110  # its time sets no event
-            await asyncio.sleep(0.02)
+    await waiting.until_over(database, "fx_quotes", quote.id)
 
 
 async def set_rate(client: wallets.Client, *arguments: Any, reason: str = "") -> pb.Rate:

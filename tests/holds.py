@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from kobklein.wallets.v1 import holds_pb2
-from tests import databases, wallets
+from tests import databases, waiting, wallets
 
 
 async def create(client: wallets.Client, payer: str = "ana", *, key: str = "", **fields: Any) -> holds_pb2.Hold:
@@ -53,10 +53,7 @@ async def get(client: wallets.Client, id_: str, caller: str = "ana", role: str =
 
 async def until_over(database: databases.Database, hold: holds_pb2.Hold) -> None:
     """Return once the database's clock says that a hold's time is over."""
-    over = "SELECT FROM holds WHERE id = %s AND expires_time <= clock_timestamp()"
-    async with await psycopg.AsyncConnection.connect(database.superuser_url, autocommit=True) as connection:
-        while not (await connection.execute(over, (hold.id,))).rowcount:  # noqa: ASYNC110  # its time sets no event
-            await asyncio.sleep(0.02)
+    await waiting.until_over(database, "holds", hold.id)
 
 
 async def until_recorded(database: databases.Database, hold: holds_pb2.Hold, status: str) -> None:

@@ -5,6 +5,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
+import psycopg
+
+from tests import databases
+
 _SECONDS: Final = 30
 """Far longer than anything takes, and far shorter than a test may."""
 
@@ -20,3 +24,14 @@ async def patience(what: str) -> AsyncIterator[None]:
         if not limit.expired():
             raise
         raise AssertionError(f"{what}: not after {_SECONDS} seconds") from error
+
+
+async def until_over(database: databases.Database, table: str, id_: str) -> None:
+    """Return once the database's clock says that the time of a row is over."""
+    over = f"SELECT FROM {table} WHERE id = %s AND expires_time <= clock_timestamp()".encode()
+    async with (
+        patience(f"the time of {id_} is over"),
+        await psycopg.AsyncConnection.connect(database.superuser_url, autocommit=True) as connection,
+    ):
+        while not (await connection.execute(over, (id_,))).rowcount:
+            pass  # Each look lets the others go on.

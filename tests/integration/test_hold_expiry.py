@@ -30,6 +30,12 @@ OLD_HOLDS = """
 """
 
 
+def hold_in_the_past(connection: psycopg.Connection, count: int) -> None:
+    """Record so many holds of one minor unit each, by eva for ana, whose time is over."""
+    connection.execute("UPDATE accounts SET held_amount = held_amount + %s WHERE address = 'user/eva'", [count])
+    connection.execute(OLD_HOLDS, [count])
+
+
 @pytest.fixture(autouse=True)
 def oracle(wallets_database: databases.Database) -> Iterator[None]:
     yield
@@ -212,8 +218,7 @@ async def test_a_wave_of_expired_holds_frees_the_money_of_all_at_once(wallets_da
         await client.fund("eva", 2_000)
         await client.fund("ana", 100)
         with psycopg.connect(wallets_database.superuser_url) as connection:
-            connection.execute("UPDATE accounts SET held_amount = 1000 WHERE address = 'user/eva'")
-            connection.execute(OLD_HOLDS, [rules.MAX_OPEN_HOLDS])
+            hold_in_the_past(connection, rules.MAX_OPEN_HOLDS)
         await expired_hold(client, wallets_database)
         sent = [wallets.transfer(f"user/{user}", "user/ben", amount) for user, amount in (("eva", 2_000), ("ana", 100))]
         answer = await client.post(*sent)
@@ -232,8 +237,7 @@ async def test_more_holds_than_may_be_open_are_given_back_over_several_batches(
     async with ledger.running():
         await ledger.post([moved("provider/stripe", f"user/{user}", 5_000) for user in ("eva", "ana")])
         with psycopg.connect(wallets_database.superuser_url) as connection:
-            connection.execute("UPDATE accounts SET held_amount = 2500 WHERE address = 'user/eva'")
-            connection.execute(OLD_HOLDS, [2_500])
+            hold_in_the_past(connection, 2_500)
         for count in (1_000, 2_000, 2_500):
             (outcome,) = await ledger.post([moved("user/eva", "user/ben", 1)])
             assert isinstance(outcome, entries.Posting)
@@ -246,12 +250,11 @@ async def test_an_account_pays_no_more_holds_than_may_be_open(wallets_database: 
         await client.fund("eva", 5_000)
         await client.fund("ana", 100)
         with psycopg.connect(wallets_database.superuser_url) as connection:
-            connection.execute("UPDATE accounts SET held_amount = 1499 WHERE address = 'user/eva'")
-            connection.execute(OLD_HOLDS, [999])
+            hold_in_the_past(connection, 999)
             connection.execute("ALTER TABLE holds DISABLE TRIGGER USER")
             connection.execute("UPDATE holds SET expires_time = now() + interval '1 hour'")
             connection.execute("ALTER TABLE holds ENABLE TRIGGER USER")
-            connection.execute(OLD_HOLDS, [500])  # Their time is over: they are open no more.
+            hold_in_the_past(connection, 500)  # Their time is over: they are open no more.
         await holds.create(client, "eva")
         status = await wallets.refused(holds.create(client, "eva"))
         assert (status.reason, status.metadata["limit"]) == ("TOO_MANY_HOLDS", "1000")
