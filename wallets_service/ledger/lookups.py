@@ -35,13 +35,17 @@ _MOST_BEHIND: Final = datetime.timedelta(seconds=10)
 """How far the clock may have gone back since an account changed."""
 _EARLIEST: Final = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 
-_READ: Final = """
+_ACCOUNTS: Final = """
     SELECT a.id::text, a.address, a.currency, a.balance, a.held_amount, a.overdraft_limit, a.status, a.version,
            a.transfer_limit, a.day_limit, a.month_limit, a.spent_date, a.day_spent, a.month_spent,
            a.xmin::text, a.updated_time
-    FROM unnest(%s::text[], %s::text[]) AS wanted (address, currency)
+    FROM
+"""
+_ACCOUNTS_BY_NAME: Final = f"""
+    {_ACCOUNTS} unnest(%s::text[], %s::text[]) AS wanted (address, currency)
     JOIN accounts a ON a.address = wanted.address AND a.currency = wanted.currency
 """
+_ACCOUNTS_BY_ID: Final = f"{_ACCOUNTS} accounts a WHERE a.id = ANY (%s::uuid[])"
 _NOW: Final = """
     pg_current_xact_id()::xid::text, clock_timestamp(), (
         SELECT jsonb_object_agg(currency, jsonb_build_array(transfer_limit, day_limit, month_limit))
@@ -160,7 +164,9 @@ def read(
     wanted = _wanted(operations)
     accounts, stamps = known.find(wanted.keys)
     if len(accounts) < len(wanted.keys):
-        _add(connection, [key for key in wanted.keys if key not in accounts], accounts, stamps)
+        unknown = [key for key in wanted.keys if key not in accounts]
+        names = arrays.quoted([key[0] for key in unknown]), arrays.plain([key[1] for key in unknown])
+        _add(connection.execute(_ACCOUNTS_BY_NAME, names), accounts, stamps)
     in_order = sorted(accounts.values(), key=BY_ID)
     ids_ = arrays.plain([account.id for account in in_order])
     current = connection.execute(_LOCK, (ids_,)) if lock else connection.execute(_LOOK)
@@ -170,7 +176,7 @@ def read(
     locked, transaction, clock, limits = _one(current)
     changed = _changed(in_order, stamps, locked) if lock else []
     if changed:
-        _add(connection, changed, accounts, stamps)
+        _add(connection.execute(_ACCOUNTS_BY_ID, (arrays.plain(changed),)), accounts, stamps)
     time = _time(clock, stamps.values())
     missing = frozenset(key for key in wanted.keys if key not in accounts)
     accounts.update({key: opened(key) for key in missing})
@@ -208,7 +214,7 @@ def _time(clock: datetime.datetime, stamps: Iterable[Stamp]) -> datetime.datetim
     return clock if clock > latest else latest + _MOMENT
 
 
-def _changed(in_order: Sequence[Account], stamps: Mapping[Key, Stamp], locked: str | None) -> list[Key]:
+def _changed(in_order: Sequence[Account], stamps: Mapping[Key, Stamp], locked: str | None) -> list[Id]:
     """Return which of the accounts are not as they are known, by the stamps that their locked rows bear.
 
     Raises ValueError when one is not there any more, as after another database was put in the place of this one.
@@ -217,18 +223,12 @@ def _changed(in_order: Sequence[Account], stamps: Mapping[Key, Stamp], locked: s
     if locked == ",".join(known):
         return []
     found = locked.split(",") if locked else []
-    return [account.key for account, old, new in zip(in_order, known, found, strict=True) if old != new]
+    return [account.id for account, old, new in zip(in_order, known, found, strict=True) if old != new]
 
 
-def _add(
-    connection: Connection,
-    keys: Iterable[Key],
-    accounts: dict[Key, Account],
-    stamps: dict[Key, Stamp],
-) -> None:
-    """Take up accounts as they are now."""
-    names = arrays.quoted([key[0] for key in keys]), arrays.plain([key[1] for key in keys])
-    for id_, address, currency, *values, stamp, updated_time in connection.execute(_READ, names).fetchall():
+def _add(found: _Cursor, accounts: dict[Key, Account], stamps: dict[Key, Stamp]) -> None:
+    """Take up accounts as they were read."""
+    for id_, address, currency, *values, stamp, updated_time in found.fetchall():
         key = address, currency
         accounts[key] = Account(id_, key, *values)
         stamps[key] = stamp, updated_time
