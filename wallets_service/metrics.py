@@ -20,6 +20,10 @@ BATCH_SECONDS: Final = prometheus_client.Histogram(
 BATCHES_REPEATED: Final = prometheus_client.Counter(
     "wallets_ledger_batches_repeated", "Repetitions of batches that lost a race, a lock or the database."
 )
+ACCOUNTS_KEPT: Final = prometheus_client.Counter(
+    "wallets_ledger_accounts_kept",
+    "Accounts whose calls were turned away for a while, since somebody kept the row locked.",
+)
 HOLD_SWEEPS_FAILED: Final = prometheus_client.Counter(
     "wallets_hold_sweeps_failed", "Rounds of giving expired holds back that were cut short."
 )

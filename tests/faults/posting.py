@@ -29,7 +29,7 @@ FAULTS: Final = (
         "wallets_service/ledger/lookups.py",
         'if locked == ",".join(known):',
         "if locked:",
-        "tests/integration/test_ledger_batches.py::test_an_account_that_somebody_changed_by_hand_is_read_again",
+        f"{_BATCHES}::test_an_account_that_somebody_changed_by_hand_is_read_again",
     ),
     Fault(
         "a group repeated in part",
@@ -59,6 +59,20 @@ FAULTS: Final = (
         "                if attempt >= (_MAX_WAITS",
         "                if attempt:\n                    return []\n                if attempt >= (_MAX_WAITS",
         f"{_RACES}::test_lost_races_are_run_again_and_never_shown",
+    ),
+    Fault(
+        "an account left alone whose lock went from hand to hand",
+        "wallets_service/ledger/batches.py",
+        "kept = {key for key, _ in before & self._locked}",
+        "kept = {key for key, _ in self._locked} if before else set()",
+        f"{_BATCHES}::test_an_account_whose_lock_went_from_hand_to_hand_is_not_left_alone",
+    ),
+    Fault(
+        "everybody waits for a lock that somebody keeps",
+        "wallets_service/ledger/group_commit.py",
+        "batch = _without(batch, self._kept.keys)",
+        "batch = _without(batch, ())",
+        f"{_BATCHES}::test_an_account_that_somebody_keeps_locked_keeps_nobody_else_waiting",
     ),
     Fault(
         "a repeated id posted again",

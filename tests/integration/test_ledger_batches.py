@@ -12,9 +12,9 @@ import pytest
 
 from kobklein import errors as kobklein_errors
 from kobklein import ids
-from tests import databases, ledger_oracle, metrics, wallets
+from tests import databases, ledger_oracle, metrics, waiting, wallets
 from wallets_service import errors
-from wallets_service.ledger import batches, entries
+from wallets_service.ledger import batches, entries, kept
 from wallets_service.ledger.group_commit import Ledger
 from wallets_service.settings import Isolation
 
@@ -28,6 +28,9 @@ INSERT_HOLD: Final = """
     WHERE shop.address = 'user/shop'
 """
 """Makes a hold as another replica does, in a transaction that is still open."""
+
+REPEATED: Final = "wallets_ledger_batches_repeated_total"
+KEPT: Final = "wallets_ledger_accounts_kept_total"
 
 
 @pytest.fixture
@@ -179,21 +182,69 @@ async def test_too_many_waiting_transfers_are_turned_away_before_anything_is_don
     assert counted(wallets_database)[0] == 20_001
 
 
-async def test_a_row_that_somebody_keeps_fails_its_own_call_alone(wallets_database: databases.Database) -> None:
+async def test_an_account_that_somebody_keeps_locked_keeps_nobody_else_waiting(
+    wallets_database: databases.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "SECONDS", 3_600)
+    ledger = Ledger(wallets.settings(wallets_database))
+    repeated, turned = metrics.value(REPEATED), metrics.value(KEPT)
+    async with ledger.running():
+        await ledger.post([*deposits(1), *deposits(1, user="ben"), *deposits(1, user="cem")])
+        with psycopg.connect(wallets_database.superuser_url) as keeper:
+            keeper.execute("SELECT FROM accounts WHERE address IN ('user/ben', 'user/cem') FOR UPDATE")
+            for _ in range(2):
+                calls = [deposits(1, user=user) for user in ("ana", "ben", "dan", "cem", "ana")]
+                answers = await asyncio.gather(*map(ledger.post, calls), return_exceptions=True)
+                turned_away = [isinstance(answer, kobklein_errors.Unavailable) for answer in answers]
+                assert turned_away == [False, True, False, True, False]
+    assert (metrics.value(REPEATED) - repeated, metrics.value(KEPT) - turned) == (1, 2)
+    assert counted(wallets_database) == (9, 3)
+
+
+async def test_an_account_is_tried_again_after_it_was_kept_locked(
+    wallets_database: databases.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "SECONDS", 0)
     ledger = Ledger(wallets.settings(wallets_database))
     async with ledger.running():
-        await ledger.post([*deposits(1), entries.Transfer(ids.text(), "user/ana", "user/ben", 1, "HTG", "TRANSFER")])
+        await ledger.post(deposits(1))
         with psycopg.connect(wallets_database.superuser_url) as keeper:
-            keeper.execute("SELECT FROM accounts WHERE address = 'user/ben' FOR UPDATE")
-            kept = entries.Transfer(ids.text(), "provider/stripe", "user/ben", 1, "HTG", "DEPOSIT")
-            calls = [asyncio.create_task(ledger.post(each)) for each in (deposits(1), [kept], deposits(1))]
-            before = metrics.value("wallets_ledger_batches_repeated_total")
-            answers = await asyncio.gather(*calls, return_exceptions=True)
-            assert metrics.value("wallets_ledger_batches_repeated_total") > before
-        assert [isinstance(answer, kobklein_errors.Unavailable) for answer in answers] == [False, True, False]
-        (posting,) = await ledger.post([kept])
+            keeper.execute("SELECT FROM accounts WHERE address = 'user/ana' FOR UPDATE")
+            for _ in range(2):
+                with pytest.raises(kobklein_errors.Unavailable):
+                    await ledger.post(deposits(1))
+        (posting,) = await ledger.post(deposits(1))
     assert isinstance(posting, entries.Posting)
-    assert counted(wallets_database)[0] == 5
+    assert posting.credit_balance_after == 2
+
+
+async def test_an_account_whose_lock_went_from_hand_to_hand_is_not_left_alone(
+    wallets_database: databases.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "SECONDS", 3_600)
+    ledger = Ledger(wallets.settings(wallets_database))
+    lock = "SELECT FROM accounts WHERE address = 'user/ana' FOR UPDATE"
+    async with ledger.running():
+        await ledger.post(deposits(1))
+        with (
+            psycopg.connect(wallets_database.superuser_url) as first,
+            psycopg.connect(wallets_database.superuser_url) as second,
+        ):
+            first.execute(lock)
+            next_one = asyncio.create_task(asyncio.to_thread(second.execute, lock))
+            await wallets.until_waiting(wallets_database, "Lock")
+            repeated = metrics.value(REPEATED)
+            turned_away = asyncio.create_task(ledger.post(deposits(1)))
+            async with waiting.patience("the first lock was waited for in vain"):
+                while metrics.value(REPEATED) == repeated:  # noqa: ASYNC110  # A metric sets no event.
+                    await asyncio.sleep(0.01)
+            first.rollback()
+            await next_one
+            with pytest.raises(kobklein_errors.Unavailable):
+                await turned_away
+        (posting,) = await ledger.post(deposits(1))
+    assert isinstance(posting, entries.Posting)
+    assert posting.credit_balance_after == 2
 
 
 async def test_a_call_that_the_database_refuses_for_no_known_reason_fails_alone(

@@ -7,7 +7,7 @@ event loop, and a batch of single calls is little else.
 import datetime
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import psycopg
@@ -17,7 +17,7 @@ from kobklein import database, errors
 from wallets_service import metrics
 from wallets_service.ledger import decisions, lookups, postings
 from wallets_service.ledger.book import Decision, Outcome, State
-from wallets_service.ledger.entries import Operation
+from wallets_service.ledger.entries import Key, Operation
 from wallets_service.ledger.known import Known
 from wallets_service.settings import Isolation
 
@@ -60,6 +60,14 @@ class BlockedError(Exception):
     """A batch cannot be written because of some of its rows, and nothing of it was; a part of it might be."""
 
 
+class KeptError(BlockedError):
+    """A batch cannot be written because somebody keeps some of its accounts locked."""
+
+    def __init__(self, keys: Collection[Key]) -> None:
+        super().__init__(keys)
+        self.keys = keys
+
+
 class Writer:
     """Writes batches over a connection of its own, which is made anew when it is lost."""
 
@@ -68,13 +76,15 @@ class Writer:
         self._isolation = isolation
         self._zone = zone
         self._known = Known()
+        self._locked: frozenset[lookups.Locked] = frozenset()
         self._connection: database.Connection | None = None
 
     def post(self, operations: Sequence[Operation]) -> list[Outcome]:
         """Decide and record the operations in one transaction, and return what became of each, once it is durable.
 
-        Raises BlockedError when it cannot be written for its own rows, and Unavailable when the database is out of
-        reach: what became of it is then open, and posting it again tells.
+        Raises KeptError when somebody keeps some of its accounts locked, BlockedError when it cannot be written for
+        other rows of its own, and Unavailable when the database is out of reach: what became of it is then open, and
+        posting it again tells.
         """
         metrics.BATCH_TRANSFERS.observe(len(operations))
         with metrics.BATCH_SECONDS.time():
@@ -109,6 +119,17 @@ class Writer:
         raise AssertionError  # pragma: no cover  # the last attempt raised
 
     def _run(self, connection: database.Connection, operations: Sequence[Operation]) -> list[Outcome]:
+        try:
+            return self._written(connection, operations)
+        except psycopg.errors.LockNotAvailable as error:
+            # Who has kept a row since the wait before this one is not about to let it go, as another batch is.
+            before, self._locked = self._locked, lookups.locked_elsewhere(connection, operations)
+            kept = {key for key, _ in before & self._locked}
+            if kept:
+                raise KeptError(kept) from error
+            raise
+
+    def _written(self, connection: database.Connection, operations: Sequence[Operation]) -> list[Outcome]:
         known, self._known = self._known, Known()  # Whatever goes wrong could come from what is remembered.
         with connection.pipeline(), connection.transaction():
             state = lookups.read(connection, operations, known, zone=self._zone)

@@ -5,7 +5,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Final
 
 import structlog
@@ -14,7 +14,8 @@ from kobklein import errors as kobklein_errors
 from wallets_service import errors, metrics
 from wallets_service.ledger import batches
 from wallets_service.ledger.book import Outcome
-from wallets_service.ledger.entries import Operation
+from wallets_service.ledger.entries import Key, Operation
+from wallets_service.ledger.kept import Kept
 from wallets_service.settings import Settings
 
 _log = structlog.get_logger()
@@ -31,6 +32,9 @@ class _Call:
     operations: Sequence[Operation]
     answer: asyncio.Future[list[Outcome]]
 
+    def concerns(self, keys: Collection[Key]) -> bool:
+        return any(each.debit_key in keys or each.credit_key in keys for each in self.operations)
+
 
 class Ledger:
     """Posts operations in batches. What is posted is in the database alone, so any number of replicas may do so."""
@@ -42,6 +46,7 @@ class Ledger:
         self._calls: collections.deque[_Call] = collections.deque()
         self._waiting = 0
         self._previewed = 0
+        self._kept = Kept()
         self._arrived = asyncio.Event()
         self._turn = asyncio.Event()
         self._closing = False
@@ -174,9 +179,20 @@ class Ledger:
         return batch
 
     async def _settle(self, post: _Post, batch: list[_Call]) -> None:
-        """Post a batch and answer its calls; after an error that one of them may have caused, each by itself."""
+        """Post a batch and answer its calls; after an error that one of them may have caused, each by itself.
+
+        Those on accounts that somebody keeps locked are turned away, and the others are posted without them.
+        """
+        batch = _without(batch, self._kept.keys)
+        if not batch:
+            return
         try:
             outcomes = await post([each for call in batch for each in call.operations])
+        except batches.KeptError as error:
+            _log.error("accounts are kept locked by others", accounts=sorted(error.keys))
+            metrics.ACCOUNTS_KEPT.inc(len(error.keys))
+            self._kept.add(error.keys)
+            await self._settle(post, _without(batch, error.keys))
         except kobklein_errors.Error as error:
             _fail(batch, error)
         except Exception as error:  # Whatever it is, callers must not wait for ever.
@@ -187,15 +203,25 @@ class Ledger:
             for call in batch:
                 await self._settle(post, [call])
         else:
-            remaining = iter(outcomes)
-            for call in batch:
-                answer = [next(remaining) for _ in call.operations]
-                if not call.answer.done():
-                    call.answer.set_result(answer)
-            try:
-                self._tell(outcomes)
-            except Exception:  # What is posted is posted, and the next batches must go on.
-                _log.exception("posted, but not told")
+            self._answer(batch, outcomes)
+
+    def _answer(self, batch: list[_Call], outcomes: list[Outcome]) -> None:
+        remaining = iter(outcomes)
+        for call in batch:
+            answer = [next(remaining) for _ in call.operations]
+            if not call.answer.done():
+                call.answer.set_result(answer)
+        try:
+            self._tell(outcomes)
+        except Exception:  # What is posted is posted, and the next batches must go on.
+            _log.exception("posted, but not told")
+
+
+def _without(batch: list[_Call], kept: Collection[Key]) -> list[_Call]:
+    """Turn the calls away that are about kept accounts, and return the others that somebody still waits for."""
+    if kept:
+        _fail([call for call in batch if call.concerns(kept)], batches.unavailable())
+    return [call for call in batch if not call.answer.done()]
 
 
 def _fail(batch: list[_Call], error: Exception) -> None:

@@ -23,6 +23,7 @@ from wallets_service.ledger.entries import (
     NewHold,
     Operation,
     Transfer,
+    account_id,
     fee_hold_id,
     opened,
 )
@@ -69,6 +70,14 @@ _LOCK: Final = f"""
     WHERE {_AFTER_ITS_ID}
 """  # noqa: S608  # as above
 """Thousands of accounts answer with one text, which is seldom another one than is known."""
+_LOCKED_ELSEWHERE: Final = """
+    WITH free AS MATERIALIZED (
+        SELECT id FROM accounts WHERE id = ANY (%(ids)s::uuid[]) FOR NO KEY UPDATE SKIP LOCKED
+    )
+    SELECT address, currency, xmax::text
+    FROM accounts
+    WHERE id = ANY (%(ids)s::uuid[]) AND id NOT IN (SELECT id FROM free)
+"""
 _FIND: Final = f"SELECT {', '.join(rows.TRANSFER)} FROM transfers WHERE id = ANY (%s::uuid[])"  # noqa: S608  # as above
 _ADDRESSES: Final = "SELECT id::text, address FROM accounts WHERE id = ANY (%s::uuid[])"
 """Not joined to what names the accounts: while there are few of them, a plan could begin with these, and find all that
@@ -109,6 +118,9 @@ _OPEN_HOLDS: Final = f"""
     )
     FROM unnest(%s::uuid[]) AS paying (id)
 """  # noqa: S608  # as above
+
+Locked = tuple[Key, str]
+"""An account, and who has its row locked: a transaction, or several as one."""
 
 
 class ClockBehindError(Exception):
@@ -201,6 +213,14 @@ def read(
         time=time,
         zone=zone,
     )
+
+
+def locked_elsewhere(connection: Connection, operations: Iterable[Operation]) -> frozenset[Locked]:
+    """Return which of the accounts somebody else has locked right now; nobody waits for them, and none stays locked."""
+    ids_ = arrays.plain([str(account_id(*key)) for key in _wanted(operations).keys])
+    with connection.transaction(force_rollback=True):
+        found = connection.execute(_LOCKED_ELSEWHERE, {"ids": ids_}).fetchall()
+    return frozenset(((address, currency), by) for address, currency, by in found)
 
 
 def _time(clock: datetime.datetime, stamps: Iterable[Stamp]) -> datetime.datetime:
