@@ -47,6 +47,13 @@ FAULTS: Final = (
         f"{_HOLD_FEES}::test_a_fee_that_does_not_follow_its_hold_is_named",
     ),
     Fault(
+        "a conversion posted by hand",
+        "wallets_service/messages/ledger.py",
+        "    if plain.type == entries.CONVERSION:",
+        "    if not plain.type:",
+        "tests/integration/test_ledger_posting.py::test_only_an_accepted_quote_posts_a_conversion",
+    ),
+    Fault(
         "a late commit left out of the chain",
         "wallets_service/repository/seals.py",
         '_ENDED: Final = sql.SQL("xid < pg_snapshot_xmin(pg_current_snapshot())")',
