@@ -56,7 +56,7 @@ def verify(
     ] = None,
     as_json: _AsJson = False,
 ) -> None:
-    """Check the whole ledger: sums, floors, histories, holds, reversals, and every link of the chain of seals.
+    """Check the whole ledger: sums, floors, histories, holds, reversals, groups, conversions, and the chain of seals.
 
     Exit with 1 if anything does not hold, with 2 if that cannot be told.
     """

@@ -10,7 +10,7 @@ import datetime
 import uuid
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from kobklein import database, ids, money
 from kobklein import errors as kobklein_errors
@@ -21,8 +21,6 @@ from wallets_service.ledger.group_commit import Ledger
 from wallets_service.models import Quote
 from wallets_service.rates import decimals, sources, table
 from wallets_service.repository import quotes as repository
-
-_TYPE: Final = "CONVERSION"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +64,7 @@ async def create(
     pair = asked.sell_currency, asked.buy_currency
     rate = sources.find((await table.read(session), *others), *pair)
     price = _price(asked, rate)
-    terms = await fee_schedule.terms(session, currency=asked.sell_currency, type_=_TYPE)
+    terms = await fee_schedule.terms(session, currency=asked.sell_currency, type_=entries.CONVERSION)
     id_, now = ids.new(), await repository.now(session)
     quote = Quote(
         id=id_,
@@ -142,16 +140,16 @@ def legs(quote: Quote, acceptance_id: uuid.UUID) -> list[entries.Transfer]:
     """
     wallet = wallets.address(quote.user_id)
     moves = [
-        (quote.transfer_id, wallet, addresses.LIQUIDITY, quote.sell_amount, quote.sell_currency, _TYPE),
+        (quote.transfer_id, wallet, addresses.LIQUIDITY, quote.sell_amount, quote.sell_currency, entries.CONVERSION),
         (_leg_id(quote, "fee"), wallet, addresses.FEES, quote.fee_amount, quote.sell_currency, fee_legs.TYPE),
-        (_leg_id(quote, "buy"), addresses.LIQUIDITY, wallet, quote.buy_amount, quote.buy_currency, _TYPE),
+        (_leg_id(quote, "buy"), addresses.LIQUIDITY, wallet, quote.buy_amount, quote.buy_currency, entries.CONVERSION),
         (
             _leg_id(quote, "spread"),
             addresses.LIQUIDITY,
             addresses.SPREAD,
             quote.spread_amount,
             quote.buy_currency,
-            _TYPE,
+            entries.CONVERSION,
         ),
     ]
     common: dict[str, Any] = {

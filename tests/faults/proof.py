@@ -10,11 +10,12 @@ _ORACLE: Final = "tests/integration/test_ledger_oracle.py"
 _STATEMENTS: Final = "tests/integration/test_statements_history.py"
 _SCHEMA: Final = "tests/integration/test_ledger_schema.py"
 _HOLD_FEES: Final = "tests/integration/test_hold_fees_verification.py"
+_GROUPS: Final = "tests/integration/test_groups_verification.py"
 FAULTS: Final = (
     Fault(
         "an account under another name",
         "wallets_service/proof/verification/sums.py",
-        '    ("names", "ACCOUNT_RENAMED", _NAMES),\n',
+        '    Check("names", "ACCOUNT_RENAMED", _NAMES),\n',
         "",
         "tests/integration/test_ledger_verification.py::test_accounts_that_changed_their_owners_are_found",
     ),
@@ -42,9 +43,51 @@ FAULTS: Final = (
     Fault(
         "a fee that nobody compares with its hold",
         "wallets_service/proof/verification/sums.py",
-        '    ("fees of holds", "HOLD_BROKEN", _FEES),\n',
+        '    Check("fees of holds", "HOLD_BROKEN", _FEES),\n',
         "",
         f"{_HOLD_FEES}::test_a_fee_that_does_not_follow_its_hold_is_named",
+    ),
+    Fault(
+        "a group that only shares a name",
+        "wallets_service/proof/verification/groups.py",
+        "before.xid = t.xid AND before.place::bigint + 1 = t.place",
+        "before.id <> t.id",
+        f"{_GROUPS}::test_a_group_that_is_not_in_one_piece_is_named",
+    ),
+    Fault(
+        "a group that must name a transfer",
+        "wallets_service/proof/verification/groups.py",
+        " AND h.id IS NULL\n",
+        "\n",
+        f"{_GROUPS}::test_groups_and_conversions_as_they_were_posted_hold",
+    ),
+    Fault(
+        "a conversion whose legs nobody counts",
+        "wallets_service/proof/verification/groups.py",
+        "    WHERE (c.promised_count, c.promised) <> (c.posted_count, c.posted)\n",
+        "    WHERE c.promised_count > c.posted_count\n",
+        f"{_GROUPS}::test_a_conversion_that_is_not_what_its_quote_promised_is_named",
+    ),
+    Fault(
+        "a fee that no quote promised",
+        "wallets_service/proof/verification/groups.py",
+        "             WHERE t.group_id IN (SELECT transfer_id FROM accepted)\n",
+        "             WHERE t.group_id IN (SELECT transfer_id FROM accepted) AND t.type <> 'FEE'\n",
+        f"{_GROUPS}::test_groups_and_conversions_as_they_were_posted_hold",
+    ),
+    Fault(
+        "a conversion of no quote",
+        "wallets_service/proof/verification/groups.py",
+        '    Check("conversions of no quote", "CONVERSION_BROKEN", _UNPROMISED),\n',
+        "",
+        f"{_GROUPS}::test_a_conversion_that_is_not_what_its_quote_promised_is_named",
+    ),
+    Fault(
+        "a conversion posted by hand",
+        "wallets_service/messages/ledger.py",
+        "    if plain.type == entries.CONVERSION:",
+        "    if not plain.type:",
+        "tests/integration/test_ledger_posting.py::test_only_an_accepted_quote_posts_a_conversion",
     ),
     Fault(
         "a late commit left out of the chain",

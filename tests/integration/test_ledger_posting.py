@@ -131,6 +131,13 @@ async def test_a_wrong_transfer_names_its_field_and_posts_nothing(client: wallet
     assert (await client.verify()).transfer_count == 0
 
 
+async def test_only_an_accepted_quote_posts_a_conversion(client: wallets.Client) -> None:
+    made = wallets.transfer("provider/stripe", "user/ana", 10, type_="CONVERSION")
+    status = await wallets.refused(client.post(wallets.transfer("provider/stripe", "user/ana", 1), made))
+    assert [each.field for each in status.violations] == ["transfers[1].type"]
+    assert (await client.verify()).transfer_count == 0
+
+
 async def test_a_balance_beyond_64_bits_is_refused_and_nothing_breaks(
     client: wallets.Client, wallets_database: databases.Database
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from kobklein import ids
 from kobklein.wallets.v1 import ledger_pb2, transfers_pb2, wallets_pb2
-from tests import databases, transfers, wallets
+from tests import conversions, databases, transfers, wallets
 
 
 @pytest.fixture
@@ -222,11 +222,14 @@ async def test_a_deposit_goes_back_to_the_providers_account(client: wallets.Clie
 
 
 async def test_each_side_of_a_conversion_is_taken_back_by_itself(client: wallets.Client) -> None:
-    sold, bought = wallets.transfer("user/ana", "fx/liquidity", 1_300, linked=True, type_="CONVERSION"), None
-    bought = wallets.transfer("fx/liquidity", "user/ana", 10, "USD", type_="CONVERSION")
-    await client.post(sold, bought)
-    await transfers.reverse(client, sold.id)
-    assert (await balance(client, "user/ana"), (await client.account("user/ana", "USD")).balance) == (10_000, 10)
+    await conversions.set_rate(client, "HTG", "USD", "0.01")
+    quote = await conversions.quote(client, sell=(1_300, "HTG"), buy=(0, "USD"))
+    accepted = await conversions.accept(client, quote.id)
+    await transfers.reverse(client, accepted.transaction_id)
+    assert (await balance(client, "user/ana"), (await client.account("user/ana", "USD")).balance) == (10_000, 12)
+    wallet = await client.account("user/ana", "USD")
+    request = wallets_pb2.ListWalletTransactionsRequest(id=wallet.id)
+    (bought,) = (await client.wallets.ListWalletTransactions(request, metadata=conversions.ANA)).transactions
     await transfers.reverse(client, bought.id)
     assert (await client.account("user/ana", "USD")).balance == 0
     assert (await client.verify()).balanced

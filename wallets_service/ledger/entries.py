@@ -28,6 +28,8 @@ VOIDED: Final = "VOIDED"
 EXPIRED: Final = "EXPIRED"
 TRANSFER: Final = "TRANSFER"
 """The type of what users send each other, which costs a fee: a transfer, or a hold that becomes one."""
+CONVERSION: Final = "CONVERSION"
+"""The type of what moves because a quote is accepted, and of nothing else."""
 
 
 class Account(NamedTuple):

@@ -41,6 +41,8 @@ def _transfer_of(message: ledger_pb2.Transfer, index: int) -> entries.Transfer:
     )
     if plain.releases_hold and plain.hold_id is None:
         raise kobklein_errors.InvalidArgument.of(f"transfers[{index}].hold_id", "is required with releases_hold")
+    if plain.type == entries.CONVERSION:
+        raise kobklein_errors.InvalidArgument.of(f"transfers[{index}].type", "is only for what a quote has promised")
     return plain
 
 

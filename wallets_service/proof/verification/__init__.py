@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from wallets_service.proof import chain, snapshots
-from wallets_service.proof.verification import chains, sums
+from wallets_service.proof.verification import chains, groups, statements, sums
 from wallets_service.proof.verification.values import MAX_BREAKS, Break, Progress, Report, Total
 
 __all__ = ["MAX_BREAKS", "Break", "Progress", "Report", "Total", "examine", "verify"]
@@ -17,6 +17,7 @@ _COUNTS: Final = """
            (SELECT coalesce(max(sequence), 0) FROM seals) AS sealed_count,
            now() AS verified_time
 """
+_CHECKS: Final = (*sums.CHECKS, *groups.CHECKS)
 
 
 def verify(
@@ -46,7 +47,8 @@ def examine(
     counts = snapshot.row(_COUNTS)
     totals = sums.totals(snapshot)
     found = itertools.chain(
-        sums.breaks(snapshot, totals, progress),
+        sums.breaks(totals),
+        statements.breaks(snapshot, _CHECKS, progress),
         chains.breaks(snapshot, trusted, progress),
         () if head is None else chains.head_breaks(snapshot, head, trusted),
     )

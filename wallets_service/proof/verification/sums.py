@@ -1,10 +1,11 @@
-"""The checks that PostgreSQL itself adds up: names, sums, floors, histories, holds and reversals."""
+"""The checks of each account, hold and reversal by itself: names, sums, floors and histories add up."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from wallets_service.proof.snapshots import Snapshot
-from wallets_service.proof.verification.values import MAX_BREAKS, Break, Progress, Total
+from wallets_service.proof.verification.statements import Check
+from wallets_service.proof.verification.values import Break, Total
 
 _TOTALS: Final = """
     SELECT currency, sum(balance) AS balance,
@@ -187,18 +188,18 @@ _REVERSED: Final = """
     ORDER BY o.xid, o.place
     LIMIT %(limit)s
 """
-_CHECKS: Final = (
-    ("names", "ACCOUNT_RENAMED", _NAMES),
-    ("floors", "BALANCE_BELOW_FLOOR", _FLOORS),
-    ("balances", "BALANCE_NOT_DERIVED", _BALANCES),
-    ("histories", "HISTORY_BROKEN", _HISTORIES),
-    ("ends of histories", "HISTORY_BROKEN", _ENDS),
-    ("held amounts", "HELD_NOT_DERIVED", _HELD),
-    ("holds", "HOLD_BROKEN", _HOLDS),
-    ("transfers of holds", "HOLD_BROKEN", _POSTED_HOLDS),
-    ("fees of holds", "HOLD_BROKEN", _FEES),
-    ("reversals", "REVERSAL_BROKEN", _REVERSALS),
-    ("sums of reversals", "REVERSAL_BROKEN", _REVERSED),
+CHECKS: Final = (
+    Check("names", "ACCOUNT_RENAMED", _NAMES),
+    Check("floors", "BALANCE_BELOW_FLOOR", _FLOORS),
+    Check("balances", "BALANCE_NOT_DERIVED", _BALANCES),
+    Check("histories", "HISTORY_BROKEN", _HISTORIES),
+    Check("ends of histories", "HISTORY_BROKEN", _ENDS),
+    Check("held amounts", "HELD_NOT_DERIVED", _HELD),
+    Check("holds", "HOLD_BROKEN", _HOLDS),
+    Check("transfers of holds", "HOLD_BROKEN", _POSTED_HOLDS),
+    Check("fees of holds", "HOLD_BROKEN", _FEES),
+    Check("reversals", "REVERSAL_BROKEN", _REVERSALS),
+    Check("sums of reversals", "REVERSAL_BROKEN", _REVERSED),
 )
 
 
@@ -207,8 +208,8 @@ def totals(snapshot: Snapshot) -> list[Total]:
     return [Total(row["currency"], int(row["balance"]), int(row["user_balance"])) for row in snapshot.rows(_TOTALS)]
 
 
-def breaks(snapshot: Snapshot, found: Sequence[Total], progress: Progress) -> Iterator[Break]:
-    """Yield what does not add up, the first MAX_BREAKS of each check."""
+def breaks(found: Sequence[Total]) -> Iterator[Break]:
+    """Yield the currencies that do not sum to zero."""
     for total in found:
         if total.balance:
             yield Break(
@@ -217,8 +218,3 @@ def breaks(snapshot: Snapshot, found: Sequence[Total], progress: Progress) -> It
                 currency=total.currency,
                 actual_amount=total.balance,
             )
-    for done, (name, check, statement) in enumerate(_CHECKS):
-        progress(name, done, len(_CHECKS))
-        for row in snapshot.rows(statement, {"limit": MAX_BREAKS}):
-            row.update({each: int(row[each]) for each in ("expected_amount", "actual_amount")})
-            yield Break(check=check, **row)
