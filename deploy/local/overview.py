@@ -1,6 +1,7 @@
 """What a person who has just started the system wants to know: addresses, tokens, and a call to copy."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -15,17 +16,26 @@ _PEOPLE: Final = {"user": "user-1", "support": "support-1", "finance": "finance-
 def show(console: rich.console.Console, running: stack.Stack, folder: Path) -> None:
     """Print where everything is."""
     console.print(_addresses(running))
-    tokens = {role: running.identity.token(subject, role) for role, subject in _PEOPLE.items()}
     console.print("Tokens, good for a day (also in [bold].data/tokens.env[/bold]):")
-    for role, token in tokens.items():
-        console.print(f"  export {role.upper()}_TOKEN={token}", highlight=False, markup=False)
-    exports = "".join(f"export {role.upper()}_TOKEN={token}\n" for role, token in tokens.items())
+    for role, token in _tokens(running).items():
+        console.print(f"  export {role}_TOKEN={token}", highlight=False, markup=False)
     path = folder / "tokens.env"
     path.touch(mode=0o600)
-    path.write_text(exports)
+    path.write_text(exports(running))
     console.print("\nTry:")
     console.print(_example(running), highlight=False, markup=False)
     console.print(f"\nLogs are in {folder / 'logs'}. Ctrl-C stops everything; the data stays.", highlight=False)
+
+
+def exports(running: stack.Stack) -> str:
+    """Return what a shell reads to call the system: a token for each role, and the URL of the ledger's database."""
+    lines = [f"export {role}_TOKEN={token}\n" for role, token in _tokens(running).items()]
+    # Not named as the processes name it: the next `make run` in this shell would take that for a database of yours.
+    return "".join(lines) + f"export LEDGER_URL={shlex.quote(running.wallets_database_url)}\n"
+
+
+def _tokens(running: stack.Stack) -> dict[str, str]:
+    return {role.upper(): running.identity.token(subject, role) for role, subject in _PEOPLE.items()}
 
 
 def _addresses(running: stack.Stack) -> rich.table.Table:

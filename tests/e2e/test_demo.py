@@ -1,5 +1,6 @@
 """The README's demo passes, and leaves nothing behind, however it ends."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -10,6 +11,22 @@ import psutil
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
+SCENES = (
+    "A user with a token, and no money yet",
+    "A top-up of 100.00 USD with a good card",
+    "The provider delivers its webhook three times more",
+    "A card without funds",
+    "A card whose bank asks the payer (3-D Secure)",
+    "A payment in gourdes, recorded first and confirmed afterwards",
+    "Somebody else",
+    "An admin looks at the figures",
+    "The books",
+    "20.00 USD to a second user, with a fee of 0.25 and 1 %",
+    "30.00 USD are held, and the payee takes a part",
+    "40.00 USD into gourdes, at a price that is locked",
+    "The statement of the dollar wallet",
+    "The proof",
+)
 COMMAND = [sys.executable, "-m", "deploy.local", "demo"]
 
 
@@ -25,7 +42,10 @@ def test_the_demo_passes() -> None:
     with start() as process:
         output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
-    assert output.strip().splitlines()[-1] == "demo: 27 checks passed"
+    scenes = [line for before, line in itertools.pairwise(output.splitlines()) if line and not before]
+    assert tuple(scenes[:-1]) == SCENES
+    assert output.count("✓") == 47
+    assert scenes[-1] == "demo: 47 checks passed"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
