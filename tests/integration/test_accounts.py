@@ -137,6 +137,16 @@ async def test_metadata_is_replaced_whole(client: wallets.Client) -> None:
 
 
 @pytest.mark.parametrize(
+    "metadata", [{str(number): "" for number in range(51)}, {"a": "x" * 8192}], ids=["keys", "size"]
+)
+async def test_metadata_that_no_page_would_hold_is_refused(client: wallets.Client, metadata: dict[str, str]) -> None:
+    before = await client.account("user/ana")
+    status = await wallets.refused(accounts.update(client, before.id, "metadata", metadata=metadata))
+    assert [each.field for each in status.violations] == ["account.metadata"]
+    assert await client.account("user/ana") == before
+
+
+@pytest.mark.parametrize(
     ("paths", "account", "wrong"),
     [
         ([], {}, ["update_mask"]),
