@@ -9,11 +9,14 @@ from kobklein import calls
 from kobklein.settings import TlsSettings
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
-"""Longest message that is received, as a request or as an answer.
+"""Longest request that is received.
 
 A number in free data can be two bytes of JSON and eleven here. So whatever the gateway takes, 4 MiB where the contract
-allows the most, is no longer than this, and neither is the answer that repeats it beside balances.
+allows the most, is no longer than this.
 """
+MAX_ANSWER_BYTES: Final = MAX_MESSAGE_BYTES + 2 * 1024 * 1024
+"""Longest answer that is received: one that repeats the longest request beside 10,000 times two balances, a time and
+the name of a group. What was posted must not come to nothing on its way back."""
 
 _MAX_METADATA_BYTES: Final = 64 * 1024
 """Longest metadata of an answer: a refusal names up to a hundred fields there, twice."""
@@ -40,7 +43,7 @@ _OPTIONS: Final = [
     ("grpc.enable_retries", 1),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
     ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", _MAX_METADATA_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 100),

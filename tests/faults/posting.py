@@ -82,6 +82,13 @@ FAULTS: Final = (
         f"{_DECISIONS}::test_one_batch_or_one_transfer_at_a_time_is_the_same",
     ),
     Fault(
+        "true taken for 1",
+        "wallets_service/ledger/free_data.py",
+        "isinstance(one, bool) == isinstance(other, bool) and bool(one == other)",
+        "bool(one == other)",
+        "tests/integration/test_ledger_posting.py::test_other_free_data_is_other_content_even_where_python_sees_none",
+    ),
+    Fault(
         "a refused group leaves its first legs",
         "wallets_service/ledger/decisions.py",
         "            book.undo()\n",

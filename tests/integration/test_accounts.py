@@ -161,6 +161,14 @@ async def test_metadata_is_replaced_whole(client: wallets.Client) -> None:
     assert not (await accounts.update(client, id_, "metadata")).metadata
 
 
+async def test_free_data_changes_where_python_sees_no_change(client: wallets.Client) -> None:
+    id_ = (await client.account("user/ana")).id
+    for vip in (True, 1.0, False, 0.0):
+        changed = await accounts.update(client, id_, "metadata", metadata={"vip": vip})
+        assert repr(changed.metadata["vip"]) == repr(vip)
+        assert (await client.account("user/ana")) == changed
+
+
 @pytest.mark.parametrize(
     "metadata", [{str(number): "" for number in range(51)}, {"a": "x" * 8192}], ids=["keys", "size"]
 )

@@ -68,7 +68,7 @@ async def test_each_grpc_code_has_its_http_status_and_no_text_of_libraries_gets_
 
 
 async def test_an_answer_that_is_too_long_is_nothing_to_come_back_for(gateway: Gateway, gallery: Gallery) -> None:
-    gallery.answer = pb.Painting(title="x" * client.MAX_MESSAGE_BYTES)
+    gallery.answer = pb.Painting(title="x" * client.MAX_ANSWER_BYTES)
     with structlog.testing.capture_logs() as logs:
         answer = await gateway.http.get(PAINTING)
     assert (answer.status_code, answer.json()["reason"]) == (500, "INTERNAL_SERVER_ERROR")

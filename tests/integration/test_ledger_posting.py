@@ -10,8 +10,9 @@ import prometheus_client
 import psycopg
 import pytest
 
+from kobklein import client as client_options
 from kobklein import contract
-from kobklein.wallets.v1 import ledger_pb2
+from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc
 from tests import databases, holds, wallets
 from wallets_service import server
 
@@ -83,6 +84,35 @@ async def test_the_same_id_with_other_content_is_refused(client: wallets.Client)
     assert (await client.account("user/ana")).balance == 5
 
 
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [({"paid": True}, {"paid": 1}), ({"n": [0]}, {"n": [False]}), ({"deep": {"n": 1}}, {"deep": {"n": True}})],
+)
+async def test_other_free_data_is_other_content_even_where_python_sees_none(
+    client: wallets.Client, first: dict[str, object], other: dict[str, object]
+) -> None:
+    sent = wallets.transfer("provider/stripe", "user/ana", 5)
+    sent.metadata.update(first)
+    changed = ledger_pb2.Transfer()
+    changed.CopyFrom(sent)
+    changed.metadata.update(other)
+    at_once = await client.post(sent, changed)
+    later = await client.post(changed)
+    assert [result.error.reason for result in (*at_once, *later)] == ["", "TRANSFER_ID_REUSED", "TRANSFER_ID_REUSED"]
+    assert (await client.account("user/ana")).balance == 5
+
+
+async def test_a_time_that_cannot_be_recorded_as_it_is_is_refused(client: wallets.Client) -> None:
+    sent = wallets.transfer("provider/stripe", "user/ana", 5)
+    sent.effective_time.FromJsonString("2026-01-02T03:04:05.123456789Z")
+    request = ledger_pb2.PostTransfersRequest(transfers=[sent])
+    status = await wallets.refused(client.ledger.PostTransfers(request, metadata=wallets.AS_SERVICE))
+    assert [violation.field for violation in status.violations] == ["transfers[0].effective_time"]
+    sent.effective_time.FromJsonString("2026-01-02T03:04:05.123456Z")
+    (result,) = await client.post(sent)
+    assert result.transfer.effective_time == sent.effective_time
+
+
 async def test_a_transfer_is_recognised_whatever_numbers_its_free_data_holds(client: wallets.Client) -> None:
     sent = wallets.transfer("provider/stripe", "user/ana", 5)
     sent.metadata.update({"large": 1e23, "odd": 2.0**60, "small": 5e-324, "list": [-0.0, {"n": 0.1}]})
@@ -121,6 +151,19 @@ async def test_a_refused_transfer_may_be_asked_for_again(client: wallets.Client)
 async def test_ten_thousand_transfers_go_in_one_call(client: wallets.Client) -> None:
     results = await client.post(*(wallets.transfer("provider/stripe", "user/ana", 1) for _ in range(10_000)))
     assert [result.transfer.credit_balance_after for result in results] == list(range(1, 10_001))
+
+
+async def test_the_longest_request_gets_its_answer(client: wallets.Client) -> None:
+    sent = [wallets.transfer("provider/stripe", "user/ana", 1, linked=True) for _ in range(10_000)]
+    sent[-1].linked = False
+    bytes_each = client_options.MAX_MESSAGE_BYTES // len(sent) - sent[0].ByteSize() - 30
+    for transfer in sent:
+        transfer.metadata.update({"text": "x" * bytes_each})
+    async with client_options.channel(f"127.0.0.1:{client.port}", None) as channel:
+        stub = ledger_pb2_grpc.LedgerServiceStub(channel)
+        answer = await stub.PostTransfers(ledger_pb2.PostTransfersRequest(transfers=sent), metadata=wallets.AS_SERVICE)
+    assert answer.ByteSize() > client_options.MAX_MESSAGE_BYTES
+    assert (await client.account("user/ana")).balance == 10_000
 
 
 async def test_a_wrong_transfer_names_its_field_and_posts_nothing(client: wallets.Client) -> None:

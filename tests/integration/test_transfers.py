@@ -89,7 +89,9 @@ async def test_each_side_sees_its_own_and_staff_see_the_fee(client: wallets.Clie
     assert (by_ana.fee_amount, by_ana.balance_after) == (50, 8_950)
     assert not by_ben.HasField("fee_amount")
     assert by_ben.balance_after == 1_000
-    assert by_staff.fee_amount == 50
+    assert (by_staff.fee_amount, by_staff.debit_balance_after, by_staff.credit_balance_after) == (50, 8_950, 1_000)
+    both = ("debit_balance_after", "credit_balance_after")
+    assert not any(each.HasField(name) for each in (by_ana, by_ben) for name in both)
     assert not by_staff.HasField("balance_after")
     assert [each.amount for each in (by_ana, by_ben, by_staff)] == [1_000] * 3
 
@@ -115,6 +117,7 @@ async def test_nobody_pays_from_anothers_wallet_but_those_who_may(client: wallet
     admin = wallets.metadata("root", "admin", key="k")
     made = await transfers.send(client, "", "eva", 1, user_id="ana", caller=admin)
     assert (made.user_id, made.to_user_id, made.fee_amount) == ("ana", "eva", 0)
+    assert (made.debit_balance_after, made.credit_balance_after) == (9_999, 1)
     assert not made.HasField("balance_after")
     assert await balances(client) == {"provider/stripe": -10_000, "user/ana": 9_999, "user/eva": 1}
 

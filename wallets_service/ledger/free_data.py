@@ -1,13 +1,44 @@
-"""Free data as it was sent: every number of it is a double, whatever PostgreSQL writes it as."""
+"""Free data: what was sent is what is recorded, and nothing else is the same."""
 
 import json
 from typing import Any
 
+from google.protobuf import json_format, struct_pb2
 
-def loads(text: str) -> dict[str, Any]:
+
+class FreeData(dict[str, Any]):
+    """An object of JSON, which equals another one only as JSON does: Python takes true for 1."""
+
+    __hash__ = None  # As that of every dictionary.
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether another object holds the same, key by key and value by value."""
+        return isinstance(other, dict) and _same(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        """Return whether it does not."""
+        return not self == other
+
+
+def of_message(sent: struct_pb2.Struct) -> FreeData:
+    """Return the free data of a request."""
+    return FreeData(json_format.MessageToDict(sent))
+
+
+def loads(text: str) -> FreeData:
     """Return the free data that a JSONB column holds as text, equal to what was stored.
 
-    PostgreSQL writes numbers out in full: 1e23 comes back as a whole number of 24 digits, which no double equals.
+    Every number of free data is a double, and PostgreSQL writes numbers out in full: 1e23 comes back as a whole number
+    of 24 digits, which no double equals.
     """
-    found: dict[str, Any] = json.loads(text, parse_int=float)
-    return found
+    return FreeData(json.loads(text, parse_int=float))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return (
+            isinstance(other, dict) and one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+        )
+    if isinstance(one, list):
+        return isinstance(other, list) and len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)

@@ -4,12 +4,10 @@ import uuid
 from collections.abc import Collection
 from typing import Any, Final
 
-from google.protobuf import json_format
-
 from kobklein import errors, money
 from kobklein.wallets.v1 import accounts_pb2, ledger_pb2
 from wallets_service import audit, controls, models
-from wallets_service.ledger import entries
+from wallets_service.ledger import entries, free_data
 from wallets_service.messages import common
 
 _MAX_AMOUNT: Final = 10**money.MAX_DIGITS - 1
@@ -43,7 +41,7 @@ def _values(given: ledger_pb2.Account, paths: Collection[str]) -> tuple[dict[str
         if path in _OVERDRAFT:
             values["overdraft_limit"] = _overdraft(given, limited="overdraft_limit" in paths)
         elif path == "metadata":
-            values["metadata_"] = json_format.MessageToDict(given.metadata)
+            values["metadata_"] = free_data.of_message(given.metadata)
         elif path == "limits":
             values |= {column: _limit(given.limits, name) for name, column in _LIMITS.items()}
         elif path.removeprefix("limits.") in _LIMITS and path.startswith("limits."):

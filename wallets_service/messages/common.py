@@ -28,6 +28,8 @@ _BASIS_NUMBERS: Final = {
     Basis.EFFECTIVE: ledger_pb2.TIME_BASIS_EFFECTIVE,
 }
 _INT64_MAX: Final = 2**63 - 1
+_NANOSECONDS: Final = 1000
+"""In a microsecond, which is what the tables can tell apart."""
 _MICROSECOND: Final = datetime.timedelta(microseconds=1)
 _END_OF_TIME: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
@@ -60,6 +62,13 @@ def time(message: timestamp_pb2.Timestamp, field: str) -> datetime.datetime:
         raise errors.InvalidArgument.of(field, "is out of range") from error
 
 
+def recorded_time(message: timestamp_pb2.Timestamp, field: str) -> datetime.datetime:
+    """Return an instant that is to be recorded; raises InvalidArgument for one that the tables cannot hold as it is."""
+    if message.nanos % _NANOSECONDS:
+        raise errors.InvalidArgument.of(field, "is finer than a microsecond")
+    return time(message, field)
+
+
 def given_time(request: protobuf_message.Message, field: str) -> datetime.datetime | None:
     """Return the instant in a field of a request; None when it is absent."""
     return time(getattr(request, field), field) if request.HasField(field) else None
@@ -71,7 +80,7 @@ def boundary(request: protobuf_message.Message, field: str) -> datetime.datetime
     The tables know microseconds: what is before a finer instant, or since then, is so from the next one.
     """
     given = given_time(request, field)
-    if given is None or getattr(request, field).nanos % 1000 == 0:
+    if given is None or getattr(request, field).nanos % _NANOSECONDS == 0:
         return given
     return min(given, _END_OF_TIME - _MICROSECOND) + _MICROSECOND
 

@@ -4,12 +4,10 @@ import datetime
 import uuid
 from typing import Any, Final
 
-from google.protobuf import json_format
-
 from kobklein import calls, errors
 from kobklein.wallets.v1 import holds_pb2, ledger_pb2
 from wallets_service import holds, wallets
-from wallets_service.ledger import entries
+from wallets_service.ledger import entries, free_data
 from wallets_service.messages import common
 from wallets_service.repository import holds as repository
 
@@ -39,7 +37,7 @@ def new_hold(request: holds_pb2.CreateHoldRequest, *, id_: uuid.UUID, default_se
         payment_id=request.payment_id or None,
         reference=request.reference,
         description=request.description,
-        metadata=json_format.MessageToDict(request.metadata),
+        metadata=free_data.of_message(request.metadata),
     )
 
 

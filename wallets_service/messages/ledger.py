@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from google.protobuf import json_format
-
 from kobklein import errors as kobklein_errors
 from kobklein.wallets.v1 import ledger_pb2
 from wallets_service import errors, models
-from wallets_service.ledger import entries
+from wallets_service.ledger import entries, free_data
 from wallets_service.ledger.book import Outcome
 from wallets_service.messages import common
 
@@ -30,10 +28,10 @@ def _transfer_of(message: ledger_pb2.Transfer, index: int) -> entries.Transfer:
         message.payment_id or None,
         message.reference,
         message.description,
-        json_format.MessageToDict(message.metadata) if message.HasField("metadata") else {},
+        free_data.of_message(message.metadata) if message.HasField("metadata") else {},
         message.hold_id or None,
         message.reverses_id or None,
-        common.time(message.effective_time, f"transfers[{index}].effective_time")
+        common.recorded_time(message.effective_time, f"transfers[{index}].effective_time")
         if message.HasField("effective_time")
         else None,
         message.linked,

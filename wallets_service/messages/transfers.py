@@ -2,12 +2,10 @@
 
 import uuid
 
-from google.protobuf import json_format
-
 from kobklein import calls, errors
 from kobklein.wallets.v1 import ledger_pb2, transfers_pb2
 from wallets_service import fees, models, reversals, transfers, wallets
-from wallets_service.ledger import entries
+from wallets_service.ledger import entries, free_data
 from wallets_service.messages import common
 
 
@@ -20,12 +18,12 @@ def order(request: transfers_pb2.CreateTransferRequest, *, user_id: str) -> tran
         currency=request.currency,
         reference=request.reference,
         description=request.description,
-        metadata=json_format.MessageToDict(request.metadata),
+        metadata=free_data.of_message(request.metadata),
     )
 
 
 def user_transfer(made: transfers.Made, call: calls.Call) -> transfers_pb2.UserTransfer:
-    """Return a transfer as its caller may see it: each side its own balance, and the payee no fee."""
+    """Return a transfer as its caller may see it: each side its own balance, staff both, and the payee no fee."""
     posting, transfer = made.posting, made.posting.transfer
     payer, payee = wallets.user_id(transfer.debit_account) or "", wallets.user_id(transfer.credit_account) or ""
     message = transfers_pb2.UserTransfer(
@@ -42,10 +40,13 @@ def user_transfer(made: transfers.Made, call: calls.Call) -> transfers_pb2.UserT
     )
     if call.unrestricted or call.subject == payer:
         message.fee_amount = made.fee.transfer.amount if made.fee else 0
+    payer_balance_after = (made.fee or posting).debit_balance_after
     if call.subject == payer:
-        message.balance_after = (made.fee or posting).debit_balance_after
+        message.balance_after = payer_balance_after
     elif call.subject == payee:
         message.balance_after = posting.credit_balance_after
+    else:
+        message.debit_balance_after, message.credit_balance_after = payer_balance_after, posting.credit_balance_after
     return message
 
 

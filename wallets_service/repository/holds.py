@@ -17,6 +17,32 @@ _LAPSED: Final = sa.and_(Hold.status == entries.PENDING, Hold.expires_time <= sa
 
 _COLUMNS: Final[list[Any]] = [sa.literal_column(column) for column in rows.HOLD]
 
+_debit = sa.orm.aliased(Account)
+_credit = sa.orm.aliased(Account)
+_fee = sa.orm.aliased(Hold)
+# Made once, since a statement with aliases takes milliseconds to make, and the event loop stands still meanwhile.
+_HOLDS: Final[sa.Select[Any]] = (
+    sa.select(
+        *_COLUMNS,
+        _debit.address,
+        _credit.address,
+        _LAPSED,
+        Hold.expires_time,
+        sa.func.coalesce(_fee.posted_amount, 0),
+    )
+    .select_from(Hold)
+    .join(_debit, _debit.id == Hold.debit_account_id)
+    .join(_credit, _credit.id == Hold.credit_account_id)
+    .outerjoin(_fee, _fee.fee_of == Hold.id)
+)
+_DUE: Final = (
+    sa.select(Hold.expires_time, Hold.id, _debit.address, _credit.address, Hold.currency)
+    .join(_debit, _debit.id == Hold.debit_account_id)
+    .join(_credit, _credit.id == Hold.credit_account_id)
+    .where(_LAPSED)
+    .order_by(Hold.expires_time, Hold.id)
+)
+
 Position = tuple[datetime.datetime, uuid.UUID]
 """A time of a hold, by which a list is ordered, and its id."""
 
@@ -51,7 +77,7 @@ def has_status(status: str) -> sa.ColumnElement[bool]:
 
 async def get_hold(session: Session, id_: uuid.UUID) -> Held | None:
     """Return a hold."""
-    row = (await session.execute(_holds().where(Hold.id == id_))).one_or_none()
+    row = (await session.execute(_HOLDS.where(Hold.id == id_))).one_or_none()
     return None if row is None else _hold(*row)
 
 
@@ -77,7 +103,7 @@ async def list_holds(
         walk = walk.where(sa.tuple_(Hold.created_time, Hold.id) < sa.tuple_(*before))
     found = (walk if address is None else _of_address(walk, address)).subquery()
     listed = await session.execute(
-        _holds().join(found, found.c.id == Hold.id).order_by(*_newest_first(Hold)).limit(limit)
+        _HOLDS.join(found, found.c.id == Hold.id).order_by(*_newest_first(Hold)).limit(limit)
     )
     return [_hold(*row) for row in listed]
 
@@ -98,24 +124,6 @@ def _of_address(walk: sa.Select[uuid.UUID, datetime.datetime], address: str) -> 
 
 def _newest_first(of: Any) -> tuple[sa.UnaryExpression[Any], sa.UnaryExpression[Any]]:
     return of.created_time.desc(), of.id.desc()
-
-
-def _holds() -> sa.Select[Any]:
-    debit, credit, fee = sa.orm.aliased(Account), sa.orm.aliased(Account), sa.orm.aliased(Hold)
-    return (
-        sa.select(
-            *_COLUMNS,
-            debit.address,
-            credit.address,
-            _LAPSED,
-            Hold.expires_time,
-            sa.func.coalesce(fee.posted_amount, 0),
-        )
-        .select_from(Hold)
-        .join(debit, debit.id == Hold.debit_account_id)
-        .join(credit, credit.id == Hold.credit_account_id)
-        .outerjoin(fee, fee.fee_of == Hold.id)
-    )
 
 
 def _hold(*row: Any) -> Held:
@@ -145,15 +153,7 @@ async def list_due(
     limit: int,
 ) -> list[Due]:
     """Return holds whose time is over but that nobody gave back, the longest overdue first; those after `after`."""
-    debit, credit = sa.orm.aliased(Account), sa.orm.aliased(Account)
-    due = (
-        sa.select(Hold.expires_time, Hold.id, debit.address, credit.address, Hold.currency)
-        .join(debit, debit.id == Hold.debit_account_id)
-        .join(credit, credit.id == Hold.credit_account_id)
-        .where(_LAPSED)
-        .order_by(Hold.expires_time, Hold.id)
-        .limit(limit)
-    )
+    due = _DUE.limit(limit)
     if account_id is not None:
         due = due.where(Hold.debit_account_id == account_id)
     if after is not None:
