@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import grpc
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
@@ -29,6 +30,7 @@ from gateway import (
 from gateway.settings import Settings
 from kobklein import auth, errors, ratelimits
 
+_log = structlog.get_logger()
 _NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
 _CORS_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _CORS_REQUEST_HEADERS: Final = (
@@ -93,6 +95,14 @@ async def _refusal(request: Request, error: Exception) -> Response:
     """Return the problem document of whatever was raised; the one place where errors become answers."""
     exchange = exchanges.of(request.scope)
     problem = problems.of(error, exchange.client_path)
+    if isinstance(error, grpc.aio.AioRpcError) and problem.status == problems.INTERNAL:
+        _log.error(
+            "call failed",
+            route=exchange.route,
+            code=error.code().name,
+            details=error.details(),
+            request_id=exchange.request_id,
+        )
     response = Response(
         problem.body(instance=exchange.path, request_id=exchange.request_id),
         status_code=problem.status,

@@ -15,7 +15,8 @@ from kobklein import errors
 
 CONTENT_TYPE: Final = b"application/problem+json"
 TYPE_PREFIX: Final = "urn:kobklein:problem:"
-_UNKNOWN: Final = 500
+INTERNAL: Final = 500
+"""Status of whatever nobody foresaw."""
 
 _DETAILS: Final = {
     400: "the request is not valid",
@@ -85,15 +86,15 @@ def of(error: Exception, client_path: Callable[[str], str] = names.printable) ->
         return _of_status(errors.from_status(errors.to_status(error)), client_path)
     if isinstance(error, grpc.aio.AioRpcError):
         return _of_status(errors.from_rpc_error(error), client_path)
-    status = error.status_code if isinstance(error, HTTPException) else _UNKNOWN
+    status = error.status_code if isinstance(error, HTTPException) else INTERNAL
     return Problem(status, _reason(status), _DETAILS.get(status, _reason(status).replace("_", " ").lower()))
 
 
 def _of_status(status: errors.Status, client_path: Callable[[str], str]) -> Problem:
-    http_status = status.http_status if 400 <= status.http_status <= 599 else _UNKNOWN
+    http_status = status.http_status if 400 <= status.http_status <= 599 else INTERNAL
     violations = tuple(errors.Violation(client_path(v.field), v.description) for v in status.violations)
     detail = (
-        status.message if status.reason and http_status != _UNKNOWN else _DETAILS.get(http_status, "internal error")
+        status.message if status.reason and http_status != INTERNAL else _DETAILS.get(http_status, "internal error")
     )
     if violations:
         detail = "; ".join(f"{v.field}: {v.description}" for v in violations)
@@ -109,7 +110,7 @@ def _of_status(status: errors.Status, client_path: Callable[[str], str]) -> Prob
 
 def _metadata(status: errors.Status, http_status: int) -> Mapping[str, str]:
     """Return what an error says of its reason; one from inside, whatever it says, says nothing to clients."""
-    foreseen = status.reason and status.code in errors.HTTP_STATUS and http_status != _UNKNOWN
+    foreseen = status.reason and status.code in errors.HTTP_STATUS and http_status != INTERNAL
     return status.metadata if foreseen else {}
 
 

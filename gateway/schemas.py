@@ -14,6 +14,7 @@ FieldDescriptor = descriptor.FieldDescriptor
 Schema = dict[str, Any]
 
 _NO_NUL: Final = "^[^\\u0000]*$"
+_SAYS_SOMETHING: Final = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"
 _MOST_UNITS: Final = 10**money.MAX_DIGITS - 1
 _DECIMALS: Final = 2
 """Decimals that money is described with; those of most currencies."""
@@ -267,5 +268,5 @@ def _text(rules: options_pb2.FieldRules, *, given: bool) -> Schema:
     if rules.pattern:  # An optional text may be empty, which means the same as leaving it out.
         schema["pattern"] = f"^({rules.pattern})$" if rules.required else f"^({rules.pattern})?$"
     else:
-        schema["pattern"] = _NO_NUL
+        schema["pattern"] = _SAYS_SOMETHING if rules.required else _NO_NUL
     return schema

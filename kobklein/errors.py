@@ -47,6 +47,9 @@ HTTP_STATUS: Final[dict[grpc.StatusCode, int]] = {
 }
 """HTTP status of each gRPC code; codes that are not here are 500."""
 
+_FULL: Final = "Concurrent RPC limit exceeded!"
+"""What gRPC itself says for a server that runs as many calls as it may; the refused one has not begun."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Violation:
@@ -247,8 +250,19 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> Status:
             status = status_pb2.Status()
             status.ParseFromString(value if isinstance(value, bytes) else value.encode("latin-1"))
             return from_status(status)
-    code = error.code()
-    return Status(code, error.details() or "", http_status=HTTP_STATUS.get(code, 500))
+    code, details = error.code(), error.details() or ""
+    return Status(code, details, http_status=_http_status_of_grpc(code, details))
+
+
+def _http_status_of_grpc(code: grpc.StatusCode, details: str) -> int:
+    """Return the HTTP status of what gRPC itself refuses, with no error of ours behind it.
+
+    To it, a resource is exhausted by a server that is full, or by a message that is longer than either side takes:
+    coming back later helps with the first only, and neither is the caller's budget.
+    """
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return 503 if details == _FULL else 500
+    return HTTP_STATUS.get(code, 500)
 
 
 def internal_status() -> status_pb2.Status:

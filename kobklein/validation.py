@@ -240,7 +240,9 @@ def _text(rules: options_pb2.FieldRules) -> Wrong:
     matches = re.compile(rules.pattern).fullmatch if rules.pattern else None
     longest, shortest = rules.max_length or math.inf, rules.min_length
     bounds = f"{{{shortest},{rules.max_length or ''}}}"
-    fits = re.compile(rf"(?=[^\0]{bounds}\Z)(?:{rules.pattern or '(?s:.*)'})").fullmatch
+    says_something = rules.required and not rules.pattern
+    anything = r"(?s:.*\S.*)" if says_something else "(?s:.*)"
+    fits = re.compile(rf"(?=[^\0]{bounds}\Z)(?:{rules.pattern or anything})").fullmatch
 
     def wrong(text: str) -> str:
         if fits(text):  # All of it in one step, since most texts are right.
@@ -251,6 +253,8 @@ def _text(rules: options_pb2.FieldRules) -> Wrong:
             return f"is shorter than {shortest} characters"
         if "\x00" in text:
             return "contains a NUL character"
+        if says_something and not text.strip():
+            return "is blank"
         if matches is not None and matches(text) is None:
             return f"does not match {rules.pattern}"
         return ""

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import functools
 import zoneinfo
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,7 +9,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from kobklein import database
+from kobklein import database, zones
 from kobklein import errors as common_errors
 from payments_service import states
 from payments_service.models import payments
@@ -20,7 +19,6 @@ MAX_DAYS: Final = 3700
 """Longest range of a report, a little over ten years."""
 _DEFAULT_DAYS: Final = 30
 _FIRST_YEAR, _LAST_YEAR = 1970, 2999
-_LOCAL_NAMES: Final = frozenset({"localtime", "posixrules", "Factory"})
 _PERIOD, _METHOD = 1, 2
 """Bits of GROUPING(method, period): set where a row is not broken down by it."""
 
@@ -92,7 +90,7 @@ def query(*, start_date: str, end_date: str, time_zone: str, **conditions: Any) 
 
     Raises InvalidArgument that names the field.
     """
-    if time_zone not in _time_zones():
+    if time_zone not in zones.names():
         raise common_errors.InvalidArgument.of("time_zone", "is not an IANA time zone")
     end = _date("end_date", end_date) or datetime.datetime.now(zoneinfo.ZoneInfo(time_zone)).date()
     start = _date("start_date", start_date) or end - datetime.timedelta(days=_DEFAULT_DAYS - 1)
@@ -175,9 +173,3 @@ def _date(field: str, text: str) -> datetime.date | None:
     if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
         raise common_errors.InvalidArgument.of(field, f"is not in the years {_FIRST_YEAR} to {_LAST_YEAR}")
     return day
-
-
-@functools.cache
-def _time_zones() -> frozenset[str]:
-    """Return the names that mean the same everywhere; some systems have a few more, of their own."""
-    return frozenset(zoneinfo.available_timezones()) - _LOCAL_NAMES

@@ -25,7 +25,7 @@ async def until_over(database: databases.Database, quote: pb.Quote) -> None:
     await waiting.until_over(database, "fx_quotes", quote.id)
 
 
-async def set_rate(client: wallets.Client, *arguments: Any, reason: str = "") -> pb.Rate:
+async def set_rate(client: wallets.Client, *arguments: Any, reason: str = "by the book") -> pb.Rate:
     """Set a rate; the arguments are those of `rate`."""
     request = pb.SetRateRequest(rate=rate(*arguments), reason=reason)
     answer: pb.Rate = await client.conversions.SetRate(request, metadata=ADMIN)

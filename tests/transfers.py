@@ -46,7 +46,7 @@ async def get(client: wallets.Client, id_: str, *, caller: tuple[tuple[str, str]
     return found
 
 
-async def set_fee(client: wallets.Client, *, reason: str = "", **terms: Any) -> transfers_pb2.Fee:
+async def set_fee(client: wallets.Client, *, reason: str = "by the book", **terms: Any) -> transfers_pb2.Fee:
     """Set what a transfer costs in HTG."""
     fee = transfers_pb2.Fee(**{"currency": "HTG", "type": TRANSFER, **terms})
     request = transfers_pb2.SetFeeRequest(fee=fee, reason=reason)
@@ -54,7 +54,7 @@ async def set_fee(client: wallets.Client, *, reason: str = "", **terms: Any) -> 
     return found
 
 
-async def delete_fee(client: wallets.Client, *, reason: str = "", type_: Any = TRANSFER) -> None:
+async def delete_fee(client: wallets.Client, *, reason: str = "by the book", type_: Any = TRANSFER) -> None:
     """Let a transfer cost nothing in HTG."""
     request = transfers_pb2.DeleteFeeRequest(currency="HTG", type=type_, reason=reason)
     await client.transfers.DeleteFee(request, metadata=ADMIN)

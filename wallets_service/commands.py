@@ -8,9 +8,11 @@ import datetime
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
+import psycopg
 import pydantic
+import pydantic_core
 import pydantic_settings
 import rich.console
 import rich.markup
@@ -19,7 +21,7 @@ import rich.table
 import typer
 from google.protobuf import json_format, message
 
-from kobklein import errors, money
+from kobklein import errors, money, validation
 from kobklein.wallets.v1 import ledger_pb2
 from wallets_service.instants import Basis
 from wallets_service.messages import proofs
@@ -107,6 +109,7 @@ def trial_balance(
     """
     at = _instant(time) if time is not None else None
     with _told(), _progress() as advance:
+        validation.check(ledger_pb2.GetTrialBalanceRequest(currency=currency))
         url = Settings().database_url.get_secret_value()
         advance("adding up", 0, 0)
         found = trial_balances.draw_up(url, snapshots.Clock(), at=at, basis=basis, currency=currency)
@@ -123,12 +126,24 @@ def _told() -> Iterator[None]:
     try:
         yield
     except pydantic.ValidationError as error:
-        missing = ", ".join(f"WALLETS_{each['loc'][0]}".upper() for each in error.errors())
-        _aside.print(f"These variables are missing or wrong: {missing}", markup=False)
-        sys.exit(_UNDECIDED)
+        _give_up(f"These variables are missing or wrong: {', '.join(map(_variable, error.errors()))}")
+    except pydantic_settings.SettingsError as error:
+        _give_up(f"A variable is not the JSON that it has to be: {error}")
     except errors.Error as error:
-        _aside.print(str(error), markup=False)
-        sys.exit(_UNDECIDED)
+        _give_up(str(error))
+    except psycopg.Error as error:
+        # What PostgreSQL answers names no secret; what the client says of a URL that it cannot read repeats the URL.
+        answer = error.diag.message_primary
+        _give_up(f"WALLETS_DATABASE_URL names no ledger: {answer or 'it cannot be read'}")
+
+
+def _variable(error: pydantic_core.ErrorDetails) -> str:
+    return f"WALLETS_{error['loc'][0]}".upper()
+
+
+def _give_up(why: str) -> NoReturn:
+    _aside.print(why, markup=False)
+    sys.exit(_UNDECIDED)
 
 
 @contextlib.contextmanager
@@ -156,11 +171,14 @@ def _keys(given: list[str]) -> frozenset[bytes]:
     return keys
 
 
-def _read_head(path: Path) -> chain.Head | None:
+def _read_head(path: Path) -> chain.Head:
     try:
-        return proofs.head_of(json_format.Parse(path.read_text(), ledger_pb2.LedgerHead()), "head")
+        kept = proofs.head_of(json_format.Parse(path.read_text(), ledger_pb2.LedgerHead()), "head")
     except (json_format.ParseError, ValueError, errors.InvalidArgument) as error:
         raise typer.BadParameter(f"{path} does not hold a head: {error}") from error
+    if kept is None:  # To pass it over would say that everything holds, of a file that has lost what it held.
+        raise typer.BadParameter(f"{path} does not hold a head: it is empty")
+    return kept
 
 
 def _instant(text: str) -> datetime.datetime:

@@ -31,6 +31,9 @@ class Default(enum.Enum):
     """Stands for a value that depends on the account."""
 
     OF_ADDRESS = enum.auto()
+    """The one that an account of this address opens with."""
+    FINITE = enum.auto()
+    """The one that the account has, which must not be without limit."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ class Change:
     values: Mapping[str, Any]
     """New values of the account's columns, by attribute; None lifts a limit.
 
-    The overdraft limit may be `Default.OF_ADDRESS`, the one that its address opens with.
+    The overdraft limit may be a `Default`.
     """
     currencies: Mapping[str, str]
     """In which currency the amounts are given, by the field that says so."""
@@ -52,7 +55,8 @@ async def update(session: Session, id_: uuid.UUID, change: Change, *, reason: st
     """Change the overdraft limit, the limits or the free data of an account.
 
     Raises AccountNotFound, AccountClosed, EtagMismatch, OverdraftInUse, and InvalidArgument for amounts in another
-    currency than the account's, and for an overdraft without limit on an account of a user.
+    currency than the account's, for an overdraft without limit on an account of a user, and for one that is to end with
+    no limit in its place.
     """
     account = await _locked(session, id_)
     if change.etag.strip('"') not in ("", "*", str(account.revision)):
@@ -60,15 +64,23 @@ async def update(session: Session, id_: uuid.UUID, change: Change, *, reason: st
     for field, currency in change.currencies.items():
         if currency != account.currency:
             raise common_errors.InvalidArgument.of(field, f"is not {account.currency}, the currency of the account")
-    return await _changed(session, account, "UPDATE", _resolved(change.values, account.address), reason)
+    return await _changed(session, account, "UPDATE", _resolved(change.values, account), reason)
 
 
-def _resolved(values: Mapping[str, Any], address: str) -> Mapping[str, Any]:
-    """Return the values as they are for an address."""
+def _resolved(values: Mapping[str, Any], account: Account) -> Mapping[str, Any]:
+    """Return the values as they are for an account."""
     limit = values.get(_OVERDRAFT, 0)
-    if limit is None and addresses.of_user(address):
+    if limit is None and addresses.of_user(account.address):
         raise common_errors.InvalidArgument.of("account.unlimited_overdraft", "is not for accounts of users")
-    return {**values, _OVERDRAFT: addresses.default_overdraft_limit(address)} if limit is Default.OF_ADDRESS else values
+    if limit is Default.OF_ADDRESS:
+        return {**values, _OVERDRAFT: addresses.default_overdraft_limit(account.address)}
+    if limit is Default.FINITE:
+        if account.overdraft_limit is None:
+            raise common_errors.InvalidArgument.of(
+                "account.overdraft_limit", "is required to end an overdraft without limit"
+            )
+        return {**values, _OVERDRAFT: account.overdraft_limit}
+    return values
 
 
 async def freeze(session: Session, id_: uuid.UUID, *, debit: bool, credit: bool, reason: str) -> Account:

@@ -1,7 +1,6 @@
 """Statements exported as files."""
 
 import functools
-import zoneinfo
 from collections.abc import AsyncGenerator
 from typing import Final
 
@@ -12,7 +11,6 @@ from wallets_service.statements import Period, Position
 from wallets_service.turns import Turns
 
 LINES_PER_CHUNK: Final = 500
-TIME_ZONES: Final = frozenset(zoneinfo.available_timezones())
 
 
 async def chunks(

@@ -8,6 +8,7 @@ from typing import Final, Self
 import pydantic
 import pydantic_settings
 
+from kobklein import zones
 from kobklein.settings import ServiceSettings
 from wallets_service.proof import chain
 
@@ -114,7 +115,7 @@ class Settings(ServiceSettings):
     @pydantic.field_validator("time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
-        if name not in zoneinfo.available_timezones():
+        if name not in zones.names():
             raise ValueError(f"{name!r} is not a time zone")
         return name
 

@@ -111,7 +111,9 @@ class Owned:
         wallet = client.call("GET", f"/wallets/user/{OWNER}", token=self._token).json()["wallets"][0]
         path = f"/wallets/{wallet['id']}/transactions?paymentId={payment['id']}"
         transaction = client.call("GET", path, token=self._token).json()["transactions"][0]
-        client.call("PUT", "/rates/HTG/USD", token=client.token("admin-1", "admin"), json={"rate": "0.0076"})
+        client.call(
+            "PUT", "/rates/HTG/USD?reason=sample", token=client.token("admin-1", "admin"), json={"rate": "0.0076"}
+        )
         self._ids = {"wallet": wallet["id"], "transaction": transaction["id"]}
         self._hold(100_000, creditAccount=f"user/{OWNER}", then=":post")
 
@@ -163,10 +165,10 @@ class Owned:
         """Make what a method needs to find, and is not the owner's."""
         if method.name == "DeleteFee":
             admin = self._client.token("admin-1", "admin")
-            self._client.call("PUT", "/fees/HTG/CONVERSION", token=admin, json={"fixedAmount": "1.00"})
+            self._client.call("PUT", "/fees/HTG/CONVERSION?reason=sample", token=admin, json={"fixedAmount": "1.00"})
         if method.name == "DeleteRate":
             admin = self._client.token("admin-1", "admin")
-            self._client.call("PUT", "/rates/USD/HTG", token=admin, json=BODIES["SetRate"])
+            self._client.call("PUT", "/rates/USD/HTG?reason=sample", token=admin, json=BODIES["SetRate"])
 
 
 @pytest.fixture(scope="module")
@@ -287,10 +289,14 @@ def rest_answer(
         arguments["json"] = {"description": "changed"}
     elif body_field:
         arguments["json"] = body_of(method)
+        if body_field != "*":
+            arguments["json"].pop("reason", None)
     elif "{user_id}" not in route[1] and method.subject_path:
         path += f"?userId={OWNER}"
     elif verb == "GET":
         path += query_of(method)
+    if body_field != "*" and "reason" in method.descriptor.input_type.fields_by_name:
+        path += "?reason=sample"
     with client.http.stream(verb, path, headers=headers(bearer, arguments.pop("key", "")), **arguments) as answer:
         if not (method.descriptor.server_streaming and answer.is_success):  # A stream may go on for ever.
             answer.read()

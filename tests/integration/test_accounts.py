@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from kobklein import errors
 from kobklein.wallets.v1 import accounts_pb2, ledger_pb2, wallets_pb2
 from tests import accounts, databases, holds, ledger_oracle, wallets
 
@@ -85,8 +86,31 @@ async def test_an_absent_overdraft_limit_that_is_named_is_the_default_of_the_add
         False,
     )
     assert await accounts.pay(client, 101) == "INSUFFICIENT_FUNDS"
-    changed = await accounts.update(client, stripe, "unlimited_overdraft")
+    changed = await accounts.update(client, stripe, "overdraft_limit")
     assert (changed.HasField("overdraft_limit"), changed.unlimited_overdraft) == (False, True)
+    await accounts.update(client, stripe, "overdraft_limit", overdraft_limit=100)
+    changed = await accounts.update(client, stripe, "overdraft_limit", "unlimited_overdraft")
+    assert (changed.HasField("overdraft_limit"), changed.unlimited_overdraft) == (False, True)
+
+
+async def test_that_an_overdraft_has_a_limit_keeps_the_one_that_it_has(client: wallets.Client) -> None:
+    id_ = (await client.account("user/ana")).id
+    before = await accounts.update(client, id_, "overdraft_limit", overdraft_limit=50)
+    assert await accounts.update(client, id_, "unlimited_overdraft", unlimited_overdraft=False) == before
+    assert len(await accounts.entries(client, subject=f"account/{id_}")) == 1
+
+
+async def test_an_overdraft_without_limit_ends_with_a_limit_only(client: wallets.Client) -> None:
+    stripe = await client.account("provider/stripe")
+    status = await wallets.refused(accounts.update(client, stripe.id, "unlimited_overdraft", unlimited_overdraft=False))
+    assert status.violations == (
+        errors.Violation("account.overdraft_limit", "is required to end an overdraft without limit"),
+    )
+    assert await client.account("provider/stripe") == stripe
+    changed = await accounts.update(
+        client, stripe.id, "overdraft_limit", "unlimited_overdraft", overdraft_limit=100, unlimited_overdraft=False
+    )
+    assert (changed.overdraft_limit, changed.unlimited_overdraft) == (100, False)
 
 
 async def test_an_overdraft_without_limit_is_asked_for_by_name_and_never_given_to_a_user(
@@ -122,8 +146,9 @@ async def test_what_the_exchange_has_earned_cannot_be_spent_twice(client: wallet
 @pytest.mark.parametrize("path", ["overdraft_limit", "unlimited_overdraft", "limits", "limits.day_amount"])
 async def test_the_overdraft_and_limits_change_with_a_reason_only(client: wallets.Client, path: str) -> None:
     id_ = (await client.account("user/ana")).id
-    status = await wallets.refused(accounts.update(client, id_, path, reason=""))
-    assert [each.field for each in status.violations] == ["reason"]
+    for reason in ("", " \n"):
+        status = await wallets.refused(accounts.update(client, id_, path, reason=reason))
+        assert [each.field for each in status.violations] == ["reason"]
     assert dict((await accounts.update(client, id_, "metadata", reason="", metadata={"a": "b"})).metadata) == {"a": "b"}
 
 
@@ -142,6 +167,16 @@ async def test_free_data_changes_where_python_sees_no_change(client: wallets.Cli
         changed = await accounts.update(client, id_, "metadata", metadata={"vip": vip})
         assert repr(changed.metadata["vip"]) == repr(vip)
         assert (await client.account("user/ana")) == changed
+
+
+@pytest.mark.parametrize(
+    "metadata", [{str(number): "" for number in range(51)}, {"a": "x" * 8192}], ids=["keys", "size"]
+)
+async def test_metadata_that_no_page_would_hold_is_refused(client: wallets.Client, metadata: dict[str, str]) -> None:
+    before = await client.account("user/ana")
+    status = await wallets.refused(accounts.update(client, before.id, "metadata", metadata=metadata))
+    assert [each.field for each in status.violations] == ["account.metadata"]
+    assert await client.account("user/ana") == before
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ async def set_fee(client: wallets.Client, **terms: Any) -> transfers_pb2.Fee:
 
 
 async def delete_fee(client: wallets.Client) -> None:
-    request = transfers_pb2.DeleteFeeRequest(currency="USD", type=CONVERSION)
+    request = transfers_pb2.DeleteFeeRequest(currency="USD", type=CONVERSION, reason="over")
     await client.transfers.DeleteFee(request, metadata=transfers.ADMIN)
 
 

@@ -26,10 +26,10 @@ class System:
 
     async def set_rate(self, pair: str = "USD/HTG", **changes: Any) -> httpx.Response:
         body = {"rate": "131.25", "spreadPartsPerMillion": 15_000} | changes
-        return await self.http.put(f"/rates/{pair}", json=body, headers=bearer("root", "admin"))
+        return await self.http.put(f"/rates/{pair}?reason=moved", json=body, headers=bearer("root", "admin"))
 
     async def set_fee(self, currency: str = "USD", **terms: Any) -> httpx.Response:
-        path = f"/fees/{currency}/CONVERSION"
+        path = f"/fees/{currency}/CONVERSION?reason=launch"
         return await self.http.put(path, json=terms, headers=bearer("root", "admin"))
 
     async def quote(self, *, sell: Json | None = None, buy: Json | None = None) -> httpx.Response:
@@ -256,7 +256,7 @@ async def test_where_the_table_has_no_rate_the_source_has_the_say(
         assert {f"{each['sellCurrency']}/{each['buyCurrency']}": each["source"] for each in listed} == {
             "EUR/USD": "feed", "HTG/USD": "feed", "USD/EUR": "feed", "USD/HTG": "table",
         }  # fmt: skip
-        await system.http.delete("/rates/USD/HTG", headers=bearer("root", "admin"))
+        await system.http.delete("/rates/USD/HTG?reason=back", headers=bearer("root", "admin"))
         assert (await until_quoted(system))["rate"] == "131.25"
 
 

@@ -132,7 +132,7 @@ async def test_an_impossible_fee_is_refused(client: wallets.Client, terms: dict[
 async def test_a_change_is_repeated_by_its_key(client: wallets.Client, wallets_database: databases.Database) -> None:
     caller = wallets.metadata("root", "admin", key="k-1")
     fee = transfers_pb2.Fee(currency="HTG", type=transfers.TRANSFER, fixed_amount=5)
-    request = transfers_pb2.SetFeeRequest(fee=fee)
+    request = transfers_pb2.SetFeeRequest(fee=fee, reason="launch")
     first, marked = await transfers.replayed(client.transfers.SetFee(request, metadata=caller))
     await transfers.set_fee(client, fixed_amount=7)
     assert not marked

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
+import structlog.testing
 
-from kobklein import errors
+from kobklein import client, errors
 from tests import gateways
 from tests.gateways import Gallery, Gateway
 from tests.gateways import gallery_pb2 as pb
@@ -27,6 +28,7 @@ def gateway(served: tuple[Gateway, Gallery]) -> Gateway:
 
 @pytest.fixture
 def gallery(served: tuple[Gateway, Gallery]) -> Gallery:
+    served[1].answer = Gallery().answer
     served[1].refusal = None
     served[1].received.clear()
     served[1].metadata.clear()
@@ -45,7 +47,7 @@ def gallery(served: tuple[Gateway, Gallery]) -> Gallery:
         (grpc.StatusCode.NOT_FOUND, 404),
         (grpc.StatusCode.ALREADY_EXISTS, 409),
         (grpc.StatusCode.ABORTED, 409),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, 429),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, 500),  # Not of ours, which say how long to wait.
         (grpc.StatusCode.CANCELLED, 499),
         (grpc.StatusCode.UNIMPLEMENTED, 501),
         (grpc.StatusCode.UNAVAILABLE, 503),
@@ -63,6 +65,16 @@ async def test_each_grpc_code_has_its_http_status_and_no_text_of_libraries_gets_
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert "10.0.0.1" not in answer.text
     assert answer.json()["status"] == status
+
+
+async def test_an_answer_that_is_too_long_is_nothing_to_come_back_for(gateway: Gateway, gallery: Gallery) -> None:
+    gallery.answer = pb.Painting(title="x" * client.MAX_ANSWER_BYTES)
+    with structlog.testing.capture_logs() as logs:
+        answer = await gateway.http.get(PAINTING)
+    assert (answer.status_code, answer.json()["reason"]) == (500, "INTERNAL_SERVER_ERROR")
+    assert "retry-after" not in answer.headers
+    (logged,) = [each for each in logs if each["event"] == "call failed"]
+    assert (logged["code"], "larger than max" in logged["details"]) == ("RESOURCE_EXHAUSTED", True)
 
 
 async def test_a_rich_error_shows_its_reason_and_its_message(gateway: Gateway, gallery: Gallery) -> None:

@@ -72,7 +72,7 @@ async def test_a_hold_is_made_read_listed_posted_and_voided(system: System) -> N
 
 
 async def test_a_hold_shows_its_fee_to_its_payer_and_is_charged_it(system: System) -> None:
-    await system.call("PUT", "/fees/HTG/TRANSFER", json={"partsPerMillion": 10_000})
+    await system.call("PUT", "/fees/HTG/TRANSFER?reason=launch", json={"partsPerMillion": 10_000})
     body = {"toUserId": "ben", "amount": "10.00"}
     made = await system.call("POST", "/holds", "ana", "user", json=body)
     assert shown(made, "feeAmount", "postedFeeAmount") == ["0.10", "0.00"]

@@ -52,7 +52,7 @@ FEE = {"fixedAmount": "0.25", "partsPerMillion": 10_000, "floorAmount": "0.30", 
 
 
 async def test_a_transfer_is_made_read_and_made_only_once(rest: Rest) -> None:
-    await rest("PUT", "/fees/HTG/TRANSFER", *ADMIN, body=FEE)
+    await rest("PUT", "/fees/HTG/TRANSFER?reason=launch", *ADMIN, body=FEE)
     metadata = b'{"z": 1, "a": 1e23, "m": [1, {"y": 2, "x": 3}], "lwqz": 4, "bwqa": 5}'
     body = b'{"toUserId": "ben", "amount": 25.00, "reference": "r-1", "metadata": %s}' % metadata
     made = await rest("POST", "/transfers", *ANA, raw=body, key="k")
@@ -73,7 +73,7 @@ async def test_a_transfer_is_made_read_and_made_only_once(rest: Rest) -> None:
         "createdTime": made.json()["createdTime"],
         "dryRun": False,
     }
-    await rest("DELETE", "/fees/HTG/TRANSFER", *ADMIN)
+    await rest("DELETE", "/fees/HTG/TRANSFER?reason=launch", *ADMIN)
     again = await rest("POST", "/transfers", *ANA, raw=body, key="k")
     assert (again.status_code, again.headers["idempotency-replayed"], again.content) == (201, "true", made.content)
     read = await rest("GET", f"/transfers/{made.json()['id']}", *ANA)
@@ -85,7 +85,7 @@ async def test_a_transfer_is_made_read_and_made_only_once(rest: Rest) -> None:
 
 
 async def test_a_transfer_without_the_money_is_a_problem(rest: Rest) -> None:
-    await rest("PUT", "/fees/HTG/TRANSFER", *ADMIN, body=FEE)
+    await rest("PUT", "/fees/HTG/TRANSFER?reason=launch", *ADMIN, body=FEE)
     answer = await rest("POST", "/transfers", *ANA, body={"toUserId": "ben", "amount": "99.80"})
     problem = answer.json()
     assert (answer.status_code, problem["reason"]) == (400, "INSUFFICIENT_FUNDS")
@@ -115,11 +115,11 @@ async def test_a_fee_is_set_by_the_names_in_its_path(rest: Rest) -> None:
         "updatedTime": answer.json()["updatedTime"],
     }
     assert (answer.status_code, answer.json()) == (200, fee)
-    same = await rest("PUT", "/fees/JOD/CONVERSION", *ADMIN, body={**fee, "updatedTime": None})
+    same = await rest("PUT", "/fees/JOD/CONVERSION?reason=over", *ADMIN, body={**fee, "updatedTime": None})
     assert same.json() == fee
     assert (await rest("GET", "/fees", *ANA)).json() == {"fees": [fee]}
     assert (await rest("DELETE", "/fees/JOD/CONVERSION?reason=over", *ADMIN)).status_code == 204
-    gone = await rest("DELETE", "/fees/JOD/CONVERSION", *ADMIN)
+    gone = await rest("DELETE", "/fees/JOD/CONVERSION?reason=over", *ADMIN)
     assert (gone.status_code, gone.json()["reason"]) == (404, "FEE_NOT_FOUND")
     assert (await rest("GET", "/fees", *ANA)).json() == {"fees": []}
 
@@ -142,20 +142,30 @@ async def test_a_fee_is_set_by_the_names_in_its_path(rest: Rest) -> None:
     ],
 )
 async def test_what_is_wrong_with_a_fee_is_named(rest: Rest, path: str, body: dict[str, Any], field: str) -> None:
-    answer = await rest("PUT", path, *ADMIN, body=body)
+    answer = await rest("PUT", f"{path}?reason=launch", *ADMIN, body=body)
     assert answer.status_code == 400
     assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
+@pytest.mark.parametrize("reason", ["", "?reason=", "?reason=%20%09"])
+async def test_a_fee_changes_with_a_reason_only(rest: Rest, reason: str) -> None:
+    await rest("PUT", "/fees/HTG/TRANSFER?reason=launch", *ADMIN, body=FEE)
+    before = (await rest("GET", "/fees", *ANA)).json()
+    for method, body in (("PUT", {}), ("DELETE", None)):
+        answer = await rest(method, f"/fees/HTG/TRANSFER{reason}", *ADMIN, body=body)
+        assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (400, ["reason"])
+    assert (await rest("GET", "/fees", *ANA)).json() == before
+
+
 async def test_who_sets_a_fee_for_what_is_never_charged_for_is_told_what_is(rest: Rest) -> None:
-    answer = await rest("PUT", "/fees/HTG/WITHDRAWAL", *ADMIN, body={"fixedAmount": "1.00"})
+    answer = await rest("PUT", "/fees/HTG/WITHDRAWAL?reason=launch", *ADMIN, body={"fixedAmount": "1.00"})
     wrong = {"field": "type", "detail": "is not one of TRANSFER, CONVERSION"}
     assert (answer.status_code, answer.json()["errors"]) == (400, [wrong])
     assert (await rest("GET", "/fees", *ANA)).json() == {"fees": []}
 
 
 async def test_a_kind_that_is_not_there_cannot_be_deleted(rest: Rest) -> None:
-    answer = await rest("DELETE", "/fees/HTG/GIFT", *ADMIN)
+    answer = await rest("DELETE", "/fees/HTG/GIFT?reason=over", *ADMIN)
     assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (400, ["type"])
 
 

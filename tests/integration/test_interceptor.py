@@ -227,6 +227,20 @@ async def test_a_caller_has_only_so_many_streams_open(payments: Any, local: iden
         stream.cancel()
 
 
+async def test_a_server_that_is_full_is_something_to_come_back_for(local: identity.Identity) -> None:
+    async with (
+        serving(settings(local, concurrent_calls=1)) as port,
+        client.channel(f"127.0.0.1:{port}", None) as channel,
+    ):
+        stub = pb_grpc.PaymentsServiceStub(channel)
+        metadata = bearer(local, "user-1", "user")
+        watched = stub.WatchPayment(pb.WatchPaymentRequest(id=ID[:-1] + "4"), metadata=metadata)
+        await watched.read()
+        status = await refused(stub.GetPayment(pb.GetPaymentRequest(id=ID), metadata=metadata))
+        assert (status.code, status.http_status) == (grpc.StatusCode.RESOURCE_EXHAUSTED, 503)
+        watched.cancel()
+
+
 async def test_streams_leave_most_of_the_calls_to_others(local: identity.Identity) -> None:
     async with (
         serving(settings(local, concurrent_calls=8)) as port,

@@ -84,6 +84,7 @@ def test_a_key_that_did_not_sign_is_a_break(audited: Audited) -> None:
         (("verify", "--public-key", "ab"), "64 hexadecimal digits"),
         (("trial-balance", "--time", "yesterday"), "is not an instant"),
         (("trial-balance", "--time", "2999-01-01"), "is in the future"),
+        (("trial-balance", "--currency", "xxx"), "currency: is not a currency of ISO 4217"),
     ],
 )
 def test_a_wrong_argument_is_said_in_words(audited: Audited, arguments: tuple[str, ...], said: str) -> None:
@@ -92,8 +93,9 @@ def test_a_wrong_argument_is_said_in_words(audited: Audited, arguments: tuple[st
     assert said in answer.stderr
 
 
-def test_a_file_that_holds_no_head_is_said_in_words(audited: Audited, tmp_path: Path) -> None:
-    (tmp_path / "head.json").write_text('{"sequence": 5}')
+@pytest.mark.parametrize("kept", ['{"sequence": 5}', "{}", '{"sequence": "0"}', ""])
+def test_a_file_that_holds_no_head_is_said_in_words(audited: Audited, tmp_path: Path, kept: str) -> None:
+    (tmp_path / "head.json").write_text(kept)
     answer = audited.run("verify", "--head", str(tmp_path / "head.json"))
     assert (answer.exit_code, "does not hold a head" in answer.stderr) == (2, True)
 
@@ -102,6 +104,26 @@ def test_without_a_database_the_commands_say_what_is_missing() -> None:
     command = [sys.executable, "-m", "wallets_service", "verify"]
     answer = subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
     assert (answer.returncode, "WALLETS_DATABASE_URL" in answer.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["verify", "head", "trial-balance"])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"WALLETS_DATABASE_URL": "postgresql:/hunter2"}, "WALLETS_DATABASE_URL names no ledger: it cannot be read"),
+        ({"WALLETS_SEAL_TRUSTED_KEYS": "abc"}, "seal_trusted_keys"),
+        ({"WALLETS_SEAL_TRUSTED_KEYS": "[[]]"}, "missing or wrong: WALLETS_SEAL_TRUSTED_KEYS"),
+        ({}, "WALLETS_DATABASE_URL names no ledger: relation"),
+    ],
+)
+def test_what_cannot_be_told_is_said_in_one_line(
+    postgres: embedded.Server, command: str, wrong: dict[str, str], said: str
+) -> None:
+    environment = {"WALLETS_DATABASE_URL": postgres.url(), "COLUMNS": "200", **wrong}
+    answer = typer.testing.CliRunner().invoke(__main__.app, [command], env=environment)
+    assert (answer.exit_code, answer.stdout, answer.stderr.count("\n")) == (2, "", 1), answer.output
+    assert said in answer.stderr
+    assert "hunter2" not in answer.stderr
 
 
 def test_a_ledger_without_a_seal_has_no_head(wallets_database: databases.Database) -> None:

@@ -68,7 +68,7 @@ async def test_a_rate_that_is_set_already_is_neither_changed_nor_recorded(
     await conversions.set_rate(client, "USD", "HTG", conversions.HTG_PER_USD, conversions.SPREAD + 1)
     async with await psycopg.AsyncConnection.connect(wallets_database.superuser_url) as connection:
         entries = await connection.execute("SELECT reason, after->>'spread_parts_per_million' FROM audit_entries")
-        assert await entries.fetchall() == [("", "15000"), ("", "15001")]
+        assert await entries.fetchall() == [("by the book", "15000"), ("by the book", "15001")]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,19 @@ async def test_a_rate_that_is_set_already_is_neither_changed_nor_recorded(
 async def test_a_rate_that_makes_no_sense_names_the_field(client: wallets.Client, wrong: Any, field: str) -> None:
     status = await wallets.refused(conversions.set_rate(client, *wrong))
     assert (status.reason, [each.field for each in status.violations]) == ("INVALID_ARGUMENT", [field])
+    listed = await client.conversions.ListRates(pb.ListRatesRequest(), metadata=conversions.ANA)
+    assert [each.rate for each in listed.rates] == [conversions.HTG_PER_USD]
+
+
+@pytest.mark.parametrize("reason", ["", " \u2003"])
+async def test_a_rate_changes_with_a_reason_only(client: wallets.Client, reason: str) -> None:
+    deleting = pb.DeleteRateRequest(sell_currency="USD", buy_currency="HTG", reason=reason)
+    for call in (
+        conversions.set_rate(client, "USD", "HTG", "1", reason=reason),
+        client.conversions.DeleteRate(deleting, metadata=conversions.ADMIN),
+    ):
+        status = await wallets.refused(call)
+        assert (status.reason, [each.field for each in status.violations]) == ("INVALID_ARGUMENT", ["reason"])
     listed = await client.conversions.ListRates(pb.ListRatesRequest(), metadata=conversions.ANA)
     assert [each.rate for each in listed.rates] == [conversions.HTG_PER_USD]
 

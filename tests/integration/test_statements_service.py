@@ -261,7 +261,7 @@ async def test_a_range_that_ends_before_it_begins_and_an_unknown_zone_are_wrong(
         assert [each.field for each in status.violations] == ["before_time"]
         status = await wallets.refused(ask(client, id=id_, from_time=timestamp_pb2.Timestamp(seconds=2**60)))
         assert [each.field for each in status.violations] == ["from_time"]
-    for name in ("Mars/Base", "../etc/passwd", "/etc/localtime", "utc\n"):
+    for name in ("Mars/Base", "../etc/passwd", "/etc/localtime", "utc\n", "localtime", "Factory"):
         status = await wallets.refused(export(client, id=id_, time_zone=name))
         assert [each.field for each in status.violations] == ["time_zone"]
 

@@ -1,16 +1,48 @@
 """Every RPC of the contract says who may call it."""
 
 import math
+from collections.abc import Iterator
 
 import orjson
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, struct_pb2
+from google.protobuf import descriptor, descriptor_pb2, descriptor_pool, struct_pb2
 
-from kobklein import client, contract
+import payments_service.servicer
+import wallets_service.server
+from kobklein import client, contract, validation
 from kobklein.payments.v1 import payments_pb2 as pb
-from wallets_service.server import SERVICES
 
 SERVICE = "kobklein.payments.v1.PaymentsService"
+SERVICES = (*payments_service.servicer.SERVICES, *wallets_service.server.SERVICES)
+METHODS = contract.methods(SERVICES).values()
+STRUCT = struct_pb2.Struct.DESCRIPTOR.full_name
+
+
+def growth() -> int:
+    """Return how many bytes free data takes on its way for each byte of JSON, at most."""
+    digits = struct_pb2.Struct()  # Nothing grows more: two bytes of JSON each.
+    digits.update({"a": [0] * 1000})
+    return math.ceil(digits.ByteSize() / len(orjson.dumps({"a": [0] * 1000})))
+
+
+def fields(message_type: descriptor.Descriptor, *, given: bool) -> Iterator[descriptor.FieldDescriptor]:
+    """Yield the fields of a message and of those in it that are ours: all, or those that a request gives."""
+    for field in message_type.fields:
+        if given and validation.rules_of(field).output_only:
+            continue
+        yield field
+        if field.message_type is not None and validation.holds_ours(field) and not validation.is_map(field):
+            yield from fields(field.message_type, given=given)
+
+
+def of_struct(field: descriptor.FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.full_name == STRUCT
+
+
+def given() -> list[descriptor.FieldDescriptor]:
+    """Return every field that requests give."""
+    found = {each.full_name: each for method in METHODS for each in fields(method.descriptor.input_type, given=True)}
+    return list(found.values())
 
 
 def test_methods_carry_their_rules() -> None:
@@ -39,8 +71,41 @@ def test_a_method_without_rules_is_refused() -> None:
 
 
 def test_whatever_the_gateway_takes_is_no_longer_than_a_message_may_be() -> None:
-    digits = struct_pb2.Struct()  # Nothing grows more: two bytes of JSON each.
-    digits.update({"a": [0] * 1000})
-    growth = math.ceil(digits.ByteSize() / len(orjson.dumps({"a": [0] * 1000})))
-    longest = max(method.rules.max_body_bytes for method in contract.methods(SERVICES).values())
-    assert 0 < longest * growth < client.MAX_MESSAGE_BYTES
+    longest = max(method.rules.max_body_bytes for method in METHODS)
+    assert 0 < longest * growth() < client.MAX_MESSAGE_BYTES
+
+
+def test_all_free_data_of_requests_has_limits() -> None:
+    rules = {each.full_name: validation.rules_of(each) for each in given() if of_struct(each)}
+    assert "kobklein.wallets.v1.Account.metadata" in rules
+    assert [name for name, rule in rules.items() if not (rule.max_items and rule.max_bytes)] == []
+    maps = {each.full_name: validation.rules_of(each) for each in given() if validation.is_map(each)}
+    assert [name for name, rule in maps.items() if not (rule.max_items and rule.max_length)] == []
+
+
+def test_every_text_of_a_request_has_a_longest_length() -> None:
+    ignored = {f"kobklein.wallets.v1.Account.{name}" for name in ("id", "address", "etag")}  # No update takes them.
+    texts = {
+        each.full_name: validation.rules_of(each)
+        for each in given()
+        if each.type == descriptor.FieldDescriptor.TYPE_STRING and each.name != "currency"
+    }
+    endless = {
+        name
+        for name, rule in texts.items()
+        if not rule.max_length and (not rule.pattern or rule.pattern.endswith(("*", "+")))
+    }
+    assert endless == ignored
+
+
+def test_the_longest_page_is_no_longer_than_an_answer_may_be() -> None:
+    free_data = growth() * max(validation.rules_of(each).max_bytes for each in given() if of_struct(each))
+    all_else = 16 * 500  # Some of the longest texts, in the longest characters.
+    pages = {}
+    for method in METHODS:
+        size = method.descriptor.input_type.fields_by_name.get("page_size")
+        if size is not None:
+            structs = sum(map(of_struct, fields(method.descriptor.output_type, given=False)))
+            pages[method.path] = validation.rules_of(size).max * (free_data * structs + all_else)
+    assert len(pages) > 5
+    assert {path: longest for path, longest in pages.items() if not 0 < longest < client.MAX_ANSWER_BYTES} == {}

@@ -7,7 +7,7 @@ from google.protobuf import descriptor, message_factory, timestamp_pb2
 
 from kobklein import errors, validation
 from kobklein.payments.v1 import payments_pb2 as pb
-from kobklein.wallets.v1 import ledger_pb2, transfers_pb2
+from kobklein.wallets.v1 import accounts_pb2, ledger_pb2, transfers_pb2
 from tests.gateways import gallery_pb2
 
 
@@ -46,7 +46,15 @@ def test_an_amount_filter_needs_its_currency() -> None:
 
 
 def fee(type_: "ledger_pb2.TransferType.ValueType") -> transfers_pb2.SetFeeRequest:
-    return transfers_pb2.SetFeeRequest(fee=transfers_pb2.Fee(currency="HTG", type=type_))
+    return transfers_pb2.SetFeeRequest(fee=transfers_pb2.Fee(currency="HTG", type=type_), reason="launch")
+
+
+@pytest.mark.parametrize("blank", [" ", "\t\n", "\u2003" * 3])
+def test_a_required_text_says_something(blank: str) -> None:
+    request = accounts_pb2.CloseAccountRequest(id=str(uuid.uuid4()), reason=blank)
+    assert violations(request) == {"reason": "is blank"}
+    request.reason = f"{blank}a{blank}"
+    validation.check(request)  # Raises nothing.
 
 
 @pytest.mark.parametrize("type_", [ledger_pb2.TRANSFER_TYPE_TRANSFER, ledger_pb2.TRANSFER_TYPE_CONVERSION])

@@ -1,7 +1,7 @@
 """The messages of what admins set on accounts."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, Final
 
 from kobklein import errors, money
@@ -27,19 +27,19 @@ def change(request: accounts_pb2.UpdateAccountRequest) -> controls.Change:
     values, wrong = _values(request.account, request.update_mask.paths)
     if "overdraft_limit" in values:
         wrong += _wrong_overdraft(request.account)
-    if not request.reason and values.keys() - {"metadata_"}:
+    if not request.reason.strip() and values.keys() - {"metadata_"}:
         wrong.append(errors.Violation("reason", "is required to change the overdraft or a limit"))
     if wrong:
         raise errors.InvalidArgument(*wrong)
     return controls.Change(values=values, currencies=_currencies(request.account), etag=request.etag)
 
 
-def _values(given: ledger_pb2.Account, paths: Iterable[str]) -> tuple[dict[str, Any], list[errors.Violation]]:
+def _values(given: ledger_pb2.Account, paths: Collection[str]) -> tuple[dict[str, Any], list[errors.Violation]]:
     """Return new values of columns by the paths of a mask, and what is wrong with those."""
     values, wrong = dict[str, Any](), list[errors.Violation]()
     for path in paths:
         if path in _OVERDRAFT:
-            values["overdraft_limit"] = _overdraft(given)
+            values["overdraft_limit"] = _overdraft(given, limited="overdraft_limit" in paths)
         elif path == "metadata":
             values["metadata_"] = free_data.of_message(given.metadata)
         elif path == "limits":
@@ -54,10 +54,13 @@ def _values(given: ledger_pb2.Account, paths: Iterable[str]) -> tuple[dict[str, 
     return values, wrong
 
 
-def _overdraft(given: ledger_pb2.Account) -> int | controls.Default | None:
+def _overdraft(given: ledger_pb2.Account, *, limited: bool) -> int | controls.Default | None:
+    """Return the overdraft limit to set; `limited` says whether the mask names it, and not only that there is one."""
     if given.unlimited_overdraft:
         return None
-    return given.overdraft_limit if given.HasField("overdraft_limit") else controls.Default.OF_ADDRESS
+    if given.HasField("overdraft_limit"):
+        return given.overdraft_limit
+    return controls.Default.OF_ADDRESS if limited else controls.Default.FINITE
 
 
 def _wrong_overdraft(given: ledger_pb2.Account) -> list[errors.Violation]:

@@ -6,9 +6,9 @@ import zoneinfo
 from collections.abc import Sequence
 from typing import Any, Final
 
-from kobklein import errors
+from kobklein import errors, zones
 from kobklein.wallets.v1 import statements_pb2
-from wallets_service import documents, exports, models
+from wallets_service import documents, models
 from wallets_service import statements as use_case
 from wallets_service.documents import csv_file, html_page
 from wallets_service.instants import Basis
@@ -38,7 +38,7 @@ def range_(
 
 def zone(name: str) -> zoneinfo.ZoneInfo:
     """Return a time zone by its name; raises InvalidArgument."""
-    if name and name not in exports.TIME_ZONES:
+    if name and name not in zones.names():
         raise errors.InvalidArgument.of("time_zone", "is not a time zone, such as America/Port-au-Prince")
     return zoneinfo.ZoneInfo(name or "UTC")
 
