@@ -8,6 +8,7 @@ from deploy.local.demo import rest
 from deploy.local.demo.rest import Json, Person
 
 _FEE = {"fixedAmount": "0.25", "partsPerMillion": 10_000}
+_REASON = {"reason": "the demo needs it"}
 _RATE = {"rate": "131.25", "spreadPartsPerMillion": 15_000}
 
 
@@ -41,7 +42,7 @@ class Ledger:
 
     def _transfer(self) -> None:
         self._report.step("20.00 USD to a second user, with a fee of 0.25 and 1 %")
-        self._client.call(self._admin, "PUT", "/fees/USD/TRANSFER", _FEE)
+        self._client.call(self._admin, "PUT", "/fees/USD/TRANSFER", _FEE, query=_REASON)
         body, key = {"toUserId": self._payee.id, "amount": "20.00", "currency": "USD"}, str(uuid.uuid4())
         tried = self._client.call(self._user, "POST", "/transfers", body | {"dryRun": True}).json()
         self._check("a dry run says what it would cost and leave", ("0.45", "104.55"), _cost(tried))
@@ -78,14 +79,14 @@ class Ledger:
 
     def _conversion(self) -> None:
         self._report.step("40.00 USD into gourdes, at a price that is locked")
-        self._client.call(self._admin, "PUT", "/rates/USD/HTG", _RATE)
+        self._client.call(self._admin, "PUT", "/rates/USD/HTG", _RATE, query=_REASON)
         body = {"sell": {"amount": "40.00", "currency": "USD"}, "buy": {"currency": "HTG"}}
         quote = self._client.call(self._user, "POST", "/quotes", body).json()
         self._report.note(
             f"1 USD = {quote['rate']} HTG, {quote['effectiveRate']} after the spread of {quote['spread']['amount']}"
         )
         self._check("the quote says that this buys 5171.25 HTG", "5171.25", quote["buy"]["amount"])
-        self._client.call(self._admin, "PUT", "/rates/USD/HTG", _RATE | {"rate": "100.00"})
+        self._client.call(self._admin, "PUT", "/rates/USD/HTG", _RATE | {"rate": "100.00"}, query=_REASON)
         accept = f"/quotes/{quote['id']}:accept"
         accepted = self._client.call(self._user, "POST", accept).json()
         self._check(
