@@ -122,6 +122,7 @@ async def test_a_transfer_between_accounts_that_are_no_wallets_is_found_by_those
         "metadata": {"why": "moved"}, "debitBalanceAfter": "4.95", "creditBalanceAfter": "0.05",
     }  # fmt: skip
     assert {name: found[name] for name in shown} == shown
+    assert {"linked", "releasesHold"}.isdisjoint(found)
     request = ledger_pb2.GetLedgerTransferRequest(id=asked.id)
     assert await client.ledger.GetLedgerTransfer(request, metadata=wallets.AS_SERVICE) == result.transfer
     missing = await gateway.http.get(f"/ledger/transfers/{uuid.uuid4()}", headers=FINANCE)
