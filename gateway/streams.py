@@ -165,7 +165,7 @@ class StreamEndpoint(endpoints.Endpoint):
             if body.resumable and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 await body.end()
                 return
-            await body.break_off(problems.of(error, self._read.client_path))
+            await body.break_off(problems.of(error, self._read.client_view))
         finally:
             call.cancel()
             gone.cancel()

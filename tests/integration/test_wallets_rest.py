@@ -175,7 +175,8 @@ async def test_a_wrong_range_is_a_problem_and_no_file(gateway: Gateway, wallet: 
     path = f"/wallets/{wallet}/statement:export?{SINCE}&beforeTime=2019-01-01T00:00:00Z"
     refused = await gateway.http.get(path)
     assert (refused.status_code, refused.headers["content-type"]) == (400, "application/problem+json")
-    assert [each["field"] for each in refused.json()["errors"]] == ["beforeTime"]
+    assert refused.json()["errors"] == [{"field": "beforeTime", "detail": "is before fromTime"}]
+    assert refused.json()["detail"] == "beforeTime: is before fromTime"
 
 
 async def test_transactions_are_filtered_by_a_map_in_the_query(gateway: Gateway, wallet: str) -> None:
