@@ -78,6 +78,16 @@ async def test_who_may_get_accounts_reaches_every_one_by_its_own_path_and_suppor
         assert (await gateway.http.get(f"/accounts/{wallet}/{path}", headers=SUPPORT)).status_code == 200
 
 
+async def test_who_may_get_accounts_is_told_of_a_missing_one_as_by_the_account_itself(gateway: Gateway) -> None:
+    missing = f"/accounts/{uuid.uuid4()}"
+    told = [
+        (await gateway.http.get(f"{missing}{path}", headers=FINANCE | {"x-request-id": "r"})).json()
+        for path in ("", "/balance", f"/statement?{SINCE}", f"/statement:export?{SINCE}", "/transactions")
+    ]
+    assert told[0]["reason"] == "ACCOUNT_NOT_FOUND"
+    assert [{**each, "instance": missing} for each in told] == [told[0]] * len(told)
+
+
 async def test_the_transactions_of_an_account_that_is_no_wallet_are_filtered_for_staff_only(
     gateway: Gateway, served: tuple[Gateway, wallets.Client], wallet: str
 ) -> None:
