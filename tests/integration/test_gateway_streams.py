@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import grpc
 import pytest
@@ -16,18 +15,6 @@ WATCH = "/v1/paintings/1:watch"
 FOLLOW = "/v1/sales:follow"
 SSE = {"accept": "text/event-stream"}
 SEA, SKY = pb.Painting(title="Sea"), pb.Painting(title="Sky")
-
-
-@pytest.fixture(scope="module")
-async def served() -> AsyncIterator[tuple[Gateway, Gallery]]:
-    gallery = Gallery()
-    async with gateways.serving("gallery", gallery.add_to, heartbeat_seconds=0.05) as gateway:
-        yield gateway, gallery
-
-
-@pytest.fixture
-def gateway(served: tuple[Gateway, Gallery]) -> Gateway:
-    return served[0]
 
 
 @pytest.fixture
