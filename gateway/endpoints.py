@@ -28,7 +28,7 @@ class Endpoint(abc.ABC):
 
     async def __call__(self, exchange: exchanges.Exchange, segments: list[str]) -> None:
         """Serve one request; what refuses it is raised, for the application to turn into a problem document."""
-        exchange.client_path = self._read.client_path
+        exchange.client_view = self._read.client_view
         await self._gate.admit(self.binding.method, exchange)
         carried = metadata.of(exchange, self.binding.method)
         body = await self._body(exchange)

@@ -2,12 +2,12 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from gateway import names, problems, slots
+from gateway import problems, slots, violations
 from kobklein import ids
 
 SCOPE_KEY: Final = "kobklein.exchange"
@@ -51,8 +51,8 @@ class Exchange:
     """Template of the path; empty for a path that is none of ours."""
     subject: str = ""
     status: int = 0
-    client_path: Callable[[str], str] = names.printable
-    """How the proto path of a violation is shown to the client."""
+    client_view: problems.ClientView = violations.as_given
+    """How a violation, which speaks of proto names, is shown to the client."""
 
     @property
     def path(self) -> str:

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from google.protobuf import descriptor, message
 
-from gateway import names
 from gateway.violations import Violations
 from kobklein import money, validation
 
@@ -77,7 +76,7 @@ def _parse(target: message.Message, value: Any, path: str, violations: Violation
         return None
     if not currency:
         violations.unread.add(path)
-        violations.add(currency_path, f"is required with {names.camel(path.removeprefix(prefix).strip('.'))}")
+        violations.add(currency_path, f"is required with {path.removeprefix(prefix).strip('.')}")
         return None
     if not isinstance(value, str):
         violations.add(path, "is not an amount, such as 100.00")

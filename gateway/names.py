@@ -1,12 +1,15 @@
 """Names as clients see them: JSON names of fields, and paths for error messages."""
 
+import functools
 import re
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from google.protobuf import descriptor
 
 _UPPER: Final = re.compile(r"[A-Z]")
 _SNAKE_LETTER: Final = re.compile(r"_([a-z])")
+_SNAKE_WORD: Final = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b")
 _PATH_PART: Final = re.compile(r"([^.\[\]]*)((?:\[[0-9]+\])?)")
 _LONGEST_PATH: Final = 200
 
@@ -40,6 +43,32 @@ def client_path(path: str, message_type: descriptor.Descriptor, *, body_field: s
         if name == body_field and current is not None and len(parts) == 1:
             parts = [] if remaining else ["body"]
     return printable(".".join(parts + remaining))
+
+
+def client_text(text: str, message_type: descriptor.Descriptor) -> str:
+    """Return what is said of a request with the names in it of its fields, at whatever depth, as the client knows them.
+
+    Other words with underscores stay as they are: a text may quote what a client or a provider has said.
+    """
+    known = json_names(message_type)
+    return _SNAKE_WORD.sub(lambda match: known.get(match[0], match[0]), text)
+
+
+@functools.cache
+def json_names(message_type: descriptor.Descriptor) -> Mapping[str, str]:
+    """Return the JSON names of all fields of a message and of the messages in it, by their names in the proto."""
+    return {field.name: field.json_name for each in _reachable(message_type, set()) for field in each.fields}
+
+
+def _reachable(
+    message_type: descriptor.Descriptor, seen: set[descriptor.Descriptor]
+) -> Iterator[descriptor.Descriptor]:
+    if message_type not in seen:
+        seen.add(message_type)
+        yield message_type
+        for field in message_type.fields:
+            if field.message_type is not None:
+                yield from _reachable(field.message_type, seen)
 
 
 def printable(text: str) -> str:

@@ -10,8 +10,10 @@ import grpc
 import orjson
 from starlette.exceptions import HTTPException
 
-from gateway import names
+from gateway import names, violations
 from kobklein import errors
+
+ClientView = Callable[[errors.Violation], errors.Violation]
 
 CONTENT_TYPE: Final = b"application/problem+json"
 TYPE_PREFIX: Final = "urn:kobklein:problem:"
@@ -75,34 +77,34 @@ class Refused(Exception):
         self.problem = Problem(status, _reason(status), detail, headers=headers)
 
 
-def of(error: Exception, client_path: Callable[[str], str] = names.printable) -> Problem:
-    """Return the problem that an error is for the client; `client_path` turns proto paths into the client's names.
+def of(error: Exception, client_view: ClientView = violations.as_given) -> Problem:
+    """Return the problem that an error is for the client; `client_view` puts violations into the client's names.
 
     An error that nobody foresaw says nothing of itself: its detail belongs in the log.
     """
     if isinstance(error, Refused):
         return error.problem
     if isinstance(error, errors.Error):
-        return _of_status(errors.from_status(errors.to_status(error)), client_path)
+        return _of_status(errors.from_status(errors.to_status(error)), client_view)
     if isinstance(error, grpc.aio.AioRpcError):
-        return _of_status(errors.from_rpc_error(error), client_path)
+        return _of_status(errors.from_rpc_error(error), client_view)
     status = error.status_code if isinstance(error, HTTPException) else INTERNAL
     return Problem(status, _reason(status), _DETAILS.get(status, _reason(status).replace("_", " ").lower()))
 
 
-def _of_status(status: errors.Status, client_path: Callable[[str], str]) -> Problem:
+def _of_status(status: errors.Status, client_view: ClientView) -> Problem:
     http_status = status.http_status if 400 <= status.http_status <= 599 else INTERNAL
-    violations = tuple(errors.Violation(client_path(v.field), v.description) for v in status.violations)
+    shown = tuple(map(client_view, status.violations))
     detail = (
         status.message if status.reason and http_status != INTERNAL else _DETAILS.get(http_status, "internal error")
     )
-    if violations:
-        detail = "; ".join(f"{v.field}: {v.description}" for v in violations)
+    if shown:
+        detail = "; ".join(f"{v.field}: {v.description}" for v in shown)
     return Problem(
         http_status,
         status.reason or _reason(http_status),
         detail,
-        violations,
+        shown,
         _headers(status, http_status),
         _metadata(status, http_status),
     )

@@ -58,9 +58,10 @@ class RequestReader:
             violations.raise_any()
         return request
 
-    def client_path(self, path: str) -> str:
-        """Return the proto path of a violation as the client knows the field."""
-        return names.client_path(path, self._type, body_field=self._binding.body)
+    def client_view(self, violation: errors.Violation) -> errors.Violation:
+        """Return a violation with the names of fields that the client knows, in its path and in what it says."""
+        path = names.client_path(violation.field, self._type, body_field=self._binding.body)
+        return errors.Violation(path, names.client_text(violation.description, self._type))
 
     def _put_variables(self, segments: list[str], tree: dict[str, Any], violations: Violations) -> None:
         try:

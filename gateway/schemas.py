@@ -66,8 +66,7 @@ class Schemas:
     ) -> Schema:
         """Return the schema of a message in place, `without` the fields that come by another way."""
         fields = [field for field in message_type.fields if field.name not in without]
-        if given:
-            fields = [field for field in fields if not validation.rules_of(field).output_only]
+        fields = [field for field in fields if not _is_hidden(field, given=given)]
         schema: Schema = {
             "type": "object",
             "properties": {field.json_name: self.field(field, given=given) for field in fields},
@@ -196,6 +195,12 @@ def _is_always_shown(field: FieldDescriptor) -> bool:
     return not field.has_presence and field.enum_type is None and not validation.rules_of(field).minor_units
 
 
+def _is_hidden(field: FieldDescriptor, *, given: bool) -> bool:
+    """Whether a field is only for the other way: for answers when its message is given, else for requests."""
+    rules = validation.rules_of(field)
+    return rules.output_only if given else rules.input_only
+
+
 def _or_null(schema: Schema) -> Schema:
     """Return the schema of a field that may also be null, which means the same as leaving it out."""
     kind = schema.get("type")
@@ -210,6 +215,8 @@ def _notes(field: FieldDescriptor, rules: options_pb2.FieldRules, *, given: bool
     notes: Schema = {}
     if rules.output_only and not given:
         notes["readOnly"] = True
+    if rules.input_only and given:
+        notes["writeOnly"] = True
     if rules.default_value and given:
         notes["default"] = rules.default_value
     if rules.example:

@@ -13,7 +13,6 @@ from starlette.types import Receive
 
 from gateway import bindings, callers, endpoints, exchanges, metadata, problems, requests, writer
 from gateway.settings import Settings
-from kobklein import streams
 
 _SSE: Final = "text/event-stream"
 _EVENT_ID: Final = re.compile(r"[^\0\r\n]+")
@@ -26,6 +25,9 @@ class Framing(Protocol):
 
     def message(self, text: bytes, cursor: str | None) -> bytes:
         """Return the frame of a message; `cursor` is None where messages of its type have none."""
+
+    def position(self, text: bytes, cursor: str) -> bytes:
+        """Return the frame of a message that says nothing but its cursor: where a stream starts."""
 
     def heartbeat(self) -> bytes:
         """Return what shows that the stream is alive while there is nothing to say."""
@@ -44,6 +46,10 @@ class Lines:
 
     def message(self, text: bytes, _cursor: str | None) -> bytes:
         """Return a line; a cursor stands in the text already."""
+        return text + b"\n"
+
+    def position(self, text: bytes, _cursor: str) -> bytes:
+        """Return a line like any other."""
         return text + b"\n"
 
     def heartbeat(self) -> bytes:
@@ -81,6 +87,10 @@ class Events:
             return b"data: %s\n\n" % text
         return b"id: %s\ndata: %s\n\n" % (identity.encode(), text)
 
+    def position(self, _text: bytes, cursor: str) -> bytes:
+        """Return an id without data: a browser keeps it to go on after, and its script is told nothing."""
+        return b"id: %s\n\n" % cursor.encode() if _EVENT_ID.fullmatch(cursor) else b""
+
     def heartbeat(self) -> bytes:
         """Return a comment."""
         return b": still here\n\n"
@@ -102,7 +112,7 @@ def framing(headers: dict[bytes, bytes], *, resumable: bool) -> Framing:
 
 
 class Body(abc.ABC):
-    """The body of one streamed answer; its head goes out with its first byte, or once the service has accepted."""
+    """The body of one streamed answer; its head goes out with its first byte."""
 
     resumable = False
     """Whether a stream whose time is over was only over for now."""
@@ -110,9 +120,6 @@ class Body(abc.ABC):
     def __init__(self, exchange: exchanges.Exchange) -> None:
         self._exchange = exchange
         self.begun = False
-
-    async def accept(self) -> None:  # noqa: B027  # a body whose head needs its first message has nothing to send
-        """Send the head, if it is known before the first message."""
 
     @abc.abstractmethod
     async def send_message(self, answer: Any) -> None:
@@ -158,7 +165,7 @@ class StreamEndpoint(endpoints.Endpoint):
             if body.resumable and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 await body.end()
                 return
-            await body.break_off(problems.of(error, self._read.client_path))
+            await body.break_off(problems.of(error, self._read.client_view))
         finally:
             call.cancel()
             gone.cancel()
@@ -169,32 +176,22 @@ class StreamEndpoint(endpoints.Endpoint):
 
     async def _relay(self, call: Any, body: Body, gone: asyncio.Task[None]) -> None:
         """Send each message as it comes, and heartbeats in between, until either side is done."""
-        accepted = asyncio.create_task(_accepted(call))
-        try:
-            while True:
-                answer = await self._next(call, body, gone, accepted)
-                if answer is None:
-                    return
-                if answer is grpc.aio.EOF:
-                    await body.end()
-                    return
-                await body.send_message(answer)
-        finally:
-            await _cancelled(accepted)
+        while (answer := await self._next(call, body, gone)) is not None:
+            if answer is grpc.aio.EOF:
+                await body.end()
+                return
+            await body.send_message(answer)
 
-    async def _next(self, call: Any, body: Body, gone: asyncio.Task[None], accepted: asyncio.Task[bool]) -> Any:
+    async def _next(self, call: Any, body: Body, gone: asyncio.Task[None]) -> Any:
         """Return the next message, or EOF; None when the client is gone."""
         coming = asyncio.ensure_future(call.read())
         try:
             while not coming.done():
-                waited = [coming, gone] if accepted.done() else [coming, gone, accepted]
                 done, _ = await asyncio.wait(
-                    waited, timeout=self._settings.heartbeat_seconds, return_when=asyncio.FIRST_COMPLETED
+                    [coming, gone], timeout=self._settings.heartbeat_seconds, return_when=asyncio.FIRST_COMPLETED
                 )
                 if gone in done:
                     return None
-                if accepted in done and accepted.result() and not body.begun:
-                    await body.accept()
                 if not done:
                     await body.send_heartbeat()
         finally:
@@ -230,12 +227,12 @@ class _Messages(Body):
         self._show = show
         self._marked = marked
 
-    async def accept(self) -> None:
-        await self._begin()
-
     async def send_message(self, answer: Any) -> None:
-        cursor = answer.cursor if self._marked else None
-        await self._send(self._frames.message(writer.dumps(self._show(answer)), cursor))
+        text = writer.dumps(self._show(answer))
+        if self._marked and _is_position(answer):
+            await self._send(self._frames.position(text, answer.cursor))
+        else:
+            await self._send(self._frames.message(text, answer.cursor if self._marked else None))
 
     async def send_heartbeat(self) -> None:
         await self._send(self._frames.heartbeat())
@@ -259,10 +256,9 @@ class _Messages(Body):
         await self._exchange.send({"type": "http.response.body", "body": frame, "more_body": not last})
 
 
-async def _accepted(call: Any) -> bool:
-    """Return, once the service has said something or ended the call, whether it said that the stream has begun."""
-    (begun,) = streams.BEGUN
-    return begun in tuple(await call.initial_metadata() or ())
+def _is_position(answer: message.Message) -> bool:
+    """Whether a message of a type that has a cursor says nothing else."""
+    return [field.name for field, _ in answer.ListFields()] == [requests.CURSOR]
 
 
 async def _disconnected(receive: Receive) -> None:

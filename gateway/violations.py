@@ -53,6 +53,11 @@ class Violations:
             raise errors.InvalidArgument(*self.found)
 
 
+def as_given(violation: errors.Violation) -> errors.Violation:
+    """Return a violation for a client of whose request nothing is known, not even which message it is."""
+    return errors.Violation(names.printable(violation.field), violation.description)
+
+
 def _related(one: str, other: str) -> bool:
     short, long = sorted((one, other), key=len)
     return long == short or long.startswith((f"{short}.", f"{short}["))

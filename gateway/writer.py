@@ -64,10 +64,13 @@ class Writer:
 
     def compile(self, message_type: descriptor.Descriptor) -> None:
         """Learn the fields of the type."""
-        self._puts = tuple(map(_put, message_type.fields))
+        self._puts = tuple(_put(field) for field in message_type.fields if not validation.rules_of(field).input_only)
 
     def __call__(self, source: message.Message) -> dict[str, Any]:
-        """Return `source` as a JSON object: absent messages and UNSPECIFIED left out, empty scalars shown."""
+        """Return `source` as a JSON object.
+
+        Absent messages, UNSPECIFIED and what belongs to requests only are left out; empty scalars are shown.
+        """
         shown: dict[str, Any] = {}
         for put in self._puts:
             put(source, shown)

@@ -9,11 +9,6 @@ from typing import Final
 from kobklein import auth, errors
 from kobklein.settings import ServiceSettings
 
-BEGUN: Final = (("kobklein-stream", "begun"),)
-"""Initial metadata of a stream that is not refused, sent before it has anything to say.
-
-Without it, whoever watches something quiet could not tell a watch that has begun from one that is still on its way.
-"""
 _MOST_OF_A_CALLER: Final = 20
 """How many streams one caller may have open at once."""
 _SHARE_OF_CALLS: Final = 4

@@ -1,13 +1,24 @@
 """What admins set on accounts, as tests do it."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from google.protobuf import field_mask_pb2
 
 from kobklein.wallets.v1 import accounts_pb2, ledger_pb2
-from tests import wallets
+from tests import databases, ledger_oracle, wallets
 
 ADMIN: Final = wallets.metadata("root", "admin")
+
+
+@contextlib.asynccontextmanager
+async def running(database: databases.Database) -> AsyncIterator[wallets.Client]:
+    """Run a service that gives no expired hold back by itself and where Ana has 100; in the end all must add up."""
+    async with wallets.running(database, hold_sweep_seconds=3600.0) as client:
+        await client.fund("ana", 100)
+        yield client
+        ledger_oracle.check(database.superuser_url)
 
 
 async def update(

@@ -13,15 +13,22 @@ FINANCE: Final = wallets.metadata("finance-1", "finance")
 class Watch:
     """A watch, read one event after the other."""
 
+    start = ""
+    """The cursor that it said to start at; empty as long as nothing was read."""
+
     def __init__(self, call: Any) -> None:
         self._call = call
         self._events = call.__aiter__()
 
     async def begun(self) -> "Watch":
-        await asyncio.wait_for(self._call.initial_metadata(), PATIENCE)
+        if not self.start:
+            first = await asyncio.wait_for(anext(self._events), PATIENCE)
+            assert [field.name for field, _ in first.ListFields()] == ["cursor"]
+            self.start = first.cursor
         return self
 
     async def next(self) -> Any:
+        await self.begun()
         return await asyncio.wait_for(anext(self._events), PATIENCE)
 
     async def take(self, count: int) -> list[Any]:
@@ -29,6 +36,7 @@ class Watch:
 
     async def nothing_within(self, seconds: float) -> bool:
         """Return whether no event comes; the watch is of no use afterwards."""
+        await self.begun()
         try:
             await asyncio.wait_for(anext(self._events), seconds)
         except TimeoutError:

@@ -71,11 +71,16 @@ class Position:
 
 
 async def account(session: Session, id_: uuid.UUID, *, owner: str | None, wallets_only: bool = False) -> Head:
-    """Return any account, or with `wallets_only` any wallet; an `owner` finds only their own. Raises WalletNotFound."""
+    """Return any account, or with `wallets_only` any wallet; an `owner` finds only their own.
+
+    Raises WalletNotFound for those who see wallets only, and AccountNotFound for those who see every account.
+    """
     head = await repository.get_head(session, id_)
-    if head is None or owner not in (None, head.user_id) or (wallets_only and head.user_id is None):
+    if head is not None and owner in (None, head.user_id) and not (wallets_only and head.user_id is None):
+        return head
+    if wallets_only or owner is not None:
         raise errors.WalletNotFound(id=id_)
-    return head
+    raise errors.AccountNotFound(account=id_)
 
 
 async def balance(

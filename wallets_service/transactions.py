@@ -73,7 +73,7 @@ async def list_(
 
     It walks the account's own history between the times of the filter, which needs no index that every transfer would
     have to keep up, and stops after MOST_WALKED of it. A payment's transfers have an index, and need no such end.
-    Raises WalletNotFound, as `statements.account` does.
+    Raises WalletNotFound and AccountNotFound, as `statements.account` does.
     """
     account = await statements.account(session, account_id, owner=owner, wallets_only=wallets_only)
     first, end = await _versions(session, account, filter_, before)

@@ -1,5 +1,8 @@
 """Watches: transfers from a cursor on, then each new one as it is committed, none ever skipped.
 
+A watch first tells the cursor that it starts at. One that breaks off before anything happened could otherwise not be
+resumed where it was, and what is committed in between would be lost to those who asked for new transfers only.
+
 What a watch yields is read from the database page by page, in an order in which nothing can come in between later.
 So a hint that there is more only needs to be quick, never complete: batches of this process give one, and one small
 query per `poll_seconds` asks for everything watched here, whatever the number of watches, since other replicas write
@@ -146,8 +149,12 @@ class Watches:
             raise errors.InvalidArgument.of("cursor", "is ahead of all that there is")
         return head if only_new and not cursor else position
 
-    async def events(self, topic: Topic[T], after: Position) -> AsyncGenerator[tuple[str, T]]:
-        """Yield everything after a position, each with its cursor, and wait for more until it has lasted enough."""
+    async def events(self, topic: Topic[T], after: Position) -> AsyncGenerator[tuple[str, T | None]]:
+        """Yield the cursor of a position with None, then everything after it, each with its cursor.
+
+        It waits for more until it has lasted enough.
+        """
+        yield self._cursors.write(topic.account_id, after), None
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._longest_seconds
         with self._listening(topic.account_id) as bell:

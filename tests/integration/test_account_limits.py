@@ -8,15 +8,13 @@ import pytest
 from google.protobuf import json_format
 
 from kobklein.wallets.v1 import accounts_pb2, ledger_pb2
-from tests import accounts, databases, holds, ledger_oracle, wallets
+from tests import accounts, databases, holds, wallets
 
 
 @pytest.fixture
 async def client(wallets_database: databases.Database) -> AsyncIterator[wallets.Client]:
-    async with wallets.running(wallets_database, hold_sweep_seconds=3_600.0) as client:
-        await client.fund("ana", 100)
+    async with accounts.running(wallets_database) as client:
         yield client
-        ledger_oracle.check(wallets_database.superuser_url)
 
 
 async def test_limits_are_set_whole_or_in_parts_and_lifted(client: wallets.Client) -> None:

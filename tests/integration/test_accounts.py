@@ -10,7 +10,7 @@ import pytest
 
 from kobklein import errors
 from kobklein.wallets.v1 import accounts_pb2, ledger_pb2, wallets_pb2
-from tests import accounts, databases, holds, ledger_oracle, wallets
+from tests import accounts, databases, holds, wallets
 
 ACTIVE, FROZEN, CLOSED = (
     ledger_pb2.ACCOUNT_STATUS_ACTIVE, ledger_pb2.ACCOUNT_STATUS_FROZEN, ledger_pb2.ACCOUNT_STATUS_CLOSED,
@@ -21,10 +21,8 @@ DEBIT, CREDIT = accounts_pb2.FREEZE_DIRECTION_DEBIT, accounts_pb2.FREEZE_DIRECTI
 
 @pytest.fixture
 async def client(wallets_database: databases.Database) -> AsyncIterator[wallets.Client]:
-    async with wallets.running(wallets_database, hold_sweep_seconds=3_600.0) as client:
-        await client.fund("ana", 100)
+    async with accounts.running(wallets_database) as client:
         yield client
-        ledger_oracle.check(wallets_database.superuser_url)
 
 
 async def test_an_account_is_found_by_its_id_or_by_its_address_and_currency(client: wallets.Client) -> None:

@@ -25,11 +25,6 @@ async def served() -> AsyncIterator[tuple[Gateway, Gallery]]:
 
 
 @pytest.fixture
-def gateway(served: tuple[Gateway, Gallery]) -> Gateway:
-    return served[0]
-
-
-@pytest.fixture
 def gallery(served: tuple[Gateway, Gallery]) -> Gallery:
     served[1].received.clear()
     return served[1]

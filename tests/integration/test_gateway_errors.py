@@ -1,29 +1,14 @@
 """What is refused, and how: problem documents that name every offending field and show nothing from inside."""
 
-from collections.abc import AsyncIterator
-
 import grpc
 import pytest
 import structlog.testing
 
 from kobklein import client, errors
-from tests import gateways
 from tests.gateways import Gallery, Gateway
 from tests.gateways import gallery_pb2 as pb
 
 PAINTING = "/v1/paintings/1"
-
-
-@pytest.fixture(scope="module")
-async def served() -> AsyncIterator[tuple[Gateway, Gallery]]:
-    gallery = Gallery()
-    async with gateways.serving("gallery", gallery.add_to) as gateway:
-        yield gateway, gallery
-
-
-@pytest.fixture
-def gateway(served: tuple[Gateway, Gallery]) -> Gateway:
-    return served[0]
 
 
 @pytest.fixture

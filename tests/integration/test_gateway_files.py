@@ -1,7 +1,6 @@
 """Answers that are no JSON: files whole and in streams, their headers, and what a broken stream looks like."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import grpc
 import httpx
@@ -22,18 +21,6 @@ BYTES = bytes(range(256))
 
 def file(data: bytes, content_type: str = "application/pdf") -> httpbody_pb2.HttpBody:
     return httpbody_pb2.HttpBody(content_type=content_type, data=data)
-
-
-@pytest.fixture(scope="module")
-async def served() -> AsyncIterator[tuple[Gateway, Gallery]]:
-    gallery = Gallery()
-    async with gateways.serving("gallery", gallery.add_to, heartbeat_seconds=0.05) as gateway:
-        yield gateway, gallery
-
-
-@pytest.fixture
-def gateway(served: tuple[Gateway, Gallery]) -> Gateway:
-    return served[0]
 
 
 @pytest.fixture

@@ -134,6 +134,8 @@ def test_a_request_schema_knows_limits_and_an_answer_schema_what_is_always_there
     assert {"id", "description", "version"} <= set(payment["required"])
     assert set(kobklein["components"]["schemas"]["PaymentInput"]["properties"]) == {"status", "description", "metadata"}
     assert kobklein["components"]["schemas"]["PaymentStatus"]["enum"][0] == "PENDING"
+    assert kobklein["components"]["schemas"]["TransferInput"]["properties"]["linked"]["writeOnly"] is True
+    assert "linked" not in kobklein["components"]["schemas"]["Transfer"]["properties"]
 
 
 def test_a_dry_run_has_a_success_of_its_own_where_the_real_call_creates_something(kobklein: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Every feature of `google.api.http`, on a contract that the gateway has never seen."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,18 +8,6 @@ from google.protobuf import duration_pb2, empty_pb2, field_mask_pb2, timestamp_p
 from tests import gateways
 from tests.gateways import Gallery, Gateway
 from tests.gateways import gallery_pb2 as pb
-
-
-@pytest.fixture(scope="module")
-async def served() -> AsyncIterator[tuple[Gateway, Gallery]]:
-    gallery = Gallery()
-    async with gateways.serving("gallery", gallery.add_to) as gateway:
-        yield gateway, gallery
-
-
-@pytest.fixture
-def gateway(served: tuple[Gateway, Gallery]) -> Gateway:
-    return served[0]
 
 
 @pytest.fixture

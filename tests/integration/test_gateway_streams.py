@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import grpc
 import pytest
 
-from kobklein import errors, streams
+from kobklein import errors
 from tests import gateways
 from tests.gateways import Gallery, Gateway
 from tests.gateways import gallery_pb2 as pb
@@ -16,18 +15,6 @@ WATCH = "/v1/paintings/1:watch"
 FOLLOW = "/v1/sales:follow"
 SSE = {"accept": "text/event-stream"}
 SEA, SKY = pb.Painting(title="Sea"), pb.Painting(title="Sky")
-
-
-@pytest.fixture(scope="module")
-async def served() -> AsyncIterator[tuple[Gateway, Gallery]]:
-    gallery = Gallery()
-    async with gateways.serving("gallery", gallery.add_to, heartbeat_seconds=0.05) as gateway:
-        yield gateway, gallery
-
-
-@pytest.fixture
-def gateway(served: tuple[Gateway, Gallery]) -> Gateway:
-    return served[0]
 
 
 @pytest.fixture
@@ -120,25 +107,28 @@ async def test_a_stream_that_can_be_resumed_says_why_it_broke_off(gateway: Gatew
 
 
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["lines", "events"])
-async def test_the_head_of_a_stream_is_sent_once_the_service_has_accepted_it(
+async def test_a_stream_that_can_be_resumed_says_at_once_where_it_starts(
     gallery: Gallery, headers: dict[str, str]
 ) -> None:
-    gallery.initial, gallery.stream = streams.BEGUN, [None]
+    gallery.stream = [pb.Sale(cursor="a0"), None]
     async with (
         gateways.serving("gallery", gallery.add_to, heartbeat_seconds=3600) as patient,
         patient.http.stream("GET", FOLLOW, headers=headers, timeout=60) as answer,
     ):
         assert answer.status_code == 200
         assert answer.headers["content-type"] in ("application/x-ndjson", "text/event-stream")
+        first = await anext(answer.aiter_text())
+    assert first == ("id: a0\n\n" if headers else '{"cursor":"a0","title":""}\n')
 
 
 async def test_the_id_of_an_event_is_its_cursor(gateway: Gateway, gallery: Gallery) -> None:
-    gallery.stream = [pb.Sale(cursor="a1", title="Sea"), pb.Sale(title="Sky"), pb.Sale(cursor="x\ndata: y")]
+    sun = pb.Sale(cursor="x\ndata: y", title="Sun")
+    gallery.stream = [pb.Sale(cursor="a1", title="Sea"), pb.Sale(title="Sky"), sun, pb.Sale(cursor="\n")]
     events = (await gateway.http.get(FOLLOW, headers=SSE)).text.split("\n\n")
     assert events == [
         'id: a1\ndata: {"cursor":"a1","title":"Sea"}',
         'data: {"cursor":"","title":"Sky"}',
-        'data: {"cursor":"x\\ndata: y","title":""}',
+        'data: {"cursor":"x\\ndata: y","title":"Sun"}',
         "",
     ]
     lines = (await gateway.http.get(FOLLOW)).text.splitlines()

@@ -1,13 +1,12 @@
 """Repeated calls: one effect a key, whatever the caller and the network do."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import grpc
 import pytest
 
-from deploy.local.postgres import Server
 from kobklein import errors
 from kobklein.payments.v1 import payments_pb2
 from tests import payments
@@ -16,15 +15,6 @@ from tests.payments import by, refused
 KEYS: Final = 100
 CALLS: Final = 20
 KEYS_AT_ONCE: Final = 15
-
-
-@pytest.fixture(scope="module")
-async def fresh(
-    postgres: Server, payments_template: str, wallets_template: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Callable[[], Awaitable[payments.Client]]]:
-    templates, folder = (payments_template, wallets_template), tmp_path_factory.mktemp("keys")
-    async with payments.shared(postgres, templates, folder, webhooks=False) as fresh:
-        yield fresh
 
 
 @pytest.fixture

@@ -250,6 +250,19 @@ async def test_leaving_answers_the_calls_that_run(wallets_database: databases.Da
     assert [result.HasField("transfer") for (result,) in results] == [True] * len(sent)
 
 
+async def test_an_answer_is_what_is_recorded_and_not_how_it_was_asked_for(client: wallets.Client) -> None:
+    await client.fund("ana", 100)
+    hold = await holds.create(client, amount=100)
+    part = wallets.transfer("user/ana", "user/ben", 10, hold_id=hold.id, releases_hold=True, linked=True)
+    sent = [part, wallets.transfer("user/ana", "user/ben", 5)]
+    for _ in range(2):
+        for result in await client.post(*sent):
+            shown = result.transfer
+            assert (shown.linked, shown.releases_hold, shown.group_id) == (False, False, part.id)
+            request = ledger_pb2.GetLedgerTransferRequest(id=shown.id)
+            assert await client.ledger.GetLedgerTransfer(request, metadata=wallets.AS_SERVICE) == shown
+
+
 async def test_a_repeated_part_of_a_hold_cannot_say_that_it_gave_back_the_rest(client: wallets.Client) -> None:
     """The two parts of one batch have one time; the second one, which gave back the rest, is not the first."""
     await client.fund("ana", 100)

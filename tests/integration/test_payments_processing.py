@@ -2,12 +2,11 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from deploy.local.postgres import Server
 from kobklein.payments.v1 import payments_pb2
 from tests import databases, payments
 from tests.payments import refused
@@ -17,16 +16,6 @@ COMPLETED = payments_pb2.PAYMENT_STATUS_COMPLETED
 FAILED = payments_pb2.PAYMENT_STATUS_FAILED
 CANCELLED = payments_pb2.PAYMENT_STATUS_CANCELLED
 PENDING = payments_pb2.PAYMENT_STATUS_PENDING
-
-
-@pytest.fixture(scope="module")
-async def fresh(
-    postgres: Server, payments_template: str, wallets_template: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Callable[[], Awaitable[payments.Client]]]:
-    """A service that no webhook reaches, so that its own path must find everything out."""
-    templates, folder = (payments_template, wallets_template), tmp_path_factory.mktemp("keys")
-    async with payments.shared(postgres, templates, folder, webhooks=False) as fresh:
-        yield fresh
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import datetime
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import prometheus_client
 import psycopg
 import pytest
 
-from deploy.local.postgres import Server
 from kobklein import database
 from kobklein.payments.v1 import payments_pb2
 from payments_service import housekeeping
@@ -22,15 +21,6 @@ PENDING = payments_pb2.PAYMENT_STATUS_PENDING
 COMPLETED = payments_pb2.PAYMENT_STATUS_COMPLETED
 FAILED = payments_pb2.PAYMENT_STATUS_FAILED
 CANCELLED = payments_pb2.PAYMENT_STATUS_CANCELLED
-
-
-@pytest.fixture(scope="module")
-async def fresh(
-    postgres: Server, payments_template: str, wallets_template: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Callable[[], Awaitable[payments.Client]]]:
-    templates, folder = (payments_template, wallets_template), tmp_path_factory.mktemp("keys")
-    async with payments.shared(postgres, templates, folder, webhooks=False) as fresh:
-        yield fresh
 
 
 @pytest.fixture

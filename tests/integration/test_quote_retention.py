@@ -24,14 +24,6 @@ async def client(wallets_database: databases.Database) -> AsyncIterator[wallets.
         yield client
 
 
-@pytest.fixture
-async def sessions(wallets_database: databases.Database) -> AsyncIterator[database.Sessions]:
-    """Sessions of the application's role."""
-    engine = database.engine(wallets_database.application_url, pool_size=2)
-    yield database.sessions(engine)
-    await engine.dispose()
-
-
 async def quotes(client: wallets.Client, count: int) -> list[str]:
     return [(await conversions.quote(client, sell=(100, "USD"))).id for _ in range(count)]
 

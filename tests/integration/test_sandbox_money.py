@@ -1,32 +1,11 @@
 """Refunds, disputes, balance and the sandbox's own ledger, through the official SDK."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import stripe
 
-from deploy.sandbox import testing
 from deploy.sandbox.testing import Sandbox
-
-
-@pytest.fixture(scope="module")
-async def server() -> AsyncIterator[Sandbox]:
-    async with testing.running() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-async def sandbox(server: Sandbox) -> Sandbox:
-    await server.control("reset")
-    return server
-
-
-@pytest.fixture(scope="module")
-async def api(server: Sandbox) -> AsyncIterator[Any]:
-    http = stripe.HTTPXClient()
-    yield stripe.StripeClient("sk_test_sandbox", base_addresses={"api": server.url}, http_client=http).v1
-    await http.close_async()
 
 
 async def paid(api: Any, method: str = "pm_card_visa", amount: int = 10_000, **members: Any) -> Any:

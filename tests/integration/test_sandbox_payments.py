@@ -6,23 +6,10 @@ from typing import Any
 import pytest
 import stripe
 
-from deploy.sandbox import testing
 from deploy.sandbox.testing import Sandbox
 
 RETURN_URL = "https://shop.test/back?order=1"
 NO_REDIRECT = {"enabled": True, "allow_redirects": "never"}
-
-
-@pytest.fixture(scope="module")
-async def server() -> AsyncIterator[Sandbox]:
-    async with testing.running() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-async def sandbox(server: Sandbox) -> Sandbox:
-    await server.control("reset")
-    return server
 
 
 @pytest.fixture(scope="module")

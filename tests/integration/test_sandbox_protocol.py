@@ -28,19 +28,6 @@ async def server() -> AsyncIterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture
-async def sandbox(server: Sandbox) -> Sandbox:
-    await server.control("reset")
-    return server
-
-
-@pytest.fixture(scope="module")
-async def api(server: Sandbox) -> AsyncIterator[Any]:
-    http = stripe.HTTPXClient()
-    yield stripe.StripeClient("sk_test_sandbox", base_addresses={"api": server.url}, http_client=http).v1
-    await http.close_async()
-
-
 async def post(
     sandbox: Sandbox, form: dict[str, str], *, key: str | None = None, path: str = "/v1/payment_intents", **headers: str
 ) -> httpx.Response:

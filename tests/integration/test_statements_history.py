@@ -3,7 +3,6 @@
 import datetime
 import itertools
 import uuid
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,13 +17,6 @@ from wallets_service.turns import Turns
 BEGINNING, END = datetime.datetime(1, 1, 1, tzinfo=datetime.UTC), datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC)
 BASES = pytest.mark.parametrize("basis", list(Basis))
 SEEDS = pytest.mark.parametrize("seed", range(3))
-
-
-@pytest.fixture
-async def sessions(wallets_database: databases.Database) -> AsyncIterator[database.Sessions]:
-    engine = database.engine(wallets_database.application_url, pool_size=2)
-    yield database.sessions(engine)
-    await engine.dispose()
 
 
 @pytest.fixture(params=[{}, {"summed_at_once": 5, "walked_at_once": 2}], ids=["whole", "part by part"])

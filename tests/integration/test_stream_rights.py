@@ -142,6 +142,7 @@ async def test_over_rest_a_watch_of_a_wallet_ends_for_a_revoked_user(
         url = f"/wallets/{wallet}/transactions:watch"
         async with gateway.http.stream("GET", url, timeout=PATIENCE) as answer:
             lines = answer.aiter_lines()
+            assert list(json.loads(await anext(lines))) == ["cursor"]
             assert json.loads(await anext(lines))["transaction"]["amount"] == "1.00"
             revocations.write_text(json.dumps({"subjects": ["user-1"]}))
             assert json.loads(await anext(lines))["error"]["status"] == 401

@@ -78,6 +78,16 @@ async def test_who_may_get_accounts_reaches_every_one_by_its_own_path_and_suppor
         assert (await gateway.http.get(f"/accounts/{wallet}/{path}", headers=SUPPORT)).status_code == 200
 
 
+async def test_who_may_get_accounts_is_told_of_a_missing_one_as_by_the_account_itself(gateway: Gateway) -> None:
+    missing = f"/accounts/{uuid.uuid4()}"
+    told = [
+        (await gateway.http.get(f"{missing}{path}", headers=FINANCE | {"x-request-id": "r"})).json()
+        for path in ("", "/balance", f"/statement?{SINCE}", f"/statement:export?{SINCE}", "/transactions")
+    ]
+    assert told[0]["reason"] == "ACCOUNT_NOT_FOUND"
+    assert [{**each, "instance": missing} for each in told] == [told[0]] * len(told)
+
+
 async def test_the_transactions_of_an_account_that_is_no_wallet_are_filtered_for_staff_only(
     gateway: Gateway, served: tuple[Gateway, wallets.Client], wallet: str
 ) -> None:
@@ -122,6 +132,7 @@ async def test_a_transfer_between_accounts_that_are_no_wallets_is_found_by_those
         "metadata": {"why": "moved"}, "debitBalanceAfter": "4.95", "creditBalanceAfter": "0.05",
     }  # fmt: skip
     assert {name: found[name] for name in shown} == shown
+    assert {"linked", "releasesHold"}.isdisjoint(found)
     request = ledger_pb2.GetLedgerTransferRequest(id=asked.id)
     assert await client.ledger.GetLedgerTransfer(request, metadata=wallets.AS_SERVICE) == result.transfer
     missing = await gateway.http.get(f"/ledger/transfers/{uuid.uuid4()}", headers=FINANCE)
@@ -174,7 +185,8 @@ async def test_a_wrong_range_is_a_problem_and_no_file(gateway: Gateway, wallet: 
     path = f"/wallets/{wallet}/statement:export?{SINCE}&beforeTime=2019-01-01T00:00:00Z"
     refused = await gateway.http.get(path)
     assert (refused.status_code, refused.headers["content-type"]) == (400, "application/problem+json")
-    assert [each["field"] for each in refused.json()["errors"]] == ["beforeTime"]
+    assert refused.json()["errors"] == [{"field": "beforeTime", "detail": "is before fromTime"}]
+    assert refused.json()["detail"] == "beforeTime: is before fromTime"
 
 
 async def test_transactions_are_filtered_by_a_map_in_the_query(gateway: Gateway, wallet: str) -> None:
@@ -203,6 +215,25 @@ async def test_a_watch_is_a_stream_of_events_that_goes_on_at_its_last_id(
     assert (refused.status_code, [each["field"] for each in refused.json()["errors"]]) == (400, ["cursor"])
 
 
+@pytest.mark.parametrize("watched", ["wallet", "ledger", "account"])
+async def test_a_browser_whose_watch_breaks_off_before_its_first_event_misses_nothing(
+    gateway: Gateway, served: tuple[Gateway, wallets.Client], wallet: str, watched: str
+) -> None:
+    path = f"/wallets/{wallet}/transactions:watch" if watched == "wallet" else "/ledger/transfers:watch"
+    path += "?onlyNew=true" + (f"&accountId={wallet}" if watched == "account" else "")
+    headers = EVENTS if watched == "wallet" else EVENTS | FINANCE
+    async with gateway.http.stream("GET", path, headers=headers, timeout=60) as stream:
+        first = await anext(stream.aiter_lines())
+    name, _, start = first.partition(": ")
+    assert name == "id"
+    missed = [(await served[1].fund("user-1", amount)).transfer.id for amount in (5, 6)]
+    events = await events_of(gateway, path, 2, headers | {"last-event-id": start})
+    assert [show(event)["id"] for event in events] == missed
+    new = (await served[1].fund("user-1", 7)).transfer
+    (event,) = await events_of(gateway, path, 1, headers | {"last-event-id": events[-1]["id"]})
+    assert show(event)["id"] == new.id
+
+
 async def test_a_quiet_watch_begins_at_once_and_just_ends_when_its_time_is_over(
     wallets_database: databases.Database,
 ) -> None:
@@ -213,7 +244,7 @@ async def test_a_quiet_watch_begins_at_once_and_just_ends_when_its_time_is_over(
         path = f"/wallets/{opened}/transactions:watch"
         async with gateway.http.stream("GET", path, headers=EVENTS, timeout=60) as stream:
             assert (stream.status_code, stream.headers["content-type"]) == (200, "text/event-stream")
-            assert await stream.aread() == b""
+            assert (await stream.aread()).startswith(b"id: ")
         path = path.replace(opened, "0198c5b0-7d2a-7c3e-9f61-2b8f4d1c9a10")
         assert (await gateway.http.get(path, headers=EVENTS)).status_code == 404
 
@@ -229,7 +260,7 @@ async def events_of(gateway: Gateway, path: str, count: int, headers: dict[str, 
         assert stream.headers["content-type"] == "text/event-stream"
         async for line in stream.aiter_lines():
             name, _, value = line.partition(": ")
-            if not line and events[-1]:
+            if not line and "data" in events[-1]:  # An id alone is kept, and is no event.
                 if len(events) == count:
                     return events
                 events.append({})

@@ -58,7 +58,6 @@ async def test_a_transfer_is_watched_with_all_that_is_recorded_of_it(client: wal
     first.metadata.update({"table": 4, "large": 1e23})
     second.effective_time.seconds = 1_700_000_000
     results = [result.transfer for result in await client.post(first, second)]
-    results[0].linked = False  # How it was asked for is not recorded.
     watch = watch_transfers(client)
     assert [event.transfer for event in await watch.take(2)] == results
     id_ = (await client.account("user/ana")).id
@@ -93,6 +92,30 @@ async def test_every_cursor_goes_on_with_exactly_the_rest(client: wallets.Client
     at_the_end = await opened(cursor=events[-1].cursor).begun()
     (new,) = await posted(client, 1)
     assert new.id in str(await at_the_end.next())
+
+
+@pytest.mark.parametrize("only_new", [True, False])
+@pytest.mark.parametrize("watched", ["ledger", "account", "wallet"])
+async def test_a_watch_that_breaks_off_before_its_first_event_goes_on_where_it_started(
+    client: wallets.Client, watched: str, only_new: bool
+) -> None:
+    before = [transfer.id for transfer in await posted(client, 2)]
+    id_ = (await client.account("user/ana")).id
+
+    def opened(**asked: Any) -> Watch:
+        asked["only_new"] = only_new
+        if watched == "wallet":
+            return watch_wallet(client, id_, **asked)
+        return watch_transfers(client, **asked, **({"account_id": id_} if watched == "account" else {}))
+
+    broken = await opened().begun()
+    broken.leave()
+    expected = [*([] if only_new else before), *(transfer.id for transfer in await posted(client, 2))]
+    again = await opened(cursor=broken.start).begun()
+    assert again.start == broken.start
+    events = await again.take(len(expected))
+    assert [(event.transfer if watched != "wallet" else event.transaction).id for event in events] == expected
+    assert await again.nothing_within(0.3)
 
 
 async def test_only_new_leaves_out_what_is_there(client: wallets.Client) -> None:
@@ -223,7 +246,9 @@ async def test_watches_of_one_thing_share_their_reads(wallets_database: database
 
         async def follow() -> list[str]:
             async with contextlib.aclosing(ours.events(shared, START)) as events:
-                return [(await anext(events))[1].transfer.id for _ in range(11)]
+                seen = [(await anext(events))[1] for _ in range(12)]
+            assert seen[0] is None  # It only says where the watch starts.
+            return [posting.transfer.id for posting in seen if posting]
 
         async with ours.running():
             following = [asyncio.create_task(follow()) for _ in range(40)]

@@ -141,6 +141,12 @@ def test_absent_messages_and_optional_fields_are_left_out_and_empty_scalars_are_
     assert shown == {"id": "", "title": "", "currency": "", "tags": [], "etag": ""}
 
 
+def test_what_belongs_to_requests_is_read_and_never_shown() -> None:
+    message, wrong = read(pb.Painting, '{"dedication": "To Ana"}')
+    assert (message.dedication, wrong) == ("To Ana", {})
+    assert "dedication" not in json.loads(written(message))
+
+
 @pytest.mark.parametrize(
     ("body", "wrong"),
     [

@@ -15,6 +15,7 @@ from gateway import bindings, callers, comments, files, names, problems, reader,
 from kobklein import contract, enums, errors
 from kobklein.options.v1 import options_pb2
 from kobklein.payments.v1 import payments_pb2
+from kobklein.wallets.v1 import ledger_pb2
 from tests import gateways
 from tests.gateways import gallery_pb2 as pb
 
@@ -40,6 +41,20 @@ TRUSTED = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128"))
 )
 def test_a_path_is_shown_in_the_names_of_the_client(path: str, shown: str) -> None:
     assert names.client_path(path, UPDATE, body_field="payment") == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("is required with releases_hold", "is required with releasesHold"),
+        ("is before effective_time, dry_run", "is before effectiveTime, dryRun"),
+        ("'reverses_id' cannot be updated", "'reversesId' cannot be updated"),
+        ("No such PaymentMethod: pm_card_visa", "No such PaymentMethod: pm_card_visa"),
+        ("is less than xreverses_id or reverses_id_", "is less than xreverses_id or reverses_id_"),
+    ],
+)
+def test_what_is_said_of_a_request_names_its_fields_as_the_client_does(text: str, shown: str) -> None:
+    assert names.client_text(text, ledger_pb2.PostTransfersRequest.DESCRIPTOR) == shown
 
 
 def test_enum_names_lose_their_prefix_and_what_is_unspecified() -> None:

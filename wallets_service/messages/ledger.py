@@ -66,6 +66,8 @@ def results(
 
 def _post(shown: ledger_pb2.Transfer, asked: ledger_pb2.Transfer, posting: entries.Posting) -> None:
     shown.CopyFrom(asked)
+    shown.ClearField("linked")  # How it was asked for is not recorded, so no later answer could say it again.
+    shown.ClearField("releases_hold")
     shown.debit_balance_after = posting.debit_balance_after
     shown.credit_balance_after = posting.credit_balance_after
     shown.created_time.CopyFrom(common.timestamp(posting.created_time))

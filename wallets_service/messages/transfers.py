@@ -3,9 +3,9 @@
 import uuid
 
 from kobklein import calls, errors
-from kobklein.wallets.v1 import ledger_pb2, transfers_pb2
+from kobklein.wallets.v1 import transfers_pb2
 from wallets_service import fees, models, reversals, transfers, wallets
-from wallets_service.ledger import entries, free_data
+from wallets_service.ledger import free_data
 from wallets_service.messages import common
 
 
@@ -57,25 +57,6 @@ def reversal_order(request: transfers_pb2.ReverseTransactionRequest) -> reversal
         amount=request.amount if request.HasField("amount") else None,
         currency=request.currency,
         reason=request.reason,
-    )
-
-
-def reversal(posting: entries.Posting) -> ledger_pb2.Transfer:
-    """Return a posted reversal."""
-    transfer = posting.transfer
-    return ledger_pb2.Transfer(
-        id=transfer.id,
-        debit_account=transfer.debit_account,
-        credit_account=transfer.credit_account,
-        amount=transfer.amount,
-        currency=transfer.currency,
-        type=common.TYPES[transfer.type],
-        description=transfer.description,
-        metadata=common.struct(dict(transfer.metadata)),
-        debit_balance_after=posting.debit_balance_after,
-        credit_balance_after=posting.credit_balance_after,
-        created_time=common.timestamp(posting.created_time),
-        reverses_id=transfer.reverses_id or "",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
-from kobklein import database, pages, streams
+from kobklein import database, pages
 from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc
 from wallets_service import accounts, models, transactions, watches
 from wallets_service.ledger.group_commit import Ledger
@@ -118,12 +118,12 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         return proofs.head(await database.transaction(self._sessions, heads.get))
 
     async def WatchTransfers(
-        self, request: ledger_pb2.WatchTransfersRequest, context: _Context
+        self, request: ledger_pb2.WatchTransfersRequest, _context: _Context
     ) -> AsyncIterator[ledger_pb2.TransferEvent]:
-        """Watch transfers. The initial metadata say that the watch has begun; one that lasts too long just ends."""
+        """Watch transfers. A watch that lasts too long just ends."""
         topic = watches.transfers(uuid.UUID(request.account_id) if request.account_id else None)
         start = await self._watches.start(topic, request.cursor, only_new=request.only_new)
-        await context.send_initial_metadata(streams.BEGUN)
-        async with contextlib.aclosing(self._watches.events(topic, start)) as events:
+        events = self._watches.events(topic, start)
+        async with contextlib.aclosing(events):
             async for cursor, posting in events:
-                yield ledger_pb2.TransferEvent(cursor=cursor, transfer=messages.transfer(posting))
+                yield ledger_pb2.TransferEvent(cursor=cursor, transfer=messages.transfer(posting) if posting else None)

@@ -10,7 +10,7 @@ from kobklein import calls, database, idempotency, ids
 from kobklein.wallets.v1 import ledger_pb2, transfers_pb2, transfers_pb2_grpc
 from wallets_service import fee_schedule, reversals, transfers
 from wallets_service.ledger.group_commit import Ledger
-from wallets_service.messages import common
+from wallets_service.messages import common, ledger
 from wallets_service.messages import transfers as messages
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -62,7 +62,7 @@ class TransfersServicer(transfers_pb2_grpc.TransfersServiceServicer):
             id_=ids.of_key(call.subject, call.idempotency_key),
             dry_run=request.dry_run,
         )
-        answer = messages.reversal(posting)
+        answer = ledger.transfer(posting)
         if request.dry_run and not call.replayed:
             answer.ClearField("created_time")
         return answer

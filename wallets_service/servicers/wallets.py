@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from kobklein import calls, database, idempotency, pages, streams
+from kobklein import calls, database, idempotency, pages
 from kobklein.wallets.v1 import wallets_pb2, wallets_pb2_grpc
 from wallets_service import transactions, wallets, watches
 from wallets_service.messages import common
@@ -113,14 +113,15 @@ class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
         return messages.transaction(seen)
 
     async def WatchWalletTransactions(
-        self, request: wallets_pb2.WatchWalletTransactionsRequest, context: _Context
+        self, request: wallets_pb2.WatchWalletTransactionsRequest, _context: _Context
     ) -> AsyncIterator[wallets_pb2.TransactionEvent]:
-        """Watch a wallet's transactions. As with transfers, the initial metadata say that the watch has begun."""
+        """Watch a wallet's transactions. A watch that lasts too long just ends."""
         owner, wallet_id = calls.current().owner, uuid.UUID(request.id)
         await database.transaction(self._sessions, lambda session: wallets.get(session, wallet_id, owner=owner))
         topic = watches.transactions(wallet_id)
         start = await self._watches.start(topic, request.cursor, only_new=request.only_new)
-        await context.send_initial_metadata(streams.BEGUN)
-        async with contextlib.aclosing(self._watches.events(topic, start)) as events:
-            async for cursor, transaction in events:
-                yield wallets_pb2.TransactionEvent(cursor=cursor, transaction=messages.transaction(transaction))
+        events = self._watches.events(topic, start)
+        async with contextlib.aclosing(events):
+            async for cursor, seen in events:
+                transaction = messages.transaction(seen) if seen else None
+                yield wallets_pb2.TransactionEvent(cursor=cursor, transaction=transaction)
