@@ -139,7 +139,9 @@ class Writer:
             for decision in decisions.decide_in_parts(operations, state, size=size):
                 if state.missing:
                     _open_accounts(connection, decision, state)
-                postings.write_transfers(connection, decision, state.time, start=written)
+                for start in range(written, len(decision.postings), _PART_TRANSFERS):
+                    part = decision.postings[start : start + _PART_TRANSFERS]
+                    postings.write_transfers(connection, part, state.time, first_place=start)
                 written = len(decision.postings)
             postings.write_accounts(connection, decision, state)
         known.remember(state, decision)

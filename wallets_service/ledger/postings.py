@@ -96,10 +96,11 @@ def open_accounts(connection: Connection, accounts: Iterable[Account], time: dat
     return len(inserted.fetchall()) == len(new)
 
 
-def write_transfers(connection: Connection, decision: Decision, time: datetime.datetime, *, start: int) -> None:
-    """Record the decision's postings from that place on."""
-    if len(decision.postings) > start:
-        connection.execute(_INSERT, (time, start, *_transfer_columns(decision.postings[start:])))
+def write_transfers(
+    connection: Connection, made: Sequence[Posting], time: datetime.datetime, *, first_place: int
+) -> None:
+    """Record postings of a batch, which has recorded `first_place` of them before these."""
+    connection.execute(_INSERT, (time, first_place, *_transfer_columns(made)))
 
 
 def write_accounts(connection: Connection, decision: Decision, state: State) -> None:
@@ -127,7 +128,7 @@ def _account_columns(accounts: Mapping[Key, Account]) -> tuple[str, ...]:
     )
 
 
-def _transfer_columns(postings: list[Posting]) -> tuple[str, ...]:
+def _transfer_columns(postings: Sequence[Posting]) -> tuple[str, ...]:
     transfers = [posting.transfer for posting in postings]
     return (
         arrays.plain([transfer.id for transfer in transfers]),
