@@ -93,9 +93,9 @@ async def written(postgres: embedded.Server, wallets_template: str) -> Any:
 async def _convert(client: wallets.Client) -> None:
     rate = conversions_pb2.Rate(sell_currency="USD", buy_currency="HTG", rate="131.25", spread_parts_per_million=15_000)
     admin = wallets.metadata("root", "admin")
-    await client.conversions.SetRate(conversions_pb2.SetRateRequest(rate=rate), metadata=admin)
+    await client.conversions.SetRate(conversions_pb2.SetRateRequest(rate=rate, reason="launch"), metadata=admin)
     fee = transfers_pb2.Fee(currency="USD", type=ledger_pb2.TRANSFER_TYPE_CONVERSION, fixed_amount=25)
-    await client.transfers.SetFee(transfers_pb2.SetFeeRequest(fee=fee), metadata=admin)
+    await client.transfers.SetFee(transfers_pb2.SetFeeRequest(fee=fee, reason="launch"), metadata=admin)
     asked = conversions_pb2.CreateQuoteRequest(
         sell=conversions_pb2.Money(amount=5_000, currency="USD"), buy=conversions_pb2.Money(currency="HTG")
     )
