@@ -40,10 +40,10 @@ run: setup ## Keep the whole stack running on this machine, with its data
 test: setup ## Run every change-time test, on two processors
 	$(MAKE) --no-print-directory -j2 test-of-parts test-of-all
 
-test-of-parts: ## Run the tests of single parts and services
+test-of-parts: setup ## Run the tests of single parts and services
 	$(BIN)/python -m pytest tests/unit tests/integration
 
-test-of-all: ## Run the tests of all services together
+test-of-all: setup ## Run the tests of all services together
 	$(BIN)/python -m pytest -o cache_dir=build/pytest-of-all tests/e2e
 
 chaos: setup ## Run the tests of reliability in their full sizes, and plant faults that they must catch (about an hour)

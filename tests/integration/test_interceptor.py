@@ -2,17 +2,12 @@
 
 import asyncio
 import contextlib
-import datetime
-import ipaddress
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf import empty_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -22,6 +17,7 @@ from kobklein import calls, client, errors, server
 from kobklein.payments.v1 import payments_pb2 as pb
 from kobklein.payments.v1 import payments_pb2_grpc as pb_grpc
 from kobklein.settings import RateSettings, ServiceSettings, TlsSettings
+from tests import certificates
 
 SERVICE = "kobklein.payments.v1.PaymentsService"
 ID = "0198c5b0-7d2a-7c3e-9f61-2b8f4d1c9a10"
@@ -338,55 +334,13 @@ async def test_reflection_can_be_switched_off(local: identity.Identity) -> None:
     assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-def certified(folder: Path, name: str, authority: tuple[x509.Certificate, ec.EllipticCurvePrivateKey]) -> TlsSettings:
-    issuer, issuer_key = authority
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
-        .issuer_name(issuer.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(issuer_key, hashes.SHA256())
-    )
-    files = TlsSettings(
-        certificate_file=folder / f"{name}.pem", key_file=folder / f"{name}.key", authority_file=folder / f"{name}.ca"
-    )
-    files.certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files.key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    files.authority_file.write_bytes(issuer.public_bytes(serialization.Encoding.PEM))
-    return files
-
-
-def authority(name: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate, key
-
-
 async def test_mutual_tls_lets_only_our_own_certificates_in(local: identity.Identity, tmp_path: Path) -> None:
-    ours, theirs = authority("ours"), authority("theirs")
-    configured = settings(local, tls=certified(tmp_path, "server", ours))
-    friend = certified(tmp_path, "friend", ours)
-    stranger = certified(tmp_path, "stranger", theirs).model_copy(update={"authority_file": friend.authority_file})
+    ours, theirs = certificates.authority("ours"), certificates.authority("theirs")
+    configured = settings(local, tls=certificates.certified(tmp_path, "server", ours))
+    friend = certificates.certified(tmp_path, "friend", ours)
+    stranger = certificates.certified(tmp_path, "stranger", theirs).model_copy(
+        update={"authority_file": friend.authority_file}
+    )
     async with serving(configured) as port:
         assert await answered(port, friend, local)
         assert not await answered(port, stranger, local)
@@ -406,7 +360,11 @@ async def answered(port: int, tls: TlsSettings | None, local: identity.Identity)
 
 @pytest.mark.parametrize("missing", ["tls", "reflection"])
 def test_production_is_strict(local: identity.Identity, tmp_path: Path, missing: str) -> None:
-    complete = {"environment": "production", "tls": certified(tmp_path, "x", authority("ours")), "reflection": False}
+    complete = {
+        "environment": "production",
+        "tls": certificates.certified(tmp_path, "x", certificates.authority("ours")),
+        "reflection": False,
+    }
     assert settings(local, **complete).production
     with pytest.raises(ValueError, match=missing):
         settings(local, **{key: value for key, value in complete.items() if key != missing})

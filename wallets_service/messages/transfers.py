@@ -45,7 +45,7 @@ def user_transfer(made: transfers.Made, call: calls.Call) -> transfers_pb2.UserT
         message.balance_after = payer_balance_after
     elif call.subject == payee:
         message.balance_after = posting.credit_balance_after
-    else:
+    elif call.unrestricted:
         message.debit_balance_after, message.credit_balance_after = payer_balance_after, posting.credit_balance_after
     return message
 
