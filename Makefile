@@ -36,15 +36,9 @@ demo: setup ## Play the main job end to end on a throw-away stack
 run: setup ## Keep the whole stack running on this machine, with its data
 	$(BIN)/python -m deploy.local run
 
-.PHONY: test test-of-parts test-of-all chaos bench
-test: setup ## Run every change-time test, on two processors
-	$(MAKE) --no-print-directory -j2 test-of-parts test-of-all
-
-test-of-parts: setup ## Run the tests of single parts and services
-	$(BIN)/python -m pytest tests/unit tests/integration
-
-test-of-all: setup ## Run the tests of all services together
-	$(BIN)/python -m pytest -o cache_dir=build/pytest-of-all tests/e2e
+.PHONY: test chaos bench
+test: setup ## Run every change-time test, the files of them spread over two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 chaos: setup ## Run the tests of reliability in their full sizes, and plant faults that they must catch (about an hour)
 	TEST_SIZE=full $(BIN)/python -m pytest -m chaos --timeout=7200

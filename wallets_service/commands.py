@@ -209,7 +209,8 @@ def _show_report(report: verification.Report) -> None:
     if not report.breaks:
         _console.print("Everything holds.")
         return
-    breaks = rich.table.Table("check", "place", "account", "transfer or hold", "expected", "actual", "what")
+    check = rich.table.Column("check", no_wrap=True)  # Whoever searches the output for one finds it whole.
+    breaks = rich.table.Table(check, "place", "account", "transfer or hold", "expected", "actual", "what")
     for found in report.breaks:
         breaks.add_row(*map(rich.markup.escape, _cells(found)))
     _console.print(breaks)

@@ -193,7 +193,7 @@ def posting(**changes: object) -> ledger_pb2.Transfer:
         {"metadata": {"a": "\0"}},
         {"debit_balance_after": 1},
         {"created_time": timestamp_pb2.Timestamp(seconds=1)},
-        {"group_id": str(uuid.uuid4())},
+        {"group_id": str(uuid.UUID(int=1))},
     ],
     ids=str,
 )
