@@ -12,7 +12,7 @@ import structlog
 import uvloop
 
 from tests.bench import gateway, payments
-from tests.bench.ledger import limit, replicas, scale, throughput
+from tests.bench.ledger import limit, proof, replicas, scale, throughput
 
 RESULT: Final = Path("build/bench.json")
 COLUMNS: Final = ("name", "value", "unit", "baseline", "ratio", "target")
@@ -22,6 +22,7 @@ PARTS: Final = {
     "ledger.limit": limit.run,
     "ledger.replicas": replicas.run,
     "ledger.scale": scale.run,
+    "ledger.proof": proof.run,
     "payments": payments.run,
 }
 
