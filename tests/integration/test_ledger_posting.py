@@ -66,6 +66,18 @@ async def test_a_dry_run_answers_what_each_transfer_would_do_and_posts_nothing(c
     assert [each.WhichOneof("result") for each in results] == ["transfer", "error", "error", "transfer"]
 
 
+async def test_a_dry_run_tells_what_is_posted_already_by_its_time(client: wallets.Client) -> None:
+    posted = await client.fund("ana", 100)
+    known = wallets.transfer("provider/stripe", "user/ana", 100, type_="DEPOSIT", id=posted.transfer.id)
+    new = wallets.transfer("user/ana", "user/ben", 60)
+    asked = ledger_pb2.PostTransfersRequest(transfers=[known, new, new], dry_run=True)
+    again, tried, repeated = (await client.ledger.PostTransfers(asked, metadata=wallets.AS_SERVICE)).results
+    assert again == posted
+    assert tried == repeated
+    assert (tried.transfer.debit_balance_after, tried.transfer.HasField("created_time")) == (40, False)
+    assert (await client.account("user/ana")).version == 1
+
+
 async def test_texts_are_stored_as_they_were_sent(client: wallets.Client) -> None:
     texts = {"reference": 'a"b\\c,{}', "description": "NULL\n'ß' 漢字"}
     sent = wallets.transfer("provider/stripe", "null", 1, payment_id=str(uuid.uuid4()), metadata={"x": "a\\b"}, **texts)

@@ -4,6 +4,7 @@ Writers block: each belongs to a thread. Waiting for the database in a thread co
 event loop, and a batch of single calls is little else.
 """
 
+import dataclasses
 import datetime
 import random
 import time
@@ -17,7 +18,7 @@ from kobklein import database, errors
 from wallets_service import metrics
 from wallets_service.ledger import decisions, lookups, postings
 from wallets_service.ledger.book import Decision, Outcome, State
-from wallets_service.ledger.entries import Key, Operation
+from wallets_service.ledger.entries import Id, Key, Operation, Posting
 from wallets_service.ledger.known import Known
 from wallets_service.settings import Isolation
 
@@ -91,7 +92,10 @@ class Writer:
             return self._repeated(self._run, operations)
 
     def preview(self, operations: Sequence[Operation]) -> list[Outcome]:
-        """Return what would become of the operations now. Nothing is locked, and nothing recorded."""
+        """Return what would become of the operations now. Nothing is locked, and nothing recorded.
+
+        What is recorded already is returned as it is; what would be, without a time.
+        """
         return self._repeated(self._try, operations)
 
     def close(self) -> None:
@@ -152,7 +156,9 @@ class Writer:
         with connection.pipeline(), connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             state = lookups.read(connection, operations, Known(), zone=self._zone, lock=False)
-        return decisions.decide(operations, state).outcomes
+        decision = decisions.decide(operations, state)
+        tried = {posting.transfer.id for posting in decision.postings}
+        return [_without_time(outcome, tried) for outcome in decision.outcomes]
 
     def _connected(self) -> database.Connection:
         if self._connection is None or self._connection.broken or self._connection.closed:
@@ -165,6 +171,12 @@ class Writer:
 def unavailable() -> errors.Unavailable:
     """Return what callers are told when nothing can be written for them now."""
     return errors.Unavailable(part="the ledger's database")
+
+
+def _without_time(outcome: Outcome, tried: Collection[Id]) -> Outcome:
+    if isinstance(outcome, Posting) and outcome.transfer.id in tried:
+        return dataclasses.replace(outcome, created_time=None)
+    return outcome
 
 
 def _open_accounts(connection: database.Connection, decision: Decision, state: State) -> None:

@@ -120,7 +120,8 @@ class Posting:
     credit_balance_after: int
     debit_version: int
     credit_version: int
-    created_time: datetime.datetime
+    created_time: datetime.datetime | None
+    """None if it was only tried."""
     group_id: Id | None = None
     """The first of the transfers that it was posted together with."""
 

@@ -105,3 +105,8 @@ def timestamp(time: datetime.datetime) -> timestamp_pb2.Timestamp:
     message = timestamp_pb2.Timestamp()
     message.FromDatetime(time)
     return message
+
+
+def optional_timestamp(time: datetime.datetime | None) -> timestamp_pb2.Timestamp | None:
+    """Return an instant, if there is one, as a message."""
+    return None if time is None else timestamp(time)

@@ -43,7 +43,7 @@ def quote(state: quotes.State) -> conversions_pb2.Quote:
         status=_status(state),
         expires_time=common.timestamp(row.expires_time),
         created_time=common.timestamp(row.created_time),
-        accepted_time=None if accepted_time is None else common.timestamp(accepted_time),
+        accepted_time=common.optional_timestamp(accepted_time),
         transaction_id="" if accepted_time is None else str(row.transfer_id),
     )
     if state.sell_balance is not None and state.buy_balance is not None:

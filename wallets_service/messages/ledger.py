@@ -44,13 +44,8 @@ def _transfer_of(message: ledger_pb2.Transfer, index: int) -> entries.Transfer:
     return plain
 
 
-def results(
-    sent: Iterable[ledger_pb2.Transfer], outcomes: Iterable[Outcome], *, dry_run: bool
-) -> ledger_pb2.PostTransfersResponse:
-    """Return what became of the transfers that were sent; what is posted under an id has the content that was sent.
-
-    After a dry run, nothing was recorded at any time.
-    """
+def results(sent: Iterable[ledger_pb2.Transfer], outcomes: Iterable[Outcome]) -> ledger_pb2.PostTransfersResponse:
+    """Return what became of the transfers that were sent; what is posted under an id has the content that was sent."""
     response = ledger_pb2.PostTransfersResponse()
     for asked, outcome in zip(sent, outcomes, strict=True):
         result = response.results.add()  # Made where it stays: a thousand of them would cost as much to copy.
@@ -59,8 +54,6 @@ def results(
         else:
             assert isinstance(outcome, entries.Posting)  # noqa: S101  # what becomes of a transfer otherwise
             _post(result.transfer, asked, outcome)
-            if dry_run:
-                result.transfer.ClearField("created_time")
     return response
 
 
@@ -70,7 +63,8 @@ def _post(shown: ledger_pb2.Transfer, asked: ledger_pb2.Transfer, posting: entri
     shown.ClearField("releases_hold")
     shown.debit_balance_after = posting.debit_balance_after
     shown.credit_balance_after = posting.credit_balance_after
-    shown.created_time.CopyFrom(common.timestamp(posting.created_time))
+    if posting.created_time is not None:
+        shown.created_time.CopyFrom(common.timestamp(posting.created_time))
     if posting.group_id is not None:
         shown.group_id = posting.group_id
 
@@ -91,10 +85,10 @@ def transfer(posting: entries.Posting) -> ledger_pb2.Transfer:
         metadata=common.struct(dict(made.metadata)),
         debit_balance_after=posting.debit_balance_after,
         credit_balance_after=posting.credit_balance_after,
-        created_time=common.timestamp(posting.created_time),
+        created_time=common.optional_timestamp(posting.created_time),
         hold_id=made.hold_id or "",
         reverses_id=made.reverses_id or "",
-        effective_time=common.timestamp(made.effective_time) if made.effective_time is not None else None,
+        effective_time=common.optional_timestamp(made.effective_time),
         group_id=posting.group_id or "",
     )
 

@@ -36,7 +36,8 @@ def user_transfer(made: transfers.Made, call: calls.Call) -> transfers_pb2.UserT
         reference=transfer.reference,
         description=transfer.description,
         metadata=common.struct(dict(transfer.metadata)),
-        created_time=common.timestamp(posting.created_time),
+        created_time=common.optional_timestamp(posting.created_time),
+        dry_run=posting.created_time is None,
     )
     if call.unrestricted or call.subject == payer:
         message.fee_amount = made.fee.transfer.amount if made.fee else 0

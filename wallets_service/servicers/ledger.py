@@ -43,7 +43,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         """Post transfers."""
         transfers = messages.transfers_of(request.transfers)
         outcomes = await (self._ledger.preview(transfers) if request.dry_run else self._ledger.post(transfers))
-        return messages.results(request.transfers, outcomes, dry_run=request.dry_run)
+        return messages.results(request.transfers, outcomes)
 
     async def GetLedgerTransfer(
         self, request: ledger_pb2.GetLedgerTransferRequest, _context: _Context

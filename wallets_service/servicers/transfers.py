@@ -35,11 +35,7 @@ class TransfersServicer(transfers_pb2_grpc.TransfersServiceServicer):
             id_=ids.of_key(call.subject, call.idempotency_key),
             dry_run=request.dry_run,
         )
-        answer = messages.user_transfer(made, call)
-        if request.dry_run and not call.replayed:
-            answer.dry_run = True
-            answer.ClearField("created_time")
-        return answer
+        return messages.user_transfer(made, call)
 
     async def GetTransfer(
         self, request: transfers_pb2.GetTransferRequest, _context: _Context
@@ -62,10 +58,7 @@ class TransfersServicer(transfers_pb2_grpc.TransfersServiceServicer):
             id_=ids.of_key(call.subject, call.idempotency_key),
             dry_run=request.dry_run,
         )
-        answer = ledger.transfer(posting)
-        if request.dry_run and not call.replayed:
-            answer.ClearField("created_time")
-        return answer
+        return ledger.transfer(posting)
 
     async def SetFee(self, request: transfers_pb2.SetFeeRequest, _context: _Context) -> transfers_pb2.Fee:
         """Set a fee."""
