@@ -86,6 +86,8 @@ class Model:
 
     def __init__(self) -> None:
         self._books = _Books()
+        self._settling = False
+        """Whether the group that is done now settles a fee."""
 
     @property
     def moved(self) -> dict[str, Move]:
@@ -114,6 +116,7 @@ class Model:
 
     def _group(self, group: Sequence[entries.Operation]) -> list[str]:
         before, name = self._books.copy(), _id(group[0]) if len(group) > 1 else ""
+        self._settling = bool(name) and any(isinstance(each, entries.FeeSettlement) for each in group)
         for number, each in enumerate(group):
             reason = self._one(each, name)
             if reason == POSTED and name:
@@ -150,13 +153,13 @@ class Model:
             return self._move(asked, group)
         if isinstance(asked, entries.FeeSettlement):
             return self._settle(asked, group)
-        return self._hold(asked) if isinstance(asked, entries.NewHold) else self._void(asked, group)
+        return self._hold(asked) if isinstance(asked, entries.NewHold) else self._void(asked)
 
     def _move(self, asked: entries.Transfer, group: str) -> str:
         if asked.id in self.moved:
             first, its_group, *_ = self.moved[asked.id]
             return POSTED if (first, its_group) == (asked, group) and self._ends_alike(asked) else "TRANSFER_ID_REUSED"
-        reason = self._stopped(asked) or self._unreversible(asked) or self._untakeable(asked, group)
+        reason = self._stopped(asked) or self._unreversible(asked) or self._untakeable(asked)
         if not reason and asked.hold_id is None:
             reason = self._unpayable(asked, limited=asked.reverses_id is None)
         if reason:
@@ -206,7 +209,7 @@ class Model:
         back = sum(each.asked.amount for each in self.moved.values() if each.asked.reverses_id == original.id)
         return "REVERSAL_EXCEEDED" if back + asked.amount > original.amount else ""
 
-    def _untakeable(self, asked: entries.Transfer, group: str) -> str:
+    def _untakeable(self, asked: entries.Transfer) -> str:
         if asked.hold_id is None:
             return ""
         hold = self.holds.get(asked.hold_id)
@@ -218,7 +221,7 @@ class Model:
             return "HOLD_ENDED"
         if asked.amount > hold.left:
             return "HOLD_EXCEEDED"
-        return "HOLD_HAS_FEE" if hold.tied and not group else ""
+        return "HOLD_HAS_FEE" if hold.tied and not self._settling else ""
 
     def _unpayable(self, asked: entries.Transfer | entries.NewHold, *, limited: bool) -> str:
         payer = self.wallet(asked.debit_account)
@@ -242,7 +245,7 @@ class Model:
         self.holds[asked.id] = Reservation(asked)
         return POSTED
 
-    def _void(self, asked: entries.Release, group: str) -> str:
+    def _void(self, asked: entries.Release) -> str:
         hold = self.holds.get(asked.hold_id)
         if hold is None:
             return "HOLD_NOT_FOUND"
@@ -252,7 +255,7 @@ class Model:
             return POSTED
         if hold.status != "PENDING":
             return "HOLD_ENDED"
-        if hold.tied and not group:
+        if hold.tied and not self._settling:
             return "HOLD_HAS_FEE"
         self._end(hold, "VOIDED")
         return POSTED

@@ -45,7 +45,22 @@ class Settings(pydantic_settings.BaseSettings):
     )
 
     database_url: pydantic.SecretStr
+    seal_key: pydantic.SecretStr | None = None
     seal_trusted_keys: tuple[str, ...] = ()
+
+    @property
+    def own_key(self) -> frozenset[bytes]:
+        """The public half of the key that the service signs with, where that is known here."""
+        if self.seal_key is None:
+            return frozenset()
+        return frozenset({chain.Key(bytes.fromhex(self.seal_key.get_secret_value())).public})
+
+    @pydantic.field_validator("seal_key")
+    @classmethod
+    def _can_sign(cls, given: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
+        if given is not None and len(bytes.fromhex(given.get_secret_value())) != chain.KEY_BYTES:
+            raise ValueError("must be 32 bytes in hexadecimal")
+        return given
 
 
 @app.command()
@@ -64,7 +79,7 @@ def verify(
     """
     with _told():
         settings = Settings()
-        trusted = _keys([*settings.seal_trusted_keys, *(public_key or ())])
+        trusted = settings.own_key | _keys([*settings.seal_trusted_keys, *(public_key or ())])
         kept = _read_head(head) if head is not None else None
         with _progress() as advance:
             report = verification.verify(

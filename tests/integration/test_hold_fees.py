@@ -112,6 +112,11 @@ async def test_the_hold_of_the_fee_is_marked_is_in_no_list_and_changes_with_the_
         assert (await wallets.refused(call)).reason == "HOLD_HAS_FEE"
     (result,) = await client.post(wallets.transfer("user/ana", "user/ben", 10, hold_id=made.id))
     assert result.error.reason == "HOLD_HAS_FEE"
+    both = await client.post(
+        wallets.transfer("user/ana", "user/ben", 1_000, hold_id=made.id, linked=True),
+        wallets.transfer("user/ana", "fees", 10, type_="FEE", hold_id=fee_hold),
+    )
+    assert [each.error.reason for each in both] == ["HOLD_HAS_FEE", "LINKED_TRANSFER_REFUSED"]
     assert await holds.get(client, made.id) == made
 
 

@@ -28,9 +28,9 @@ class Audited:
 
     written: ledgers.Written
 
-    def run(self, *arguments: str) -> click.testing.Result:
-        """Run a command with nothing but the database in its environment."""
-        environment = {"WALLETS_DATABASE_URL": self.written.database.application_url, "COLUMNS": "200"}
+    def run(self, *arguments: str, **changes: str) -> click.testing.Result:
+        """Run a command with nothing but the database, and what is given, in its environment."""
+        environment = {"WALLETS_DATABASE_URL": self.written.database.application_url, "COLUMNS": "200", **changes}
         return typer.testing.CliRunner().invoke(__main__.app, arguments, env=environment)
 
     def tamper(self, statement: str) -> None:
@@ -77,6 +77,13 @@ def test_a_key_that_did_not_sign_is_a_break(audited: Audited) -> None:
     assert audited.run("verify", "--public-key", "00" * 32).exit_code == 1
 
 
+def test_beside_the_service_its_own_key_and_those_before_it_are_trusted(audited: Audited) -> None:
+    older = {"WALLETS_SEAL_TRUSTED_KEYS": json.dumps(["00" * 32])}
+    assert audited.run("verify", **older).exit_code == 1
+    shown = audited.run("verify", **older, WALLETS_SEAL_KEY=wallets.SEAL_KEY.hex())
+    assert (shown.exit_code, shown.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -113,6 +120,8 @@ def test_without_a_database_the_commands_say_what_is_missing() -> None:
         ({"WALLETS_DATABASE_URL": "postgresql:/hunter2"}, "WALLETS_DATABASE_URL names no ledger: it cannot be read"),
         ({"WALLETS_SEAL_TRUSTED_KEYS": "abc"}, "seal_trusted_keys"),
         ({"WALLETS_SEAL_TRUSTED_KEYS": "[[]]"}, "missing or wrong: WALLETS_SEAL_TRUSTED_KEYS"),
+        ({"WALLETS_SEAL_KEY": "abc"}, "missing or wrong: WALLETS_SEAL_KEY"),
+        ({"WALLETS_SEAL_KEY": "00"}, "missing or wrong: WALLETS_SEAL_KEY"),
         ({}, "WALLETS_DATABASE_URL names no ledger: relation"),
     ],
 )

@@ -81,6 +81,8 @@ class Book:
         self._holds_made = 0
         self._undo: list[tuple[dict[Any, Any], Any, Any]] | None = None
         self._mark = _Mark(0, 0)
+        self.settling = False
+        """Whether what is decided now is one of a group in which a hold's fee is settled."""
 
     def account(self, key: Key) -> Account:
         """Return an account as it is now."""
@@ -173,15 +175,11 @@ class Book:
         self._set(self.decision.accounts, freed.key, freed)
         return ended
 
-    def begin(self) -> None:
-        """Remember from here on what everything was."""
+    def begin(self, *, settling: bool) -> None:
+        """Begin a group: remember from here on what everything was."""
         self._undo = []
+        self.settling = settling
         self._mark = _Mark(len(self.decision.postings), self._holds_made)
-
-    @property
-    def grouped(self) -> bool:
-        """Whether what is decided now can be taken back: it is one of a group."""
-        return self._undo is not None
 
     def group_size(self, id_: Id) -> int:
         """Return how many transfers are posted as one group."""
@@ -214,10 +212,12 @@ class Book:
         del self.decision.postings[self._mark.postings :]
         self._holds_made = self._mark.holds
         self._undo = None
+        self.settling = False
 
     def keep(self) -> None:
         """Leave everything as it is now."""
         self._undo = None
+        self.settling = False
 
     def _set(self, values: dict[Any, Any], key: Any, value: Any) -> None:
         if self._undo is not None:

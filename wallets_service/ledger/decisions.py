@@ -71,7 +71,7 @@ def _together(book: Book, group: Sequence[Operation]) -> list[Outcome]:
     A group that was posted before is a replay as a whole: it can neither be joined later, nor repeated in part.
     """
     group_id = _id(group[0])
-    book.begin()
+    book.begin(settling=any(isinstance(each, FeeSettlement) for each in group))
     outcomes: list[Outcome] = []
     transfers = holds = 0
     for operation in group:
@@ -189,8 +189,11 @@ def _new_hold(book: Book, made: NewHold) -> Outcome:
 
 
 def _alone(book: Book, hold: Hold | None) -> errors.Refusal | None:
-    """Return why a hold may not be changed without another one; whether a group settles both shows in its end."""
-    if hold is None or book.grouped or not hold.made.tied:
+    """Return why a hold may not be changed without another one; whether a group settles both shows in its end.
+
+    Transfers alone never settle both: what of the fee falls due together with which part is decided here.
+    """
+    if hold is None or book.settling or not hold.made.tied:
         return None
     return errors.HoldHasFee(id=hold.made.id)
 

@@ -50,13 +50,6 @@ class Account(NamedTuple):
     day_spent: int = 0
     month_spent: int = 0
 
-    @property
-    def available(self) -> int | None:
-        """What may leave it now; None is without limit."""
-        if self.overdraft_limit is None:
-            return None
-        return self.balance - self.held_amount + self.overdraft_limit
-
 
 BY_ID: Final = operator.attrgetter("id")
 """Sorts accounts so that neighbours lie together in the index that finds them."""
