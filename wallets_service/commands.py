@@ -27,6 +27,7 @@ from wallets_service.instants import Basis
 from wallets_service.messages import proofs
 from wallets_service.proof import chain, snapshots, trial_balances, verification
 from wallets_service.repository import seals as repository
+from wallets_service.settings import SealKey
 
 app = typer.Typer()
 _FAILED: Final = 1
@@ -45,7 +46,7 @@ class Settings(pydantic_settings.BaseSettings):
     )
 
     database_url: pydantic.SecretStr
-    seal_key: pydantic.SecretStr | None = None
+    seal_key: SealKey | None = None
     seal_trusted_keys: tuple[str, ...] = ()
 
     @property
@@ -53,14 +54,7 @@ class Settings(pydantic_settings.BaseSettings):
         """The public half of the key that the service signs with, where that is known here."""
         if self.seal_key is None:
             return frozenset()
-        return frozenset({chain.Key(bytes.fromhex(self.seal_key.get_secret_value())).public})
-
-    @pydantic.field_validator("seal_key")
-    @classmethod
-    def _can_sign(cls, given: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
-        if given is not None and len(bytes.fromhex(given.get_secret_value())) != chain.KEY_BYTES:
-            raise ValueError("must be 32 bytes in hexadecimal")
-        return given
+        return frozenset({chain.Key.of_hex(self.seal_key.get_secret_value()).public})
 
 
 @app.command()

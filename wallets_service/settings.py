@@ -3,7 +3,7 @@
 import enum
 import hashlib
 import zoneinfo
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
 import pydantic
 import pydantic_settings
@@ -14,6 +14,16 @@ from wallets_service.proof import chain
 
 MOST_SEAL_SECONDS: Final = 10
 """The longest pause of a sealer; what verification takes for unsealed, and broken, is older than that allows."""
+
+
+def _signs(given: pydantic.SecretStr) -> pydantic.SecretStr:
+    if len(bytes.fromhex(given.get_secret_value())) != chain.KEY_BYTES:
+        raise ValueError("must be 32 bytes in hexadecimal")
+    return given
+
+
+SealKey = Annotated[pydantic.SecretStr, pydantic.AfterValidator(_signs)]
+"""The Ed25519 seed that signs the chain of seals: 32 random bytes in hexadecimal."""
 
 
 class Isolation(enum.StrEnum):
@@ -67,8 +77,8 @@ class Settings(ServiceSettings):
     longest_watch_seconds: float = pydantic.Field(default=3600.0, gt=0)
     time_zone: str = "America/Port-au-Prince"
     """Whose days and months the limits of accounts are of."""
-    seal_key: pydantic.SecretStr | None = None
-    """32 random bytes in hexadecimal, the same in every replica: the Ed25519 seed that signs the chain of seals."""
+    seal_key: SealKey | None = None
+    """The same in every replica."""
     seal_trusted_keys: tuple[str, ...] = ()
     """Public keys, in hexadecimal, of earlier seal keys: what they signed is still proved by them."""
 
@@ -94,7 +104,7 @@ class Settings(ServiceSettings):
     def signing_key(self) -> chain.Key:
         """The key that signs the chain of seals; in development, one that only depends on `page_token_key`."""
         if self.seal_key is not None:
-            return chain.Key(bytes.fromhex(self.seal_key.get_secret_value()))
+            return chain.Key.of_hex(self.seal_key.get_secret_value())
         return chain.Key(hashlib.sha256(b"seal key" + self.page_token_key.get_secret_value().encode()).digest())
 
     @property
@@ -106,8 +116,6 @@ class Settings(ServiceSettings):
     def _keys_of_seals(self) -> Self:
         if self.production and self.seal_key is None:
             raise ValueError("seal_key is needed in production")
-        if self.seal_key is not None and len(bytes.fromhex(self.seal_key.get_secret_value())) != chain.KEY_BYTES:
-            raise ValueError("seal_key must be 32 bytes in hexadecimal")
         if any(len(bytes.fromhex(key)) != chain.KEY_BYTES for key in self.seal_trusted_keys):
             raise ValueError("seal_trusted_keys must be of 32 bytes in hexadecimal each")
         return self

@@ -117,6 +117,13 @@ FAULTS: Final = (
         f"{_MODEL}::test_the_ledger_answers_as_its_model_does",
     ),
     Fault(
+        "a hold and its fee taken by plain transfers",
+        "wallets_service/ledger/decisions.py",
+        "book.begin(settling=any(isinstance(each, FeeSettlement) for each in group))",
+        "book.begin(settling=True)",
+        "tests/unit/test_ledger_holds.py::test_neither_a_hold_nor_its_fee_changes_without_the_other",
+    ),
+    Fault(
         "a hold that leaves its fee behind",
         "wallets_service/ledger/decisions.py",
         "unsettled = book.unsettled() if book.decision.holds else None",

@@ -348,6 +348,8 @@ def test_a_hold_without_money_for_its_fee_is_not_made() -> None:
         [Transfer("t", "user/ana", "fees", 3, "HTG", "FEE", hold_id=FEE_HOLD)],
         [Release(OF, ANA, BEN)],
         [Transfer("t", "user/ana", "fees", 3, "HTG", "FEE", hold_id=FEE_HOLD, linked=True), *part(1, "p")],
+        [taking(90, "t", OF, linked=True), Transfer("f", "user/ana", "fees", 7, "HTG", "FEE", hold_id=FEE_HOLD)],
+        [FeeSettlement("f", FEE_HOLD, OF, ANA, FEES, linked=True), taking(45, "t", OF)],
         [Release(FEE_HOLD, ANA, FEES)],
         [Release(FEE_HOLD, ANA, FEES, linked=True), Release(FEE_HOLD, ANA, FEES, expiry=True)],
     ],

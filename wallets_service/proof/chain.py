@@ -8,7 +8,7 @@ import hashlib
 import struct
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from cryptography import exceptions
 from cryptography.hazmat.primitives import serialization
@@ -102,6 +102,11 @@ class Key:
         self.public: Final = self._private.public_key().public_bytes(
             serialization.Encoding.Raw, serialization.PublicFormat.Raw
         )
+
+    @classmethod
+    def of_hex(cls, seed: str) -> Self:
+        """Return the key of a seed in hexadecimal."""
+        return cls(bytes.fromhex(seed))
 
     def head(self, sequence: int, hash_: bytes, sealed_microseconds: int) -> Head:
         """Return a signed head."""

@@ -59,7 +59,7 @@ class Sealer:
         """
         connection = self._connected()
         # First, so that it shows whatever keeps this round from sealing.
-        metrics.SEAL_LAG_SECONDS.set(_lag_seconds(connection))
+        metrics.SEAL_LAG_SECONDS.set(repository.waiting_seconds(connection))
         for _ in range(self._runs_per_round):
             with connection.transaction():
                 count = self._append(connection) if repository.lock(connection) else 0
@@ -87,9 +87,3 @@ class Sealer:
         if self._connection is None or self._connection.closed or self._connection.broken:
             self._connection = database.connect(self._url, options=_OPTIONS)
         return self._connection
-
-
-def _lag_seconds(connection: database.Connection) -> float:
-    """Return how long the first transfer behind the chain waits, also one that cannot be sealed yet; 0 without any."""
-    latest = repository.latest(connection)
-    return repository.waiting_seconds(connection, after=latest.last if latest else None)

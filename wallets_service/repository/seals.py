@@ -116,9 +116,10 @@ def sealed_rows(connection: Connection, *, after: chain.Place | None, until: cha
     return _rows(connection, [upto] if after is None else [upto, _later(after)], sql.SQL(""))
 
 
-def waiting_seconds(connection: Connection, *, after: chain.Place | None) -> float:
-    """Return the age of the first transfer behind this place, whether it can be sealed yet or not; 0 without any."""
-    xid, place = after or _BEGINNING
+def waiting_seconds(connection: Connection) -> float:
+    """Return the age of the first transfer behind the chain, whether it can be sealed yet or not; 0 without any."""
+    last = latest(connection)
+    xid, place = last.last if last else _BEGINNING
     row = connection.execute(_WAITING, (str(xid), place)).fetchone()
     return float(row[0]) if row else 0.0
 

@@ -66,7 +66,7 @@ def _hashing(look: psycopg.Connection) -> float:
 async def _sealing(look: psycopg.Connection) -> float:
     """Wait until the past is sealed, and return how many transfers a second were, by the times of the seals."""
     async with asyncio.timeout(_PATIENCE_SECONDS):
-        while _waiting_seconds(look) or seals.latest(look) is None:  # noqa: ASYNC110  # rows set no event
+        while seals.waiting_seconds(look):  # noqa: ASYNC110  # rows set no event
             await asyncio.sleep(_LOOK_SECONDS)
     seconds, sealed = look.execute(_SEALING).fetchone() or (0, 0)
     return float(sealed / seconds)
@@ -84,12 +84,7 @@ async def _longest_wait(service: processes.Server, look: psycopg.Connection) -> 
     posting = asyncio.create_task(load.batches([service.post], load.uniform, count=_BATCHES))
     longest = 0.0
     while not posting.done():
-        longest = max(longest, await asyncio.to_thread(_waiting_seconds, look))
+        longest = max(longest, await asyncio.to_thread(seals.waiting_seconds, look))
         await asyncio.sleep(_LOOK_SECONDS)
     await posting
     return longest
-
-
-def _waiting_seconds(look: psycopg.Connection) -> float:
-    latest = seals.latest(look)
-    return seals.waiting_seconds(look, after=latest.last if latest else None)
