@@ -201,14 +201,19 @@ class Ledger(stateful.RuleBasedStateMachine):
         return [made, entries.NewHold(made.fee_hold_id, *sides, reserved, "HTG", "FEE", lifetime, fee_of=made.id)]
 
     def _part_with_fee(self, place: int, amount: int, releases: bool) -> list[entries.Operation]:
-        """Take a part with its part of the fee, but for one in seven, which forgets that."""
+        """Take a part with its part of the fee; one in seven forgets that, and another one takes more behind it."""
         made = self._one_of(self.tied, place)
         if made is None:
             return []
         left = self.model.holds[made.id].left if made.id in self.model.holds else 0
         part = self._taking(made, 1 + amount % left if left and place % 5 else amount, releases, linked=True)
-        look = entries.Release(made.id, made.debit_key, made.credit_key, expiry=True)
-        self.groups.append([part, self._settlement(made, made) if place % 7 else look])
+        settled: list[entries.Operation] = [self._settlement(made, made)]
+        if place % 7 == 0:
+            settled = [entries.Release(made.id, made.debit_key, made.credit_key, expiry=True)]
+        elif place % 7 == 1:
+            more = self._taking(made, amount, False, linked=False)
+            settled = [dataclasses.replace(self._settlement(made, made), linked=True), more]
+        self.groups.append([part, *settled])
         return self.groups[-1]
 
     def _group_again(self, place: int, linked: bool) -> list[entries.Operation]:
