@@ -8,12 +8,13 @@ import pydantic
 import pydantic_settings
 
 import kobklein.settings
+from kobklein.settings import ListOf
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Settings(kobklein.settings.Settings):
-    """Read from `GATEWAY_…`; lists are written as JSON."""
+    """Read from `GATEWAY_…`."""
 
     model_config = pydantic_settings.SettingsConfigDict(env_prefix="GATEWAY_")
 
@@ -50,9 +51,9 @@ class Settings(kobklein.settings.Settings):
     most_streams: int = pydantic.Field(default=250, ge=1)
     """Streams open at a time, which do not count among the requests."""
 
-    trusted_proxies: tuple[Network, ...] = ()
+    trusted_proxies: ListOf[Network] = ()
     """Networks whose `X-Forwarded-For` is believed."""
-    cors_origins: tuple[str, ...] = ()
+    cors_origins: ListOf[str] = ()
     """Origins whose scripts may call; none by default."""
     docs: bool | None = None
     """Whether /docs and /openapi.json are served; by default outside of production only."""

@@ -1,11 +1,34 @@
 """What every process is configured with; read once from the environment in `__main__`, then passed down."""
 
 import enum
+import json
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self, TypeVar
 
 import pydantic
 import pydantic_settings
+
+T = TypeVar("T")
+
+
+def _items(given: object) -> object:
+    """Return the items of a list that is written as text: `a,b`, or JSON where an item has a comma in it."""
+    if not isinstance(given, str):
+        return given
+    if not given.lstrip().startswith("["):
+        items = [item.strip() for item in given.split(",")]
+    else:
+        try:
+            items = json.loads(given)
+        except (ValueError, RecursionError):  # Whose message would repeat the text.
+            raise ValueError("begins with [ and is not JSON: write a,b or a JSON list") from None
+    if "" in items:
+        raise ValueError("has an empty item")
+    return items
+
+
+ListOf = Annotated[tuple[T, ...], pydantic_settings.NoDecode, pydantic.BeforeValidator(_items)]
+"""A list in an environment variable, as `a,b` or as JSON; `ListOf[str]` is a tuple of texts."""
 
 
 class Environment(enum.StrEnum):

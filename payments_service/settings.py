@@ -6,10 +6,10 @@ from typing import Self
 import pydantic
 import pydantic_settings
 
-from kobklein.settings import ServiceSettings
+from kobklein.settings import ListOf, ServiceSettings
 
 Seconds = pydantic.PositiveFloat
-Schedule = tuple[Seconds, ...]
+Schedule = ListOf[Seconds]
 """Pauses before the first, second, … repetition; the last one stands for all that follow."""
 
 
@@ -17,7 +17,7 @@ class StripeSettings(pydantic.BaseModel, frozen=True):
     """How to reach Stripe, and what proves its webhooks."""
 
     secret_key: pydantic.SecretStr = pydantic.Field(min_length=1)
-    webhook_secrets: tuple[pydantic.SecretStr, ...] = pydantic.Field(min_length=1, max_length=5)
+    webhook_secrets: ListOf[pydantic.SecretStr] = pydantic.Field(min_length=1, max_length=5)
     """Every secret in use: two while one is being replaced by the other."""
     api_base: str | None = None
     """Another address than Stripe's own, such as that of a simulator."""

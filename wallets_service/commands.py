@@ -22,12 +22,13 @@ import typer
 from google.protobuf import json_format, message
 
 from kobklein import errors, money, validation
+from kobklein.settings import ListOf
 from kobklein.wallets.v1 import ledger_pb2
 from wallets_service.instants import Basis
 from wallets_service.messages import proofs
 from wallets_service.proof import chain, snapshots, trial_balances, verification
 from wallets_service.repository import seals as repository
-from wallets_service.settings import SealKey
+from wallets_service.settings import PublicSealKey, SealKey
 
 app = typer.Typer()
 _FAILED: Final = 1
@@ -47,7 +48,7 @@ class Settings(pydantic_settings.BaseSettings):
 
     database_url: pydantic.SecretStr
     seal_key: SealKey | None = None
-    seal_trusted_keys: tuple[str, ...] = ()
+    seal_trusted_keys: ListOf[PublicSealKey] = ()
 
     @property
     def own_key(self) -> frozenset[bytes]:

@@ -9,21 +9,32 @@ import pydantic
 import pydantic_settings
 
 from kobklein import zones
-from kobklein.settings import ServiceSettings
+from kobklein.settings import ListOf, ServiceSettings
 from wallets_service.proof import chain
 
 MOST_SEAL_SECONDS: Final = 10
 """The longest pause of a sealer; what verification takes for unsealed, and broken, is older than that allows."""
 
 
-def _signs(given: pydantic.SecretStr) -> pydantic.SecretStr:
-    if len(bytes.fromhex(given.get_secret_value())) != chain.KEY_BYTES:
-        raise ValueError("must be 32 bytes in hexadecimal")
+def _key(given: str) -> str:
+    try:
+        length = len(bytes.fromhex(given))
+    except ValueError:
+        length = 0
+    if length != chain.KEY_BYTES:
+        raise ValueError(f"must be {chain.KEY_BYTES} bytes in hexadecimal")
     return given
 
 
-SealKey = Annotated[pydantic.SecretStr, pydantic.AfterValidator(_signs)]
+def _secret_key(given: pydantic.SecretStr) -> pydantic.SecretStr:
+    _key(given.get_secret_value())
+    return given
+
+
+SealKey = Annotated[pydantic.SecretStr, pydantic.AfterValidator(_secret_key)]
 """The Ed25519 seed that signs the chain of seals: 32 random bytes in hexadecimal."""
+PublicSealKey = Annotated[str, pydantic.AfterValidator(_key)]
+"""The public half of such a key, in hexadecimal."""
 
 
 class Isolation(enum.StrEnum):
@@ -79,8 +90,8 @@ class Settings(ServiceSettings):
     """Whose days and months the limits of accounts are of."""
     seal_key: SealKey | None = None
     """The same in every replica."""
-    seal_trusted_keys: tuple[str, ...] = ()
-    """Public keys, in hexadecimal, of earlier seal keys: what they signed is still proved by them."""
+    seal_trusted_keys: ListOf[PublicSealKey] = ()
+    """The public halves of earlier seal keys: what they signed is still proved by them."""
 
     seal_seconds: float = pydantic.Field(default=1.0, gt=0, le=MOST_SEAL_SECONDS)
     """How long after a round of sealing the next one begins: about as long, a change of what is new goes unseen."""
@@ -116,8 +127,6 @@ class Settings(ServiceSettings):
     def _keys_of_seals(self) -> Self:
         if self.production and self.seal_key is None:
             raise ValueError("seal_key is needed in production")
-        if any(len(bytes.fromhex(key)) != chain.KEY_BYTES for key in self.seal_trusted_keys):
-            raise ValueError("seal_trusted_keys must be of 32 bytes in hexadecimal each")
         return self
 
     @pydantic.field_validator("time_zone")

@@ -168,7 +168,7 @@ class _Builder:
         key = self.outside.stripe_secret_key
         stripe = {
             "STRIPE__SECRET_KEY": key.get_secret_value() if key else SANDBOX_KEY,
-            "STRIPE__WEBHOOK_SECRETS": f'["{self._webhook_secret}"]',
+            "STRIPE__WEBHOOK_SECRETS": self._webhook_secret,
             "STRIPE__RETURN_URL": self.outside.stripe_return_url,
         }
         if not self._real_stripe:

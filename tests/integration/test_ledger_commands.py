@@ -78,7 +78,7 @@ def test_a_key_that_did_not_sign_is_a_break(audited: Audited) -> None:
 
 
 def test_beside_the_service_its_own_key_and_those_before_it_are_trusted(audited: Audited) -> None:
-    older = {"WALLETS_SEAL_TRUSTED_KEYS": json.dumps(["00" * 32])}
+    older = {"WALLETS_SEAL_TRUSTED_KEYS": f"{'00' * 32}, {'11' * 32}"}
     assert audited.run("verify", **older).exit_code == 1
     shown = audited.run("verify", **older, WALLETS_SEAL_KEY=wallets.SEAL_KEY.hex())
     assert (shown.exit_code, shown.stderr) == (0, "")
@@ -118,7 +118,7 @@ def test_without_a_database_the_commands_say_what_is_missing() -> None:
     ("wrong", "said"),
     [
         ({"WALLETS_DATABASE_URL": "postgresql:/hunter2"}, "WALLETS_DATABASE_URL names no ledger: it cannot be read"),
-        ({"WALLETS_SEAL_TRUSTED_KEYS": "abc"}, "seal_trusted_keys"),
+        ({"WALLETS_SEAL_TRUSTED_KEYS": "abc"}, "missing or wrong: WALLETS_SEAL_TRUSTED_KEYS"),
         ({"WALLETS_SEAL_TRUSTED_KEYS": "[[]]"}, "missing or wrong: WALLETS_SEAL_TRUSTED_KEYS"),
         ({"WALLETS_SEAL_KEY": "abc"}, "missing or wrong: WALLETS_SEAL_KEY"),
         ({"WALLETS_SEAL_KEY": "00"}, "missing or wrong: WALLETS_SEAL_KEY"),
