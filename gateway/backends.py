@@ -22,8 +22,13 @@ class Backend:
 
 def of_package(name: str, package: str, channel: grpc.aio.Channel) -> Backend:
     """Return the backend for every service that the generated code under `package` declares."""
+    return Backend(name, channel, methods_of(package))
+
+
+def methods_of(package: str) -> Mapping[str, contract.Method]:
+    """Return the methods of every service that the generated code under `package` declares, by their paths."""
     services = [service.full_name for file in _files(package) for service in file.services_by_name.values()]
-    return Backend(name, channel, contract.methods(services))
+    return contract.methods(services)
 
 
 def _files(package: str) -> Iterator[descriptor.FileDescriptor]:

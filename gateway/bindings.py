@@ -13,6 +13,8 @@ from kobklein import contract
 
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/(?:\*|[a-z0-9][a-z0-9!#$&^_.+-]*)")
 
+_OBJECTS: Final = frozenset(("google.protobuf.Struct", "google.protobuf.Empty"))
+"""Types with a JSON form of their own that is an object all the same."""
 WHOLE: Final = "*"
 """A body that is the whole request."""
 ANY_METHOD: Final = "*"
@@ -98,8 +100,8 @@ def _checked(binding: Binding) -> Binding:
     body_field, response_field = binding.body_field, binding.response_field
     if body_field is not None and binding.http_method in ("GET", "HEAD"):
         raise ValueError(f"{binding.http_method} has no body")
-    if response_field is not None and binding.method.descriptor.server_streaming:
-        raise ValueError("a stream shows whole messages")
+    if binding.method.descriptor.server_streaming:
+        _check_stream(binding, response_field)
     if binding.body != WHOLE:
         taken = {binding.body, *(variable.field for variable in binding.template.variables)}
         parameters.check_maps(binding.request_type, taken)
@@ -107,6 +109,15 @@ def _checked(binding: Binding) -> Binding:
         raise ValueError("a client cannot stream over REST")
     _check_media_types(binding)
     return binding
+
+
+def _check_stream(binding: Binding, response_field: descriptor.FieldDescriptor | None) -> None:
+    """Raise ValueError unless each message is a JSON object: a line that is none ends a stream that broke off."""
+    if response_field is not None:
+        raise ValueError("a stream shows whole messages")
+    name = binding.response_type.full_name
+    if name in wellknown.READERS and name not in _OBJECTS and not binding.answers_file:
+        raise ValueError(f"a stream's messages are JSON objects, which a {name} is not")
 
 
 def _check_media_types(binding: Binding) -> None:

@@ -32,7 +32,8 @@ class Connection(HttpToolsProtocol):
     - An answer may wait `send_stall_seconds` for the client to read on; then the connection is cut.
     - More than `most_connections` at a time are turned away with 503.
 
-    And it lets an application cut an answer off on purpose, which to uvicorn alone would be an error to log.
+    And it lets an application cut an answer off on purpose, which to uvicorn alone would be an error to log, and calls
+    back when the client leaves, so that no task has to wait for that.
     """
 
     limits: ClassVar[Settings]
@@ -44,6 +45,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._refused = False
+        self._departure = exchanges.Departure()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Start the clock, or turn the client away."""
@@ -53,10 +55,11 @@ class Connection(HttpToolsProtocol):
             self._refuse(503, "too many connections")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop every clock."""
+        """Stop every clock, and whatever runs for this client alone."""
         self._disarm()
         self.resume_writing()
         super().connection_lost(exc)
+        self._departure.happen()
 
     def data_received(self, data: bytes) -> None:
         """Count what comes while a head is incomplete, and start the clock for a new request."""
@@ -86,7 +89,11 @@ class Connection(HttpToolsProtocol):
         self._check_head()
         if not self._refused:
             super().on_headers_complete()
-            self.scope["extensions"] = {exchanges.CUT: {"close": functools.partial(_cut, self.cycle)}}
+            extensions: dict[str, Any] = {
+                exchanges.CUT: {"close": functools.partial(_cut, self.cycle)},
+                exchanges.DEPARTURE: self._departure,
+            }
+            self.scope["extensions"] = extensions
 
     def on_body(self, body: bytes) -> None:
         """Pass a part of the body on."""

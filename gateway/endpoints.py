@@ -65,6 +65,7 @@ class UnaryEndpoint(Endpoint):
         self._status = success_status(binding)
         self._tried = requests.takes_dry_run(binding.request_type)
         self._seconds = _default_seconds(binding, settings)
+        self._reads = binding.method.reads
 
     def _callable(self, channel: grpc.aio.Channel) -> Any:
         return channel.unary_unary(
@@ -78,7 +79,9 @@ class UnaryEndpoint(Endpoint):
     ) -> None:
         timeout = metadata.timeout_seconds(exchange, default=self._seconds, longest=self._settings.longest_call_seconds)
         call = self._call(request, timeout=timeout, metadata=carried)
-        response = await call
+        # A dry run creates nothing, whatever the call would.
+        tried = self._tried and getattr(request, requests.DRY_RUN)
+        response = await self._result(exchange, call, reads=self._reads or tried)
         headers = metadata.response_headers(await call.trailing_metadata())
         if self._tagged and response.etag:
             tag = b'"%s"' % response.etag.encode()
@@ -87,9 +90,14 @@ class UnaryEndpoint(Endpoint):
                 await exchange.start(304, headers)
                 await exchange.send({"type": "http.response.body", "body": b""})
                 return
-        # A dry run creates nothing, whatever the call would.
-        status = 200 if self._tried and getattr(request, requests.DRY_RUN) else self._status
-        await self._answer(exchange, call, response, status, headers)
+        await self._answer(exchange, call, response, 200 if tried else self._status, headers)
+
+    async def _result(self, exchange: exchanges.Exchange, call: Any, *, reads: bool) -> Any:
+        """Return the answer of a call; a client that leaves ends one that only reads, and no other."""
+        if not reads:
+            return await call
+        with exchange.departure.cancels(call):
+            return await call
 
     @abc.abstractmethod
     async def _answer(

@@ -1,9 +1,11 @@
 """One HTTP request and its answer, as the gateway follows it."""
 
+import asyncio
+import contextlib
 import dataclasses
 import re
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Protocol
 
 from starlette.types import Receive, Scope, Send
 
@@ -13,6 +15,8 @@ from kobklein import ids
 SCOPE_KEY: Final = "kobklein.exchange"
 CUT: Final = "kobklein.cut"
 """Extension of a scope, with `close`, which closes its connection under an answer that is not complete."""
+DEPARTURE: Final = "kobklein.departure"
+"""Extension of a scope: the Departure of its client."""
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _SINGLE: Final = frozenset(
     {
@@ -30,6 +34,54 @@ _SINGLE: Final = frozenset(
 """Headers that, sent twice, would mean one thing here and another behind; such a request is refused."""
 
 Header = tuple[bytes, bytes]
+
+
+class Cancellable(Protocol):
+    """A running call."""
+
+    def cancel(self) -> object:
+        """End it."""
+
+
+class Gone(problems.Refused):
+    """The client closed its connection before its answer; only the log and the metrics show this refusal."""
+
+    def __init__(self) -> None:
+        super().__init__(499, "the client left before its answer")
+
+
+class Departure:
+    """The end of a client's connection: whether it is there, and what is to be done when it comes."""
+
+    __slots__ = ("_callbacks", "gone")
+
+    def __init__(self) -> None:
+        self.gone = False
+        self._callbacks: set[Callable[[], object]] = set()
+
+    def happen(self) -> None:
+        """Note that the client has gone, and call back."""
+        self.gone = True
+        for callback in tuple(self._callbacks):
+            callback()
+
+    @contextlib.contextmanager
+    def cancels(self, call: Cancellable) -> Iterator[None]:
+        """Cancel a call when the client goes; raises Gone then, and at once if it has gone already.
+
+        It costs no task, since it costs every read.
+        """
+        if self.gone:
+            raise Gone
+        self._callbacks.add(call.cancel)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self.gone:
+                raise
+            raise Gone from None
+        finally:
+            self._callbacks.discard(call.cancel)
 
 
 @dataclasses.dataclass(slots=True)
@@ -59,6 +111,12 @@ class Exchange:
         """The path as it was sent."""
         raw: bytes = self.scope.get("raw_path") or self.scope["path"].encode()
         return raw.decode("latin-1")
+
+    @property
+    def departure(self) -> Departure:
+        """The end of the client's connection; one that never comes where the server does not tell of it."""
+        found: Departure | None = self.scope.get("extensions", {}).get(DEPARTURE)
+        return found or Departure()
 
     def go_through(self, receive: Receive, send: Send) -> None:
         """Take what the layers in between have made of the ways in and out."""

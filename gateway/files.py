@@ -1,6 +1,7 @@
 """Answers that are no JSON: the bytes of `google.api.HttpBody` as they are, whole or in a stream."""
 
 import re
+import time
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -98,6 +99,7 @@ class _Chunks(streams.Body):
 
     async def send_heartbeat(self) -> None:
         """Send nothing: every byte is one of the file's."""
+        self.sent_at = time.monotonic()
 
     async def break_off(self, problem: problems.Problem) -> None:
         """Leave the body without its end."""

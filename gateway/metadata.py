@@ -14,8 +14,9 @@ _FORWARDED: Final = ("traceparent", "tracestate", "accept", "accept-language")
 _RETURNED: Final = {"idempotency-replayed": b"idempotency-replayed", "deprecation": b"deprecation", "sunset": b"sunset"}
 _KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")
 _TEXT: Final = re.compile(rb"[\x20-\x7e]{1,1024}")
-_TIMEOUT: Final = re.compile(rb"([1-9][0-9]{0,7})(?:H|M|S|(?<=[0-9]{3})m)")
-_UNIT_SECONDS: Final = {b"H": 3600, b"M": 60, b"S": 1, b"m": 1e-3}
+_TIMEOUT: Final = re.compile(rb"([1-9][0-9]{0,7})([HMSmun])")
+_UNIT_SECONDS: Final = {b"H": 3600, b"M": 60, b"S": 1, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+"""The units of gRPC over HTTP/2."""
 
 
 def of(exchange: exchanges.Exchange, method: contract.Method) -> Metadata:
@@ -50,8 +51,10 @@ def timeout_seconds(exchange: exchanges.Exchange, *, default: float, longest: fl
         return default
     match = _TIMEOUT.fullmatch(value)
     if match is None:
-        raise errors.InvalidArgument.of("Grpc-Timeout", "is not a time of at least 100m, such as 500m, 2S, 1M or 1H")
-    return min(int(match[1]) * _UNIT_SECONDS[value[-1:]], longest)
+        raise errors.InvalidArgument.of(
+            "Grpc-Timeout", "is not 1 to 8 digits and one of H, M, S, m, u, n, such as 500m or 2S"
+        )
+    return min(int(match[1]) * _UNIT_SECONDS[match[2]], longest)
 
 
 def response_headers(trailing: Iterable[tuple[str, str | bytes]]) -> list[exchanges.Header]:

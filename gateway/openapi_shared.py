@@ -94,8 +94,8 @@ _REQUEST_ID: Final = _header(
 )
 _TIMEOUT: Final = _header(
     "Grpc-Timeout",
-    "How long the call may take: hours, minutes, seconds, or milliseconds from 100 on.",
-    pattern="^([1-9][0-9]{0,7}[HMS]|[1-9][0-9]{2,7}m)$",
+    "How long the call may take, in hours, minutes, seconds, milliseconds, microseconds or nanoseconds.",
+    pattern="^[1-9][0-9]{0,7}[HMSmun]$",
     example="5S",
 )
 _IDEMPOTENCY_KEY: Final = _header(

@@ -79,7 +79,9 @@ async def application(settings: Settings) -> AsyncIterator[ASGIApp]:
             backends.of_package(
                 package.rpartition(".")[2],
                 package,
-                await stack.enter_async_context(client.channel(target, settings.tls)),
+                await stack.enter_async_context(
+                    client.channel(target, settings.tls, backends.methods_of(package).values())
+                ),
             )
             for package, target in _targets(settings).items()
         ]

@@ -4,12 +4,12 @@ import abc
 import asyncio
 import contextlib
 import re
+import time
 from typing import Any, Final, Protocol
 
 import grpc
 import orjson
 from google.protobuf import message, message_factory
-from starlette.types import Receive
 
 from gateway import bindings, callers, endpoints, exchanges, metadata, problems, requests, writer
 from gateway.settings import Settings
@@ -40,7 +40,10 @@ class Framing(Protocol):
 
 
 class Lines:
-    """One JSON object a line; a stream that breaks off ends with `{"error": problem}`."""
+    """One JSON object a line; the last line of a stream that breaks off is an array, `["problem", problem]`.
+
+    No message is an array, whatever its fields are called; and a client that expects objects alone notices.
+    """
 
     content_type = b"application/x-ndjson"
 
@@ -58,7 +61,7 @@ class Lines:
 
     def error(self, problem: bytes) -> bytes:
         """Return the line of the problem."""
-        return b'{"error":%s}\n' % problem
+        return b'["problem",%s]\n' % problem
 
     def end(self) -> bytes:
         """Return nothing: the body ends."""
@@ -120,6 +123,8 @@ class Body(abc.ABC):
     def __init__(self, exchange: exchanges.Exchange) -> None:
         self._exchange = exchange
         self.begun = False
+        self.sent_at = time.monotonic()
+        """When something was last sent, on the clock that only runs forward."""
 
     @abc.abstractmethod
     async def send_message(self, answer: Any) -> None:
@@ -156,9 +161,12 @@ class StreamEndpoint(endpoints.Endpoint):
         exchange.slot.become_stream()
         call = self._call(request, timeout=timeout, metadata=carried)
         body = self._open(exchange, call)
-        gone = asyncio.create_task(_disconnected(exchange.receive))
         try:
-            await self._relay(call, body, gone)
+            await self._relay(exchange, call, body)
+            await body.end()
+        except exchanges.Gone:
+            if not body.begun:
+                raise
         except grpc.aio.AioRpcError as error:
             if not body.begun:
                 raise  # Nothing is sent yet, so the client gets a proper status.
@@ -168,35 +176,30 @@ class StreamEndpoint(endpoints.Endpoint):
             await body.break_off(problems.of(error, self._read.client_view))
         finally:
             call.cancel()
-            gone.cancel()
 
     @abc.abstractmethod
     def _open(self, exchange: exchanges.Exchange, call: Any) -> Body:
         """Return the body of one answer."""
 
-    async def _relay(self, call: Any, body: Body, gone: asyncio.Task[None]) -> None:
+    async def _relay(self, exchange: exchanges.Exchange, call: Any, body: Body) -> None:
         """Send each message as it comes, and heartbeats in between, until either side is done."""
-        while (answer := await self._next(call, body, gone)) is not None:
-            if answer is grpc.aio.EOF:
-                await body.end()
-                return
-            await body.send_message(answer)
-
-    async def _next(self, call: Any, body: Body, gone: asyncio.Task[None]) -> Any:
-        """Return the next message, or EOF; None when the client is gone."""
-        coming = asyncio.ensure_future(call.read())
+        heartbeats = asyncio.create_task(_keep_alive(body, self._settings.heartbeat_seconds))
         try:
-            while not coming.done():
-                done, _ = await asyncio.wait(
-                    [coming, gone], timeout=self._settings.heartbeat_seconds, return_when=asyncio.FIRST_COMPLETED
-                )
-                if gone in done:
-                    return None
-                if not done:
-                    await body.send_heartbeat()
+            with exchange.departure.cancels(call):
+                async for answer in call:
+                    await body.send_message(answer)
         finally:
-            await _cancelled(coming)
-        return coming.result()
+            await _stopped(heartbeats)
+
+
+async def _keep_alive(body: Body, seconds: float) -> None:
+    """Send a heartbeat whenever nothing was sent for so long; one task a stream, however many its messages."""
+    while True:
+        quiet = time.monotonic() - body.sent_at
+        if quiet >= seconds:
+            await body.send_heartbeat()
+        else:
+            await asyncio.sleep(seconds - quiet)
 
 
 class MessageStreamEndpoint(StreamEndpoint):
@@ -226,6 +229,7 @@ class _Messages(Body):
         self._frames = frames
         self._show = show
         self._marked = marked
+        self._sending = asyncio.Lock()  # A heartbeat must not get between the head and the first frame.
 
     async def send_message(self, answer: Any) -> None:
         text = writer.dumps(self._show(answer))
@@ -246,14 +250,16 @@ class _Messages(Body):
 
     async def _begin(self) -> None:
         if not self.begun:
-            self.begun = True
             await self._exchange.start(
                 200, [(b"content-type", self._frames.content_type), (b"x-accel-buffering", b"no")]
             )
+            self.begun = True
 
     async def _send(self, frame: bytes, *, last: bool = False) -> None:
-        await self._begin()
-        await self._exchange.send({"type": "http.response.body", "body": frame, "more_body": not last})
+        async with self._sending:
+            await self._begin()
+            await self._exchange.send({"type": "http.response.body", "body": frame, "more_body": not last})
+            self.sent_at = time.monotonic()
 
 
 def _is_position(answer: message.Message) -> bool:
@@ -261,14 +267,8 @@ def _is_position(answer: message.Message) -> bool:
     return [field.name for field, _ in answer.ListFields()] == [requests.CURSOR]
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _cancelled(task: asyncio.Future[Any]) -> None:
-    """Cancel a task that is not done, and wait until it is."""
-    if not task.done():
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
-            await task
+async def _stopped(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and wait until it is done."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

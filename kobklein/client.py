@@ -1,11 +1,12 @@
 """Channels to other services: balanced over their replicas, and retried where that is safe."""
 
 import json
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 import grpc
 
-from kobklein import calls
+from kobklein import calls, contract
 from kobklein.settings import TlsSettings
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
@@ -21,25 +22,14 @@ the name of a group. What was posted must not come to nothing on its way back.""
 _MAX_METADATA_BYTES: Final = 64 * 1024
 """Longest metadata of an answer: a refusal names up to a hundred fields there, twice."""
 
-_SERVICE_CONFIG: Final = json.dumps(
-    {
-        "loadBalancingConfig": [{"round_robin": {}}],
-        "methodConfig": [
-            {
-                "name": [{}],
-                "retryPolicy": {
-                    "maxAttempts": 4,
-                    "initialBackoff": "0.05s",
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 3,
-                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
-                },
-            }
-        ],
-    }
-)
+_RETRY_POLICY: Final = {
+    "maxAttempts": 4,
+    "initialBackoff": "0.05s",
+    "maxBackoff": "1s",
+    "backoffMultiplier": 3,
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+}
 _OPTIONS: Final = [
-    ("grpc.service_config", _SERVICE_CONFIG),
     ("grpc.enable_retries", 1),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
@@ -51,21 +41,35 @@ _OPTIONS: Final = [
 ]
 
 
-def channel(target: str, tls: TlsSettings | None) -> grpc.aio.Channel:
+def channel(target: str, tls: TlsSettings | None, methods: Iterable[contract.Method] = ()) -> grpc.aio.Channel:
     """Return a channel to `target`, such as `dns:///wallets:50051`.
 
-    UNAVAILABLE is retried by the channel itself, and so is CANCELLED, which a server that leaves answers to calls it
-    received but did not begin; every mutating method is idempotent, so that is safe. An error whose
-    `repeated_by_channels` is False is not repeated: the server says so with the refusal.
+    Of the given methods, the channel repeats calls of those that are `repeatable`, when they end in UNAVAILABLE, or in
+    CANCELLED, which a server that leaves answers to calls it received but did not begin. All other calls may have had
+    their effect, and are not repeated; only gRPC itself sends a call again that never left this process. An error whose
+    `repeated_by_channels` is False is not repeated either: the server says so with the refusal.
     """
+    options = [("grpc.service_config", _service_config(methods)), *_OPTIONS]
     if tls is None:
-        return grpc.aio.insecure_channel(target, options=_OPTIONS)
+        return grpc.aio.insecure_channel(target, options=options)
     credentials = grpc.ssl_channel_credentials(
         root_certificates=tls.authority_file.read_bytes(),
         private_key=tls.key_file.read_bytes(),
         certificate_chain=tls.certificate_file.read_bytes(),
     )
-    return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+    return grpc.aio.secure_channel(target, credentials, options=options)
+
+
+def _service_config(methods: Iterable[contract.Method]) -> str:
+    names = [
+        {"service": method.descriptor.containing_service.full_name, "method": method.descriptor.name}
+        for method in methods
+        if method.repeatable
+    ]
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if names:
+        config["methodConfig"] = [{"name": names, "retryPolicy": _RETRY_POLICY}]
+    return json.dumps(config)
 
 
 def metadata(token: str) -> tuple[tuple[str, str], ...]:

@@ -5,7 +5,8 @@ import functools
 from collections.abc import Iterable
 from typing import Final
 
-from google.protobuf import descriptor, descriptor_pool, message
+from google.api import annotations_pb2
+from google.protobuf import descriptor, descriptor_pb2, descriptor_pool, message
 
 from kobklein import validation
 from kobklein.options.v1 import options_pb2
@@ -28,6 +29,21 @@ class Method:
     own: frozenset[Role]
     any: frozenset[Role]
     subject_path: tuple[str, ...]
+
+    @property
+    def reads(self) -> bool:
+        """Whether a call changes nothing: the method is bound to GET, or says NO_SIDE_EFFECTS."""
+        options = self.descriptor.GetOptions()
+        return _is_get(options) or options.idempotency_level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether two equal calls have the effect of one: the method reads, has an idempotency key, or says IDEMPOTENT.
+
+        IDEMPOTENT is for methods whose requests carry ids that their callers made.
+        """
+        level = self.descriptor.GetOptions().idempotency_level
+        return self.reads or bool(self.rules.idempotency) or level == descriptor_pb2.MethodOptions.IDEMPOTENT
 
     def check(self, request: message.Message) -> None:
         """Fill the request's defaults in and check it; raises InvalidArgument that names every offending field."""
@@ -71,6 +87,11 @@ def _method(method: descriptor.MethodDescriptor) -> Method:
         any=frozenset(map(role_name, access.any)),
         subject_path=tuple(access.subject_field.split(".")) if access.subject_field else (),
     )
+
+
+def _is_get(options: descriptor_pb2.MethodOptions) -> bool:
+    rule = options.Extensions[annotations_pb2.http]
+    return any(one.WhichOneof("pattern") == "get" for one in (rule, *rule.additional_bindings))
 
 
 def role_name(role: "options_pb2.Role.ValueType") -> Role:

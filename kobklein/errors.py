@@ -49,6 +49,8 @@ HTTP_STATUS: Final[dict[grpc.StatusCode, int]] = {
 
 _FULL: Final = "Concurrent RPC limit exceeded!"
 """What gRPC itself says for a server that runs as many calls as it may; the refused one has not begun."""
+_TOO_LONG: Final = "larger than max"
+"""What gRPC itself says, with two sizes, of a message that is longer than a side takes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -257,11 +259,13 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> Status:
 def _http_status_of_grpc(code: grpc.StatusCode, details: str) -> int:
     """Return the HTTP status of what gRPC itself refuses, with no error of ours behind it.
 
-    To it, a resource is exhausted by a server that is full, or by a message that is longer than either side takes:
-    coming back later helps with the first only, and neither is the caller's budget.
+    To it, a server that is full is an exhausted resource too, and so is a message that is longer than a side takes.
+    Neither is the caller's budget, and coming back later helps with the first only.
     """
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return 503 if details == _FULL else 500
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and details == _FULL:
+        return 503
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LONG in details:
+        return 500
     return HTTP_STATUS.get(code, 500)
 
 

@@ -17,7 +17,7 @@ from payments_service.money_path import MoneyPath
 from payments_service.providers.stripe import Stripe
 from payments_service.settings import Settings
 from payments_service.settlement import Settlement
-from payments_service.wallets import Ledger
+from payments_service.wallets import METHODS, Ledger
 from payments_service.webhooks import Webhooks
 
 _PACKAGE: Final = "payments_service"
@@ -117,5 +117,5 @@ def _provider(settings: Settings) -> Stripe:
 @contextlib.asynccontextmanager
 async def _ledger(settings: Settings) -> AsyncIterator[Ledger]:
     signer = auth.Signer(settings.auth, private_jwk_file=settings.service_key_file, subject=settings.service_subject)
-    async with client.channel(settings.wallets_target, settings.tls) as channel:
+    async with client.channel(settings.wallets_target, settings.tls, METHODS.values()) as channel:
         yield Ledger(channel, token=signer.token, timeout_seconds=settings.ledger_seconds)

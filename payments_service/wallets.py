@@ -3,11 +3,15 @@
 import dataclasses
 import uuid
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import grpc
 
-from kobklein import client, errors
+from kobklein import client, contract, errors
 from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc
+
+METHODS: Final = contract.methods(["kobklein.wallets.v1.LedgerService"])
+"""What this service calls there, for the channel, which repeats what may be repeated."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -98,7 +98,8 @@ async def serving(
     configured = settings(**changed)
     texts = comments.load(DESCRIPTORS) if package == "gallery" else comments.load()
     try:
-        async with client.channel(f"127.0.0.1:{port}", None) as channel:
+        methods = backends.methods_of(package).values()
+        async with client.channel(f"127.0.0.1:{port}", None, methods) as channel:
             application = app.create(configured, [backends.of_package("gallery", package, channel)], texts=texts)
             async with running(application, configured) as gateway:
                 yield gateway
@@ -137,20 +138,26 @@ class Gallery(gallery_pb2_grpc.GalleryServiceServicer):  # type: ignore[misc,nam
 
     def __init__(self) -> None:
         self.received: list[Any] = []
+        self.answered: list[Any] = []
         self.metadata: list[dict[str, Any]] = []
         self.answer: Any = gallery_pb2.Painting(id="1", title="Marine", etag="7")
         self.refusal: errors.Error | grpc.StatusCode | None = None
+        self.holds = False
         self.stream: Iterable[Any] = []
         self.initial: tuple[tuple[str, str], ...] = ()
         self.held = asyncio.Event()
         self.ended = asyncio.Event()
+        self.released = asyncio.Event()
         self.deadlines: list[float] = []
 
     async def _serve(self, request: Any, context: Any) -> Any:
         self._remember(request, context)
+        if self.holds:
+            await self._hold()
         await self._refuse(context)
         await context.send_initial_metadata(self.initial)
         context.set_trailing_metadata((("idempotency-replayed", "true"), ("secret", "x")))
+        self.answered.append(request)
         return self.answer
 
     GetPainting = GetNewest = Search = CreatePainting = UpdatePainting = ReplaceTitle = ReplaceTags = _serve
@@ -163,6 +170,15 @@ class Gallery(gallery_pb2_grpc.GalleryServiceServicer):  # type: ignore[misc,nam
     async def DeletePainting(self, request: Any, context: Any) -> Any:
         self._remember(request, context)
         return empty_pb2.Empty()
+
+    async def _hold(self) -> None:
+        """Wait until the caller has left, or the test lets go on."""
+        self.held.set()
+        try:
+            await self.released.wait()
+        except asyncio.CancelledError:
+            self.ended.set()
+            raise
 
     async def _send(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """Send `stream`; where it says None, say nothing more until the caller has left."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import psycopg
@@ -24,6 +24,13 @@ async def patience(what: str) -> AsyncIterator[None]:
         if not limit.expired():
             raise
         raise AssertionError(f"{what}: not after {_SECONDS} seconds") from error
+
+
+async def until(what: str, holds: Callable[[], bool]) -> None:
+    """Return once `holds` does."""
+    async with patience(what):
+        while not holds():  # noqa: ASYNC110  # What it looks at sets no event.
+            await asyncio.sleep(0.01)
 
 
 async def until_over(database: databases.Database, table: str, id_: str) -> None:

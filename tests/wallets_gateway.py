@@ -27,7 +27,7 @@ async def running(
     configured = gateways.settings(**{"auth": auth, **changed})
     async with (
         wallets.running(database, **service) as behind,
-        client.channel(f"127.0.0.1:{behind.port}", None) as channel,
+        client.channel(f"127.0.0.1:{behind.port}", None, backends.methods_of("kobklein.wallets").values()) as channel,
     ):
         backend = backends.of_package("wallets", "kobklein.wallets", channel)
         application = app.create(configured, [backend], texts=comments.load())

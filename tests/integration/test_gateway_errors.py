@@ -1,10 +1,13 @@
 """What is refused, and how: problem documents that name every offending field and show nothing from inside."""
 
+import asyncio
+
 import grpc
 import pytest
 import structlog.testing
 
 from kobklein import client, errors
+from tests import waiting
 from tests.gateways import Gallery, Gateway
 from tests.gateways import gallery_pb2 as pb
 
@@ -18,6 +21,10 @@ def gallery(served: tuple[Gateway, Gallery]) -> Gallery:
     served[1].received.clear()
     served[1].metadata.clear()
     served[1].deadlines.clear()
+    served[1].holds = False
+    served[1].answered.clear()
+    for event in (served[1].held, served[1].ended, served[1].released):
+        event.clear()
     return served[1]
 
 
@@ -32,7 +39,7 @@ def gallery(served: tuple[Gateway, Gallery]) -> Gallery:
         (grpc.StatusCode.NOT_FOUND, 404),
         (grpc.StatusCode.ALREADY_EXISTS, 409),
         (grpc.StatusCode.ABORTED, 409),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, 500),  # Not of ours, which say how long to wait.
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, 429),
         (grpc.StatusCode.CANCELLED, 499),
         (grpc.StatusCode.UNIMPLEMENTED, 501),
         (grpc.StatusCode.UNAVAILABLE, 503),
@@ -241,7 +248,14 @@ async def test_the_deadline_comes_from_a_header_within_bounds(
     assert gallery.deadlines[0] == pytest.approx(seconds, abs=0.3)
 
 
-@pytest.mark.parametrize("given", ["1", "S", "-1S", "123456789S", "1.5S", "0S", "99m", "1u", "5S5S"])
+@pytest.mark.parametrize("given", ["50m", "5u", "100n"])
+async def test_a_deadline_of_any_unit_of_grpc_ends_the_call(gateway: Gateway, gallery: Gallery, given: str) -> None:
+    gallery.holds = True
+    answer = await gateway.http.get(PAINTING, headers={"grpc-timeout": given})
+    assert (answer.status_code, answer.json()["reason"]) == (504, "GATEWAY_TIMEOUT")
+
+
+@pytest.mark.parametrize("given", ["1", "S", "-1S", "123456789S", "1.5S", "0S", "1U", "1 S", "5S5S"])
 async def test_a_deadline_that_is_none_is_refused(gateway: Gateway, given: str) -> None:
     answer = await gateway.http.get(PAINTING, headers={"grpc-timeout": given})
     assert answer.json()["errors"][0]["field"] == "Grpc-Timeout"
@@ -279,8 +293,52 @@ async def test_a_caller_with_another_role_is_403(gateway: Gateway, gallery: Gall
     assert (answer.status_code, answer.json()["reason"]) == (403, "PERMISSION_DENIED")
 
 
+async def test_a_read_whose_client_has_left_is_cancelled_at_the_service_and_a_change_runs_on(
+    gateway: Gateway, gallery: Gallery
+) -> None:
+    gallery.holds = True
+    head = f"host: a\r\nauthorization: {gateway.http.headers['authorization']}\r\n"
+    change = await begun(gateway, gallery, f"PUT {PAINTING}/title HTTP/1.1\r\n{head}content-length: 0\r\n\r\n")
+    read = await begun(gateway, gallery, f"GET {PAINTING} HTTP/1.1\r\n{head}\r\n")
+    with structlog.testing.capture_logs() as logs:
+        change.close()
+        await change.wait_closed()
+        read.close()
+        await asyncio.wait_for(gallery.ended.wait(), 10)
+        await waiting.until("the read is in the log", lambda: any(each.get("status") == 499 for each in logs))
+    assert [each["method"] for each in logs if each["event"] == "request"] == ["GET"]
+    gallery.released.set()
+    await waiting.until("the change is answered", lambda: bool(gallery.answered))
+    assert [type(each) for each in gallery.answered] == [pb.ReplaceTitleRequest]
+
+
+async def begun(gateway: Gateway, gallery: Gallery, request: str) -> asyncio.StreamWriter:
+    """Send a request, and return its connection once the service holds the call."""
+    gallery.held.clear()
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(request.encode())
+    await asyncio.wait_for(gallery.held.wait(), 10)
+    return writer
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "times"),
+    [("GET", PAINTING, 4), ("PATCH", PAINTING, 4), ("PUT", f"{PAINTING}/title", 1), ("POST", f"{PAINTING}:restore", 1)],
+)
+async def test_a_part_that_is_away_is_asked_again_only_where_asking_twice_is_asking_once(
+    gateway: Gateway, gallery: Gallery, method: str, path: str, times: int
+) -> None:
+    gallery.refusal = grpc.StatusCode.UNAVAILABLE
+    answer = await gateway.http.request(method, path)
+    assert (answer.status_code, len(gallery.received)) == (503, times)
+    keys = {each.get("idempotency-key") for each in gallery.metadata}
+    assert len(keys) == 1
+    assert (None in keys) == (method != "PATCH")
+
+
 async def test_retry_after_says_when(gateway: Gateway, gallery: Gallery) -> None:
     gallery.refusal = errors.RateLimited(retry_after_seconds=17)
     assert (await gateway.http.get(PAINTING)).headers["retry-after"] == "17"
-    gallery.refusal = grpc.StatusCode.UNAVAILABLE
-    assert (await gateway.http.get(PAINTING)).headers["retry-after"] == "1"
+    for code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+        gallery.refusal = code
+        assert (await gateway.http.get(PAINTING)).headers["retry-after"] == "1"

@@ -57,10 +57,27 @@ async def test_a_stream_that_is_refused_at_once_has_a_proper_status(gateway: Gat
 
 async def test_a_stream_that_breaks_off_says_so_last(gateway: Gateway, gallery: Gallery) -> None:
     gallery.stream, gallery.refusal = [SEA], errors.Unavailable(part="the easel")
-    lines = (await gateway.http.get(WATCH)).text.splitlines()
-    assert json.loads(lines[1])["error"]["detail"] == "the easel is out of reach for now"
+    mark, problem = json.loads((await gateway.http.get(WATCH)).text.splitlines()[1])
+    assert (mark, problem["detail"]) == ("problem", "the easel is out of reach for now")
     events = (await gateway.http.get(WATCH, headers=SSE)).text.split("\n\n")
     assert events[1].startswith('event: problem\ndata: {"type":"urn:kobklein:problem:unavailable"')
+
+
+async def test_a_message_with_a_field_error_is_a_message_like_any_other(gateway: Gateway, gallery: Gallery) -> None:
+    gallery.stream, gallery.refusal = [pb.Sale(cursor="a1", error="torn")], errors.Unavailable(part="the till")
+    sale = {"cursor": "a1", "title": "", "error": "torn"}
+    message, last = [json.loads(line) for line in (await gateway.http.get(FOLLOW)).text.splitlines()]
+    assert (message, type(last), last[0]) == (sale, list, "problem")
+    events = (await gateway.http.get(FOLLOW, headers=SSE)).text.split("\n\n")
+    assert events[0] == 'id: a1\ndata: {"cursor":"a1","title":"","error":"torn"}'
+    assert events[1].startswith("event: problem\n")
+
+
+async def test_no_heartbeat_gets_into_a_busy_stream(gateway: Gateway, gallery: Gallery) -> None:
+    gallery.stream = [pb.Sale(cursor=str(number), title="x" * 5000) for number in range(3000)]
+    events = (await gateway.http.get(FOLLOW, headers=SSE)).text.split("\n\n")
+    said = [event for event in events if event not in ("", ": still here")]
+    assert [event.partition("\n")[0] for event in said] == [f"id: {number}" for number in range(3000)]
 
 
 async def test_a_quiet_stream_sends_heartbeats(gateway: Gateway, gallery: Gallery) -> None:
@@ -83,7 +100,8 @@ async def test_a_client_that_leaves_cancels_the_call(gateway: Gateway, gallery: 
 async def test_a_stream_ends_with_its_deadline(gateway: Gateway, gallery: Gallery) -> None:
     gallery.stream = [SEA, None]
     lines = (await gateway.http.get(WATCH, headers={"grpc-timeout": "200m"})).text.splitlines()
-    assert json.loads(lines[1])["error"]["status"] == 504
+    mark, problem = json.loads(lines[1])
+    assert (mark, problem["status"]) == ("problem", 504)
 
 
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["lines", "events"])

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from deploy.local import identity
-from kobklein import calls, client, errors, server
+from kobklein import calls, client, contract, errors, server
 from kobklein.payments.v1 import payments_pb2 as pb
 from kobklein.payments.v1 import payments_pb2_grpc as pb_grpc
 from kobklein.settings import RateSettings, ServiceSettings, TlsSettings
@@ -180,7 +180,7 @@ async def test_a_channel_repeats_unavailable_unless_the_error_says_otherwise(
     servicer, request = Servicer(), pb.DeletePaymentRequest(id=ID[:-1] + last)
     async with (
         serving(settings(local, longest_call_seconds=10), servicer=servicer) as port,
-        client.channel(f"127.0.0.1:{port}", None) as channel,
+        client.channel(f"127.0.0.1:{port}", None, contract.methods([SERVICE]).values()) as channel,
     ):
         stub = pb_grpc.PaymentsServiceStub(channel)
         status = await refused(stub.DeletePayment(request, metadata=bearer(local, "root", "admin")))

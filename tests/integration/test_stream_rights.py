@@ -145,7 +145,8 @@ async def test_over_rest_a_watch_of_a_wallet_ends_for_a_revoked_user(
             assert list(json.loads(await anext(lines))) == ["cursor"]
             assert json.loads(await anext(lines))["transaction"]["amount"] == "1.00"
             revocations.write_text(json.dumps({"subjects": ["user-1"]}))
-            assert json.loads(await anext(lines))["error"]["status"] == 401
+            mark, problem = json.loads(await anext(lines))
+            assert (mark, problem["status"]) == ("problem", 401)
             assert [line async for line in lines] == []
 
 

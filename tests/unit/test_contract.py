@@ -52,6 +52,14 @@ def test_methods_carry_their_rules() -> None:
     assert not method.anonymous
 
 
+def test_every_method_of_the_contract_may_be_repeated_and_those_that_are_not_bound_to_get_do_not_only_read() -> None:
+    assert [method.path for method in METHODS if not method.repeatable] == []
+    ledger = "/kobklein.wallets.v1.LedgerService"
+    reads = {method.path for method in METHODS if method.reads}
+    assert {f"/{SERVICE}/GetPayment", f"{ledger}/ListAccounts", f"{ledger}/VerifyLedger"} <= reads
+    assert not reads & {f"/{SERVICE}/CreatePayment", f"{ledger}/PostTransfers", f"{ledger}/CreateAccount"}
+
+
 def test_a_method_reads_and_writes_the_subject_of_its_request() -> None:
     method = contract.methods([SERVICE])[f"/{SERVICE}/ListPayments"]
     request = pb.ListPaymentsRequest()

@@ -164,6 +164,14 @@ def test_a_client_cannot_stream_and_a_stream_shows_whole_messages() -> None:
         bound(http_pb2.HttpRule(get="/a", response_body="tags"), server_streaming=True)
 
 
+def test_messages_of_a_stream_are_objects_so_that_a_line_that_is_none_can_end_it() -> None:
+    for answers in ("google.protobuf.ListValue", "google.protobuf.Value", "google.protobuf.Timestamp"):
+        with pytest.raises(ValueError, match=f"JSON objects, which a {answers} is not"):
+            bound(http_pb2.HttpRule(get="/a"), answers=answers, server_streaming=True)
+    for answers in ("google.protobuf.Struct", "google.protobuf.Empty"):
+        assert bound(http_pb2.HttpRule(get="/a"), answers=answers, server_streaming=True)
+
+
 def test_a_map_that_a_query_cannot_give_stops_the_start() -> None:
     with pytest.raises(
         ValueError, match=r"cannot give gallery\.v1\.Everything\.counts, which is no map of text by text"
