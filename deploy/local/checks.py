@@ -1,6 +1,7 @@
 """Checks that are printed as they are made, and counted."""
 
 import dataclasses
+import time
 
 import rich.console
 
@@ -12,6 +13,7 @@ class Report:
     console: rich.console.Console
     passed: int = 0
     failed: list[str] = dataclasses.field(default_factory=list)
+    begun: float = dataclasses.field(default_factory=time.monotonic)
 
     def step(self, title: str) -> None:
         """Begin a step of the story."""
@@ -35,5 +37,6 @@ class Report:
         for rule in self.failed:
             self.console.print(f"demo: check failed: {rule}", style="red", highlight=False)
         verdict = f"{self.passed} checks passed" if not self.failed else f"{len(self.failed)} checks FAILED"
-        self.console.print(f"\ndemo: {verdict}", highlight=False)
+        seconds = time.monotonic() - self.begun
+        self.console.print(f"\ndemo: {verdict} in {seconds:.0f} s", highlight=False)
         return 1 if self.failed else 0
