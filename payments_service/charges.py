@@ -22,7 +22,7 @@ from payments_service.changes import Changes
 from payments_service.models import Payment
 from payments_service.money_path import MoneyPath
 from payments_service.payments import Change, NewPayment
-from payments_service.repository import Mark
+from payments_service.repository import CALL, Mark
 from payments_service.settings import MoneyPathSettings
 from payments_service.states import Method, Status, Step
 from payments_service.workers import Background
@@ -119,7 +119,7 @@ class Charges:
             states.check_admin(payment.status, Status.CANCELLED)
             if payment.status is Status.PENDING:
                 values = {**change.values(), "status": Status.CANCELLED}
-                return _Begun(await repository.write(session, payment, values, Mark(_actor(), "cancelled")))
+                return _Begun(await repository.write(session, payment, values, Mark(_actor(), "cancelled", CALL)))
             return await self._begin_cancel(session, payment, change)
 
         return await self._run(request, payment_id, begin, _check_cancelled)
@@ -129,14 +129,14 @@ class Charges:
             raise common_errors.InvalidArgument.of("payment_method_id", "is required while the payment is PENDING")
         self._provider.check(payment.amount, payment.currency)
         values = {**self._charged(payment_method_id), "fence": payment.fence + 1}
-        return _Begun(await repository.write(session, payment, values, Mark(_actor(), "charged")), claimed=True)
+        return _Begun(await repository.write(session, payment, values, Mark(_actor(), "charged", CALL)), claimed=True)
 
     async def _begin_cancel(self, session: database.Session, payment: Payment, change: Change) -> _Begun:
         if payment.step is Step.SETTLE:
             raise errors.PaymentPaid
         if payment.stripe_payment_intent_id is None:
             raise errors.PaymentBusy
-        payment = await repository.write(session, payment, change.values(), Mark(_actor(), "cancellation asked"))
+        payment = await repository.write(session, payment, change.values(), Mark(_actor(), "cancellation asked", CALL))
         claimed = await self._path.claim(session, payment, step=Step.CANCEL)
         if claimed is None:
             raise errors.PaymentBusy
@@ -189,7 +189,7 @@ class Charges:
     async def _finish(self, begun: _Begun, check: _Check) -> payments_pb2.Payment:
         """Take the step, wait for the wallet, and keep the answer."""
         if begun.claimed:
-            self._background.start(self._path.advance(begun.payment))
+            self._background.start(self._path.advance(begun.payment, CALL))
         payment = await self._changes.until(begun.payment, _at_rest, seconds=self._settings.answer_seconds)
         return await self._answer(payment, check)
 

@@ -2,7 +2,7 @@
 
 Error (kobklein.errors)
 ├── PaymentNotFound          no such payment, or none that this caller may see
-├── ReferenceTaken           another payment has this reference
+├── ReferenceTaken           another payment of this user has this reference
 ├── MethodNotProcessable     the method of payment has no provider yet
 ├── IllegalMove              the payment cannot go from this status to that one
 ├── PaymentEnded             a FAILED or CANCELLED payment cannot be confirmed
@@ -27,10 +27,10 @@ class PaymentNotFound(errors.Error):
 
 
 class ReferenceTaken(errors.Error):
-    """References are unique."""
+    """References are unique among the payments of a user that are not FAILED or CANCELLED."""
 
     code = grpc.StatusCode.ALREADY_EXISTS
-    message = "there is a payment with the reference {reference} already"
+    message = "user {user_id} has a payment with the reference {reference} already, which has not failed"
 
 
 class MethodNotProcessable(errors.Error):
@@ -84,7 +84,7 @@ class PaymentPaid(errors.Error):
     """The payer's money arrived before the cancellation."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
-    message = "the payment has been paid and cannot be cancelled; refund it"
+    message = "the payment has been paid and cannot be cancelled"
     http_status = 409
 
 

@@ -2,8 +2,9 @@
 
 import dataclasses
 import datetime
+import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -11,10 +12,21 @@ from sqlalchemy.dialects import postgresql
 
 from kobklein import database
 from payments_service import providers, repository
-from payments_service.models import inbox_events
-from payments_service.states import EventMove
+from payments_service.models import inbox_events, payments
+from payments_service.states import EventMove, EventState
 
 _NOW = sa.func.clock_timestamp()
+_STATES: Final = {
+    EventMove.FETCH: EventState.RECEIVED,
+    EventMove.REPORT: EventState.UNAPPLIED,
+    EventMove.IGNORE: EventState.IGNORED,
+}
+"""Where an event stands when it is stored: only what is about a payment is left to be applied."""
+_OUTCOMES: Final = {
+    EventState.RECEIVED: "",
+    EventState.UNAPPLIED: "moves money, and has no effect here",
+    EventState.IGNORED: "ignored",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,6 +39,8 @@ class StoredEvent:
     object_id: str
     payload: bytes
     attempts: int
+    payment_id: uuid.UUID | None
+    """The payment that it is about, where that was known when it came."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,7 +53,7 @@ class Arrived:
 
 
 async def insert(session: database.Session, arrived: Sequence[Arrived]) -> set[tuple[str, str]]:
-    """Store events, and return the provider and id of those that are new; what moves nothing is done with at once."""
+    """Store events, and return the provider and id of those that are new; what is to be applied is left."""
     result = await session.execute(
         postgresql.insert(inbox_events)
         .values([_row(each) for each in arrived])
@@ -71,9 +85,15 @@ async def due(session: database.Session, *, limit: int) -> list[StoredEvent]:
     return [StoredEvent(**row._mapping) for row in result]
 
 
-async def applied(session: database.Session, events: Sequence[StoredEvent], *, outcome: str) -> None:
+async def done(session: database.Session, events: Sequence[StoredEvent], *, state: EventState, outcome: str) -> None:
     """Stamp events, in the transaction of their effect."""
-    await _update(session, events, applied_time=_NOW, outcome=outcome)
+    await _update(session, events, applied_time=_NOW, state=state, outcome=outcome)
+
+
+async def attribute(session: database.Session, event: StoredEvent, payment_id: uuid.UUID) -> None:
+    """Note which payment an event is about, if that was not known when it came."""
+    if event.payment_id is None:
+        await _update(session, [event], payment_id=payment_id)
 
 
 async def postpone(
@@ -93,8 +113,7 @@ async def backlog(session: database.Session) -> tuple[int, datetime.timedelta]:
 
 
 def _row(arrived: Arrived) -> dict[str, Any]:
-    event = arrived.event
-    ignored = event.move is EventMove.IGNORE
+    event, state = arrived.event, _STATES[arrived.event.move]
     return {
         "provider": arrived.provider,
         "event_id": event.id,
@@ -102,8 +121,12 @@ def _row(arrived: Arrived) -> dict[str, Any]:
         "object_id": event.object_id,
         "payload": arrived.payload,
         "event_time": event.created_time,
-        "applied_time": _NOW if ignored else sa.null(),
-        "outcome": "ignored" if ignored else "",
+        "applied_time": sa.null() if state is EventState.RECEIVED else _NOW,
+        "state": state,
+        "outcome": _OUTCOMES[state] if event.own else "of another account",
+        "payment_id": sa.select(payments.c.id)
+        .where(payments.c.stripe_payment_intent_id == event.object_id)
+        .scalar_subquery(),
     }
 
 

@@ -10,6 +10,9 @@ SETTLEMENT_REFUSED: Final = prometheus_client.Counter(
     "payments_settlement_refused", "Deposits that the ledger refused; they are tried again.", ["reason"]
 )
 EVENTS: Final = prometheus_client.Counter("payments_events", "Webhooks received, by what became of them.", ["outcome"])
+EVENTS_UNAPPLIED: Final = prometheus_client.Counter(
+    "payments_events_unapplied", "Webhooks that move money and are not applied here.", ["type"]
+)
 BY_STATUS: Final = prometheus_client.Gauge("payments_count", "Payments in each status.", ["status"])
 OVERDUE_SECONDS: Final = prometheus_client.Gauge(
     "payments_overdue_seconds", "For how long the oldest due step has been waiting.", ["step"]

@@ -2,20 +2,21 @@
 
 import dataclasses
 import datetime
+import enum
 import uuid
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from payments_service.states import Method, Status, Step
+from payments_service.states import EventState, Method, Status, Step, Trigger
 
 metadata = sa.MetaData()
 
 _TIME: Final = sa.DateTime(timezone=True)
 
 
-def _words(words: type[Status] | type[Method] | type[Step]) -> sa.Enum:
+def _words(words: type[enum.StrEnum]) -> sa.Enum:
     return sa.Enum(words, native_enum=False, create_constraint=False, length=None)
 
 
@@ -40,8 +41,10 @@ payments = sa.Table(
     sa.Column("failure_message", sa.Text, nullable=False, server_default=""),
     sa.Column("failure_field", sa.Text, nullable=False, server_default=""),
     sa.Column("payment_method_id", sa.Text, nullable=False, server_default=""),
+    sa.Column("refused_charges", sa.Integer, nullable=False, server_default="0"),
     sa.Column("step", _words(Step)),
     sa.Column("due_time", _TIME),
+    sa.Column("due_event", sa.Text, nullable=False, server_default=""),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("leased_until", _TIME),
     sa.Column("fence", sa.BigInteger, nullable=False, server_default="0"),
@@ -64,6 +67,8 @@ payment_changes = sa.Table(
     sa.Column("what", sa.Text, nullable=False),
     sa.Column("before", _words(Status)),
     sa.Column("after", _words(Status), nullable=False),
+    sa.Column("trigger", _words(Trigger)),
+    sa.Column("event_id", sa.Text, nullable=False, server_default=""),
     sa.Column("time", _TIME, nullable=False, server_default=sa.func.clock_timestamp()),
 )
 
@@ -81,7 +86,9 @@ inbox_events = sa.Table(
     sa.Column("due_time", _TIME, nullable=False, server_default=sa.func.clock_timestamp()),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("applied_time", _TIME),
+    sa.Column("state", _words(EventState), nullable=False, server_default=EventState.RECEIVED),
     sa.Column("outcome", sa.Text, nullable=False, server_default=""),
+    sa.Column("payment_id", sa.Uuid),
 )
 
 
@@ -109,8 +116,12 @@ class Payment:
     failure_field: str
     """The field of the request that the provider refused, in proto names; empty when it refused the payment itself."""
     payment_method_id: str
+    refused_charges: int
+    """How often the provider did not take the request to charge; each time the payment was PENDING again."""
     step: Step | None
     due_time: datetime.datetime | None
+    due_event: str
+    """The provider's event that made the step due; empty when none did."""
     attempts: int
     """How often the present step has been claimed."""
     leased_until: datetime.datetime | None

@@ -15,9 +15,9 @@ from kobklein import database
 from payments_service import decisions, metrics, providers, repository
 from payments_service.changes import Changes
 from payments_service.models import Payment
-from payments_service.repository import Mark
+from payments_service.repository import TIMER, Cause, Mark
 from payments_service.settings import MoneyPathSettings
-from payments_service.states import Step
+from payments_service.states import Step, Trigger
 
 MARK: Final = "money_path"
 _log = structlog.get_logger()
@@ -59,8 +59,8 @@ class MoneyPath:
             ),
         )
 
-    async def advance(self, payment: Payment) -> None:
-        """Take the step that `payment` is claimed for, and those that follow at once.
+    async def advance(self, payment: Payment, cause: Cause) -> None:
+        """Take the step that `payment` is claimed for because of `cause`, and those that follow at once.
 
         Died before the provider was asked, or after it and before the result was recorded: the lease runs out, and the
         step is taken again; the provider then gives the first outcome again. Died after the result: the next step is
@@ -68,7 +68,7 @@ class MoneyPath:
         """
         held = payment
         try:
-            while (moved := await self._step(held)) is not None:
+            while (moved := await self._step(held, cause)) is not None:
                 held = moved
         except repository.Superseded:
             _log.info("superseded", payment=str(payment.id), fence=payment.fence)
@@ -76,7 +76,7 @@ class MoneyPath:
             _log.error("step failed", payment=str(payment.id), step=held.step, exc_info=error)
             await self._later(held, providers.Unknown(repr(error)))
 
-    async def _step(self, payment: Payment) -> Payment | None:
+    async def _step(self, payment: Payment, cause: Cause) -> Payment | None:
         """Take one step; return the payment if the next one is to be taken at once."""
         if payment.step is None:
             return None
@@ -89,7 +89,7 @@ class MoneyPath:
         metrics.STEPS.labels(payment.step, decision.what.partition(":")[0]).inc()
         if decision.values.get("failure_code") == decisions.AMOUNT_MISMATCH:
             _log.error(decisions.AMOUNT_MISMATCH, payment=str(payment.id))
-        changed = await self._record(payment, decision)
+        changed = await self._record(payment, decision, cause)
         return changed if decision.go_on else None
 
     async def _authorise(self, payment: Payment) -> providers.Outcome:
@@ -105,20 +105,26 @@ class MoneyPath:
             code="provider_unreachable", message="The provider could not be reached; nothing was charged."
         )
 
-    async def _record(self, payment: Payment, decision: decisions.Decision) -> Payment:
-        """Record a decision under the fence; one that says nothing new only sets when to look again."""
+    async def _record(self, payment: Payment, decision: decisions.Decision, cause: Cause) -> Payment:
+        """Record a decision under the fence; one that says nothing new only sets when to look again.
+
+        An event that came before its intent was known has made the charge due. Repeated, that gives the provider's
+        first answer, so the state of now is fetched at once.
+        """
         step: Step | None = decision.values["step"]
+        early = cause.trigger is Trigger.EVENT and payment.step is Step.AUTHORISE and step is Step.FETCH
         if not decision.go_on and not decision.news(payment):
             return await self._reschedule(payment, seconds=decision.due_seconds, step=step)
         values: dict[str, Any] = {
             **decision.values,
             "attempts": payment.attempts if step is payment.step else int(decision.go_on),
-            "due_time": repository.seconds_from_now(decision.due_seconds) if step else None,
+            "due_time": repository.seconds_from_now(0 if early else decision.due_seconds) if step else None,
+            "due_event": cause.event_id if early else "",
             "leased_until": repository.seconds_from_now(self._settings.lease_seconds) if decision.go_on else None,
         }
         changed = await database.transaction(
             self._sessions,
-            lambda session: repository.write(session, payment, values, Mark(MARK, decision.what)),
+            lambda session: repository.write(session, payment, values, Mark(MARK, decision.what, cause)),
         )
         self._changes.tell(changed)
         return changed
@@ -130,20 +136,27 @@ class MoneyPath:
             "unknown outcome", payment=str(payment.id), step=payment.step, again_seconds=seconds, error=str(error)
         )
         metrics.STEPS.labels(str(payment.step), "unknown").inc()
-        await self._reschedule(payment, seconds=seconds, step=payment.step, unknown=True)
+        await self._reschedule(payment, seconds=seconds, step=payment.step, event_id=payment.due_event, unknown=True)
 
     async def _reschedule(
-        self, payment: Payment, *, seconds: float, step: Step | None, unknown: bool = False
+        self, payment: Payment, *, seconds: float, step: Step | None, event_id: str = "", unknown: bool = False
     ) -> Payment:
         left = await database.transaction(
             self._sessions,
-            lambda session: repository.reschedule(session, payment, seconds=seconds, step=step, unknown=unknown),
+            lambda session: repository.reschedule(
+                session, payment, seconds=seconds, step=step, event_id=event_id, unknown=unknown
+            ),
         )
         self._changes.tell(left)
         return left
 
     def _expired(self, payment: Payment) -> bool:
         return _age(payment.authorised_time or payment.created_time) > self._settings.payer_seconds
+
+
+def cause(payment: Payment) -> Cause:
+    """Return why a payment that nobody asks for is due."""
+    return Cause(Trigger.EVENT, payment.due_event) if payment.due_event else TIMER
 
 
 def _charge(payment: Payment, asked: datetime.datetime) -> providers.Charge:

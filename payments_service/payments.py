@@ -12,7 +12,7 @@ from kobklein import database, ids
 from kobklein import errors as common_errors
 from payments_service import errors, repository, states
 from payments_service.models import Payment
-from payments_service.repository import Mark
+from payments_service.repository import CALL, Mark
 from payments_service.states import Method, Status
 
 _REFERENCE_BYTES = 10
@@ -59,7 +59,7 @@ async def create(
         "status": Status.PENDING,
         **values,
     }
-    return await repository.insert(session, row, Mark(actor, "created"))
+    return await repository.insert(session, row, Mark(actor, "created", CALL))
 
 
 async def update(
@@ -75,7 +75,7 @@ async def update(
     if change.status is not None:
         states.check_admin(payment.status, change.status)
         values["status"] = change.status
-    return await repository.write(session, payment, values, Mark(actor, f"updated: {', '.join(values)}"))
+    return await repository.write(session, payment, values, Mark(actor, f"updated: {', '.join(values)}", CALL))
 
 
 async def delete(session: database.Session, payment_id: uuid.UUID, *, etag: str, actor: str) -> None:
@@ -84,7 +84,8 @@ async def delete(session: database.Session, payment_id: uuid.UUID, *, etag: str,
     check_etag(payment, etag)
     if payment.status not in states.DELETABLE:
         raise errors.PaymentNotDeletable(status=payment.status)
-    await repository.write(session, payment, {"deleted_time": sa.func.clock_timestamp()}, Mark(actor, "deleted"))
+    mark = Mark(actor, "deleted", CALL)
+    await repository.write(session, payment, {"deleted_time": sa.func.clock_timestamp()}, mark)
 
 
 def check_etag(payment: Payment, etag: str) -> None:

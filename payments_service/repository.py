@@ -12,7 +12,7 @@ from sqlalchemy import exc
 from kobklein import database
 from payments_service import errors, models, states
 from payments_service.models import Payment, payment_changes, payments
-from payments_service.states import Status, Step
+from payments_service.states import Status, Step, Trigger
 
 PROVIDER_STEPS = (Step.AUTHORISE, Step.CONFIRM, Step.FETCH, Step.CANCEL)
 """The steps that ask the provider."""
@@ -26,11 +26,25 @@ class Superseded(Exception):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Cause:
+    """What leads to a change."""
+
+    trigger: Trigger
+    event_id: str = ""
+    """The provider's event, if it was one."""
+
+
+CALL = Cause(Trigger.CALL)
+TIMER = Cause(Trigger.TIMER)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Mark:
-    """Who changes a payment, and by doing what; it goes into the audit trail."""
+    """Who changes a payment, by doing what and why; it goes into the audit trail."""
 
     actor: str
     what: str
+    cause: Cause
 
 
 def seconds_from_now(seconds: float) -> sa.ColumnElement[datetime.datetime]:
@@ -44,7 +58,7 @@ async def insert(session: database.Session, values: Mapping[str, Any], mark: Mar
         result = await session.execute(sa.insert(payments).values(**values).returning(payments))
     except exc.IntegrityError as error:
         if database.constraint(error) == "payments_reference_unique":
-            raise errors.ReferenceTaken(reference=values["reference"]) from error
+            raise errors.ReferenceTaken(reference=values["reference"], user_id=values["user_id"]) from error
         raise
     payment = models.payment(result.one())
     await _record(session, [(None, payment)], mark)
@@ -91,12 +105,13 @@ async def reschedule(
     *,
     seconds: float,
     step: Step | None = None,
-    intent_id: str | None = None,
+    event_id: str = "",
     unknown: bool = False,
 ) -> Payment:
     """Let go of a payment until its step, or another one, is due; raises Superseded.
 
-    `unknown` notes that the claim ends without an outcome; the next claim, which has another fence, outdates the note.
+    `event_id` is the provider's event that makes it due. `unknown` notes that the claim ends without an outcome; the
+    next claim, which has another fence, outdates the note.
     No caller sees a difference, so the version stays.
     """
     result = await session.execute(
@@ -107,7 +122,7 @@ async def reschedule(
             due_time=seconds_from_now(seconds),
             step=step or payment.step,
             attempts=payment.attempts if step in (None, payment.step) else 0,
-            stripe_payment_intent_id=intent_id or payment.stripe_payment_intent_id,
+            due_event=event_id,
             unknown_fence=payment.fence if unknown else payment.unknown_fence,
         )
         .returning(payments)
@@ -252,6 +267,8 @@ async def _record(session: database.Session, changes: Sequence[tuple[Payment | N
                 "what": mark.what,
                 "before": before.status if before else None,
                 "after": after.status,
+                "trigger": mark.cause.trigger,
+                "event_id": mark.cause.event_id,
             }
             for before, after in changes
         ],

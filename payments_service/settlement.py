@@ -10,12 +10,12 @@ from kobklein import database, errors, ids
 from payments_service import decisions, metrics, repository
 from payments_service.changes import Changes
 from payments_service.models import Payment
-from payments_service.repository import Mark
+from payments_service.repository import Cause, Mark
 from payments_service.settings import MoneyPathSettings, Schedule
-from payments_service.states import Step
+from payments_service.states import Step, Trigger
 from payments_service.wallets import Deposit, Ledger, Refusal
 
-MARK: Final = Mark("settlement", "settled")
+MARK: Final = Mark("settlement", "settled", Cause(Trigger.SETTLEMENT))
 _log = structlog.get_logger()
 
 

@@ -1,4 +1,4 @@
-"""Which moves of a payment are legal, and what each state of Stripe's PaymentIntents and each of their events means.
+"""Which moves of a payment are legal, and what each state of Stripe's PaymentIntents means.
 
 Everything here is pure: it decides, and neither reads nor writes.
 """
@@ -74,14 +74,40 @@ class Move(enum.StrEnum):
 
 
 class EventMove(enum.StrEnum):
-    """What a provider's event does to its payment."""
+    """What a provider's event leads to; none moves money by itself, since a stolen secret can sign any."""
 
-    APPLY = "APPLY"
-    """It carries a truth that can never change again, under signature; apply it as it is."""
     FETCH = "FETCH"
-    """Something happened; events come late and out of order, so ask the provider for the state of now."""
+    """Something happened to a payment; its payment becomes due for a look at the provider."""
+    REPORT = "REPORT"
+    """It moves money in a way that has no place here yet; staff are told."""
     IGNORE = "IGNORE"
-    """It says nothing that moves a payment."""
+    """It moves no money."""
+
+
+class EventState(enum.StrEnum):
+    """Where a provider's event stands."""
+
+    RECEIVED = "RECEIVED"
+    """Stored; it is still to be applied."""
+    APPLIED = "APPLIED"
+    """Its payment was made due for a look at the provider, or knew it already."""
+    IGNORED = "IGNORED"
+    """It changes nothing here."""
+    UNAPPLIED = "UNAPPLIED"
+    """It moves money, and nothing here says so; a person has to look."""
+
+
+class Trigger(enum.StrEnum):
+    """What led to a change of a payment."""
+
+    CALL = "CALL"
+    """A call of a user, of staff or of another service."""
+    EVENT = "EVENT"
+    """A provider's event, after which the provider itself was asked."""
+    TIMER = "TIMER"
+    """Its time came."""
+    SETTLEMENT = "SETTLEMENT"
+    """The ledger credited the wallet."""
 
 
 MOVES: Final[dict[Status, frozenset[Status]]] = {
@@ -110,18 +136,6 @@ INTENT_MOVES: Final[dict[IntentStatus, Move]] = {
     IntentStatus.CANCELED: Move.END,
 }
 """What each state of an intent means; a state that Stripe adds later raises KeyError and is looked at again."""
-
-EVENT_MOVES: Final[dict[str, EventMove]] = {
-    "payment_intent.created": EventMove.IGNORE,
-    "payment_intent.processing": EventMove.FETCH,
-    "payment_intent.requires_action": EventMove.FETCH,
-    "payment_intent.amount_capturable_updated": EventMove.FETCH,
-    "payment_intent.partially_funded": EventMove.FETCH,
-    "payment_intent.payment_failed": EventMove.FETCH,
-    "payment_intent.succeeded": EventMove.APPLY,
-    "payment_intent.canceled": EventMove.APPLY,
-}
-"""What each event of a PaymentIntent means; every other event is kept and ignored."""
 
 FINAL: Final = frozenset(
     status for status in Status if status is not Status.PENDING and status is not Status.PROCESSING

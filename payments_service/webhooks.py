@@ -1,7 +1,7 @@
 """Webhooks: stored once as they come, applied afterwards, in order for each payment.
 
-An event never makes a step at the provider; it applies a truth that cannot change any more, or makes its payment due
-for a look. Both are harmless to repeat, and neither depends on what came before.
+An event moves nothing by itself: it makes its payment due for a look, and the provider's own answer counts. So events
+may come twice, late and out of order, and whoever has stolen the webhook's secret cannot pay with it.
 """
 
 import asyncio
@@ -10,25 +10,41 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 
-import sqlalchemy as sa
 import structlog
 
 from kobklein import database
 from kobklein import errors as common_errors
-from payments_service import decisions, errors, inbox, metrics, providers, repository, states
+from payments_service import decisions, errors, inbox, metrics, providers, repository
 from payments_service.arrivals import Arrivals
 from payments_service.inbox import StoredEvent
 from payments_service.models import Payment
-from payments_service.repository import Mark
 from payments_service.settings import InboxSettings, MoneyPathSettings
-from payments_service.states import EventMove, IntentStatus, Status, Step
+from payments_service.states import EventMove, EventState, Status, Step
 
 _log = structlog.get_logger()
 _OUTCOME_LENGTH = 500
+_KEPT_STEPS = (Step.AUTHORISE, Step.CANCEL)
+"""Steps that an event makes due as they are: the first one finds the intent, the other one closes it."""
 
 
-class Unexpected(Exception):
-    """An event that contradicts its payment; it stays in the inbox, visible, until a person has looked at it."""
+class Contradiction(Exception):
+    """Money that an event tells of has no place in its payment; a person has to look."""
+
+
+class _Unreadable(Exception):
+    """An event that we cannot read, at least not in this release."""
+
+
+class _Busy(Exception):
+    """The payment is held by a running step, whose result comes first."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Result:
+    """What became of an event."""
+
+    state: EventState
+    outcome: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,10 +53,6 @@ class Received:
 
     event_id: str
     duplicate: bool
-
-
-class _Busy(Exception):
-    """The payment is held by a running step, whose result comes first."""
 
 
 class Webhooks:
@@ -76,6 +88,8 @@ class Webhooks:
         event = self._provider.event(payload, signature)
         new = await self._arrivals.store(provider, event, payload)
         metrics.EVENTS.labels("stored" if new else "duplicate").inc()
+        if new:
+            _tell(event)
         self.received.set()
         return Received(event.id, duplicate=not new)
 
@@ -84,12 +98,17 @@ class Webhooks:
 
         Died before the commit: nothing has happened. Died after it: the events are stamped, and are not seen again.
         """
-        count = await database.transaction(self._sessions, self._apply_batch)
+        count, done = await database.transaction(self._sessions, self._apply_batch)
+        for result, events in done.items():
+            metrics.EVENTS.labels(result.state.lower()).inc(len(events))
+            if result.state is EventState.UNAPPLIED:
+                for event in events:
+                    _alarm(event.event_id, event.type, event.object_id, result.outcome)
         if count:
             self._step_due.set()
         return count
 
-    async def _apply_batch(self, session: database.Session) -> int:
+    async def _apply_batch(self, session: database.Session) -> tuple[int, dict[_Result, list[StoredEvent]]]:
         events = await inbox.due(session, limit=self._settings.batch_size)
         intents = {event.sequence: self._intent(event) for event in events}
         known = [intent for intent in intents.values() if intent is not None]
@@ -98,21 +117,20 @@ class Webhooks:
             intent_ids=[intent.id for intent in known],
             payment_ids=[intent.payment_id for intent in known if intent.payment_id],
         )
-        done: defaultdict[str, list[StoredEvent]] = defaultdict(list)
+        done: defaultdict[_Result, list[StoredEvent]] = defaultdict(list)
         for event in events:
-            outcome = await self._attempt(session, event, intents[event.sequence], payments)
-            if outcome is not None:
-                done[outcome].append(event)
-        for outcome, applied in done.items():
-            await inbox.applied(session, applied, outcome=outcome)
-            metrics.EVENTS.labels(outcome).inc(len(applied))
-        return len(events)
+            result = await self._attempt(session, event, intents[event.sequence], payments)
+            if result is not None:
+                done[result].append(event)
+        for result, stamped in done.items():
+            await inbox.done(session, stamped, state=result.state, outcome=result.outcome)
+        return len(events), done
 
     def _intent(self, event: StoredEvent) -> providers.Intent | None:
         try:
             return self._provider.intent(event.payload)
         except ValueError as error:
-            _log.error("unreadable event", event_id=event.event_id, error=str(error))
+            _log.warning("unreadable event", event_id=event.event_id, error=str(error))
             return None
 
     async def _attempt(
@@ -121,19 +139,25 @@ class Webhooks:
         event: StoredEvent,
         intent: providers.Intent | None,
         payments: Sequence[Payment],
-    ) -> str | None:
-        """Return what became of one event, or None if it stays; whatever is wrong with it stays its own trouble."""
+    ) -> _Result | None:
+        """Return what became of one event, or None if it stays for later.
+
+        An event that we cannot read is tried again, as the next release may read it; in the end a person has to.
+        """
         try:
             return await self._apply(session, event, intent, payments)
-        except (_Busy, repository.Superseded):  # Another event of this batch may have moved the payment.
+        except _Busy:
             seconds = self._settings.busy_seconds
             await inbox.postpone(session, event, seconds=seconds, outcome="busy", failed=False)
-        except (Unexpected, ValueError, KeyError, sa.exc.IntegrityError, sa.exc.DataError) as error:
-            _log.error("event not applied", event_id=event.event_id, error=str(error))
+            return None
+        except Contradiction as error:
+            return _Result(EventState.UNAPPLIED, str(error)[:_OUTCOME_LENGTH])
+        except _Unreadable as error:
+            if event.attempts >= len(self._settings.retry_schedule):
+                return _Result(EventState.UNAPPLIED, str(error))
             seconds = decisions.pause(self._settings.retry_schedule, event.attempts + 1)
-            reason = str(error)[:_OUTCOME_LENGTH]
-            await inbox.postpone(session, event, seconds=seconds, outcome=reason, failed=True)
-        return None
+            await inbox.postpone(session, event, seconds=seconds, outcome=str(error), failed=True)
+            return None
 
     async def _apply(
         self,
@@ -141,52 +165,56 @@ class Webhooks:
         event: StoredEvent,
         intent: providers.Intent | None,
         payments: Sequence[Payment],
-    ) -> str:
-        """Return what became of an event; its writes happen wholly or not at all."""
+    ) -> _Result:
+        """Return what became of an event."""
         if intent is None:
-            raise Unexpected("an intent that we cannot read")
+            raise _Unreadable("an intent that we cannot read")
         payment = _payment_of(intent, payments)
         if payment is None:
-            return "not ours"
+            return _Result(EventState.IGNORED, "not ours")
+        await inbox.attribute(session, event, payment.id)
         if payment.status is not Status.PROCESSING or payment.step is Step.SETTLE:
-            return _late(payment, intent)
-        async with session.begin_nested():
-            if states.EVENT_MOVES[event.type] is EventMove.APPLY:
-                await self._apply_truth(session, event, payment, intent)
-                return "applied"
-            await self._make_due(session, payment, intent)
-            return "fetch"
+            _check_known(payment, intent)
+            return _NOTHING_NEW
+        if not decisions.decide(payment, intent, settings=self._path_settings, expired=False).news(payment):
+            return _NOTHING_NEW
+        await self._make_due(session, payment, event)
+        return _Result(EventState.APPLIED, "fetch")
 
-    async def _apply_truth(
-        self, session: database.Session, event: StoredEvent, payment: Payment, intent: providers.Intent
-    ) -> None:
-        """Record a state that is final at the provider; a step that runs meanwhile finds its fence outdated."""
-        decision = decisions.decide(payment, intent, settings=self._path_settings, expired=False)
-        step = decision.values["step"]
-        values = {
-            **decision.values,
-            "fence": payment.fence + 1,
-            "attempts": 0,
-            "leased_until": None,
-            "due_time": repository.seconds_from_now(decision.due_seconds) if step else None,
-        }
-        await repository.write(session, payment, values, Mark(f"webhook {event.event_id}", decision.what))
-
-    async def _make_due(self, session: database.Session, payment: Payment, intent: providers.Intent) -> None:
+    async def _make_due(self, session: database.Session, payment: Payment, event: StoredEvent) -> None:
         if await repository.leased(session, payment):
             raise _Busy
-        step = Step.CANCEL if payment.step is Step.CANCEL else Step.FETCH
-        await repository.reschedule(session, payment, seconds=0, step=step, intent_id=intent.id)
+        step = payment.step if payment.step in _KEPT_STEPS else Step.FETCH
+        await repository.reschedule(session, payment, seconds=0, step=step, event_id=event.event_id)
+
+
+_NOTHING_NEW = _Result(EventState.APPLIED, "nothing new")
+
+
+def _tell(event: providers.Event) -> None:
+    """Count and log, once, an event that is not going to be applied."""
+    if not event.own:
+        metrics.EVENTS.labels("other_account").inc()
+        _log.warning("event of another account", event_id=event.id, type=event.type)
+    elif event.move is EventMove.REPORT:
+        _alarm(event.id, event.type, event.object_id, "nothing here applies it")
+
+
+def _alarm(event_id: str, kind: str, object_id: str, why: str) -> None:
+    metrics.EVENTS_UNAPPLIED.labels(kind).inc()
+    _log.error("event moves money and is not applied", event_id=event_id, type=kind, object=object_id, why=why)
 
 
 def _payment_of(intent: providers.Intent, payments: Sequence[Payment]) -> Payment | None:
-    """Return the payment an intent belongs to; raises Unexpected if the payment has another intent already."""
+    """Return the payment an intent belongs to; raises Contradiction for one that names a payment and is not its own."""
     for payment in payments:
         if payment.stripe_payment_intent_id == intent.id:
             return payment
     found = _by_id(intent.payment_id, payments)
     if found is not None and found.stripe_payment_intent_id is not None:
-        raise Unexpected(f"payment {found.id} has another intent")
+        raise Contradiction(f"payment {found.id} has another intent")
+    if found is None and intent.payment_id is not None and intent.received_amount:
+        raise Contradiction(f"an intent that was paid names payment {intent.payment_id}, which is not here")
     return found
 
 
@@ -194,9 +222,7 @@ def _by_id(payment_id: uuid.UUID | None, payments: Sequence[Payment]) -> Payment
     return next((payment for payment in payments if payment.id == payment_id), None)
 
 
-def _late(payment: Payment, intent: providers.Intent) -> str:
-    """Return that an event changes nothing, as its payment knows; raises Unexpected for money after the end."""
-    unpaid = payment.received_amount == 0
-    if intent.status is IntentStatus.SUCCEEDED and unpaid:
-        raise Unexpected(f"payment {payment.id} is {payment.status}, and its intent has been paid")
-    return "nothing new"
+def _check_known(payment: Payment, intent: providers.Intent) -> None:
+    """Raise Contradiction for an event that tells of money which its payment, at rest, does not know of."""
+    if intent.received_amount and not payment.received_amount:
+        raise Contradiction(f"payment {payment.id} is {payment.status}, and its intent has been paid")

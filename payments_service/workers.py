@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import structlog
 
 from kobklein import errors
+from payments_service import money_path
 from payments_service.models import Payment
 from payments_service.money_path import MoneyPath
 
@@ -100,7 +101,7 @@ class Recovery:
 
     def _start(self, payment: Payment) -> None:
         self._running += 1
-        self._background.start(self._path.advance(payment), done=self._ended)
+        self._background.start(self._path.advance(payment, money_path.cause(payment)), done=self._ended)
 
     def _ended(self) -> None:
         self._running -= 1

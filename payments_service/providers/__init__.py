@@ -85,6 +85,8 @@ class Event:
     object_id: str
     created_time: datetime.datetime
     move: EventMove
+    own: bool = True
+    """Whether it is about our account at the provider, and not about one that is connected to it."""
 
 
 class Provider(Protocol):

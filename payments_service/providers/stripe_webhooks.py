@@ -11,8 +11,8 @@ import structlog
 
 from kobklein import errors as common_errors
 from payments_service import errors, providers
-from payments_service.providers import stripe_intents
-from payments_service.states import EVENT_MOVES, EventMove
+from payments_service.providers import stripe_events, stripe_intents
+from payments_service.states import EventMove
 
 TOLERANCE_SECONDS: Final = 300
 MAX_NAME_LENGTH: Final = 255
@@ -69,13 +69,14 @@ def intent(payload: bytes) -> providers.Intent:
 def _event(body: dict[str, Any]) -> providers.Event:
     if body["object"] != "event":
         raise ValueError("no event")
-    kind = _name(body["type"])
+    kind, own = _name(body["type"]), body.get("account") is None
     return providers.Event(
         id=_name(body["id"]),
         type=kind,
         object_id=_object_id(body["data"]["object"])[:MAX_NAME_LENGTH].replace("\0", ""),
         created_time=datetime.datetime.fromtimestamp(body["created"], datetime.UTC),
-        move=EVENT_MOVES.get(kind, EventMove.IGNORE),
+        move=stripe_events.move(kind) if own else EventMove.IGNORE,
+        own=own,
     )
 
 

@@ -5,8 +5,10 @@ import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import grpc
 import pytest
 
+from kobklein import errors
 from kobklein.payments.v1 import payments_pb2
 from tests import databases, payments
 from tests.payments import refused
@@ -38,13 +40,13 @@ async def test_a_good_card_reaches_the_wallet(client: payments.Client) -> None:
 async def test_every_change_is_in_the_audit_trail(client: payments.Client) -> None:
     payment = await client.process()
     trail = await client.rows(
-        "SELECT version, actor, what, before, after FROM payment_changes WHERE payment_id = %s ORDER BY version",
+        "SELECT version, actor, what, before, after, trigger FROM payment_changes WHERE payment_id = %s ORDER BY 1",
         payment.id,
     )
     assert trail == [
-        (1, client.user, "created", None, "PROCESSING"),
-        (2, "money_path", "paid", "PROCESSING", "PROCESSING"),
-        (3, "settlement", "settled", "PROCESSING", "COMPLETED"),
+        (1, client.user, "created", None, "PROCESSING", "CALL"),
+        (2, "money_path", "paid", "PROCESSING", "PROCESSING", "CALL"),
+        (3, "settlement", "settled", "PROCESSING", "COMPLETED", "SETTLEMENT"),
     ]
     assert payment.version == 3
 
@@ -134,10 +136,40 @@ async def test_an_amount_that_cards_cannot_take_is_refused_before_anything_is_re
     assert await client.rows("SELECT 1 FROM payments") == []
 
 
-async def test_a_reference_is_taken_once(client: payments.Client) -> None:
+async def test_a_reference_is_taken_once_by_a_user(client: payments.Client) -> None:
     await client.process(reference="INV-1")
     async with refused("REFERENCE_TAKEN"):
         await client.create(reference="INV-1")
+    assert (await client.create(user="bob", reference="INV-1")).reference == "INV-1"
+
+
+async def test_a_payment_that_failed_or_was_cancelled_frees_its_reference(client: payments.Client) -> None:
+    failed = await client.process(card="pm_card_visa_chargeDeclined", reference="INV-1")
+    cancelled = await client.create(reference="INV-1")
+    await client.update(cancelled, "status", metadata=payments.AS_ADMIN, status=CANCELLED)
+    deleted = await client.create(reference="INV-1")
+    await client.stub.DeletePayment(payments_pb2.DeletePaymentRequest(id=deleted.id), metadata=payments.AS_ADMIN)
+    waiting = await client.process(card="pm_card_threeDSecure2Required", reference="INV-1")
+    async with refused("REFERENCE_TAKEN"):
+        await client.process(reference="INV-1")
+    await client.update(waiting, "status", metadata=payments.AS_ADMIN, status=CANCELLED)
+    completed = await client.process(reference="INV-1")
+    assert (failed.status, completed.status) == (FAILED, COMPLETED)
+    async with refused("REFERENCE_TAKEN"):
+        await client.create(reference="INV-1")
+
+
+async def test_of_payments_that_race_for_a_reference_one_wins(client: payments.Client) -> None:
+    answers = await asyncio.gather(
+        *(client.create(reference="INV-1") for _ in range(10)),
+        *(client.process(reference="INV-1") for _ in range(10)),
+        return_exceptions=True,
+    )
+    errors_ = [errors.from_rpc_error(answer) for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
+    assert [(error.reason, error.code) for error in errors_] == [
+        ("REFERENCE_TAKEN", grpc.StatusCode.ALREADY_EXISTS)
+    ] * 19
+    assert len(await client.rows("SELECT 1 FROM payments")) == 1
 
 
 async def test_a_payment_recorded_first_is_charged_when_it_is_confirmed(client: payments.Client) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from deploy.local.postgres import Server
 from kobklein.payments.v1 import payments_pb2
-from tests import databases, payments
+from tests import databases, metrics, payments, waiting
 from tests.payments import refused
 
 PROCESSING = payments_pb2.PAYMENT_STATUS_PROCESSING
@@ -115,34 +116,41 @@ async def test_an_old_event_does_not_lead_a_payment_back(client: payments.Client
     assert await client.get(payment) == payment
 
 
-async def test_money_after_the_end_stays_visible_and_credits_nobody(client: payments.Client) -> None:
+async def test_money_after_the_end_is_reported_and_credits_nobody(client: payments.Client) -> None:
     payment = await client.process(card="pm_card_visa_chargeDeclined")
     intent = {**await intent_of(client, payment), "status": "succeeded", "amount_received": 10_000}
-    await client.receive(event("payment_intent.succeeded", intent))
-    await client.until_row("SELECT 1 FROM inbox_events WHERE applied_time IS NULL AND outcome LIKE '%%been paid'")
+    with structlog.testing.capture_logs() as logs:
+        await client.receive(event("payment_intent.succeeded", intent))
+        await client.until_row("SELECT 1 FROM inbox_events WHERE state = 'UNAPPLIED' AND outcome LIKE '%%been paid'")
+        async with waiting.patience("the alarm"):
+            while not alarms(logs):
+                await client.rows("SELECT 1")  # Each look lets the service go on.
+    assert alarms(logs) == ["payment_intent.succeeded"]
     assert (await client.get(payment)).status == FAILED
     assert await client.balance() == 0
 
 
 async def test_another_amount_than_asked_is_kept_for_a_person_and_credits_nobody(client: payments.Client) -> None:
-    payment = await client.process(card="pm_card_threeDSecure2Required")
-    intent = {**await intent_of(client, payment), "status": "succeeded", "amount_received": 9_000}
-    await client.receive(event("payment_intent.succeeded", intent))
-    seen = await client.until(payment, lambda payment: payment.failure_code == "amount_mismatch")
-    assert seen.status == PROCESSING
+    payment = await _collected_too_little(client)
+    assert payment.status == PROCESSING
     assert await client.balance() == 0
 
 
-async def test_the_runbook_finds_shows_and_ends_a_payment_of_another_amount(client: payments.Client) -> None:
+async def _collected_too_little(client: payments.Client) -> payments_pb2.Payment:
+    """Return a payment that asked for more than the provider collected."""
     payment = await client.process(card="pm_card_threeDSecure2Required")
+    await client.rows("UPDATE payments SET amount = amount + 1_000 WHERE id = %s", payment.id)
+    await client.control(f"/payment_intents/{payment.stripe_payment_intent_id}/complete")
+    return await client.until(payment, lambda payment: payment.failure_code == "amount_mismatch")
+
+
+async def test_the_runbook_finds_shows_and_ends_a_payment_of_another_amount(client: payments.Client) -> None:
     other = await client.process(card="pm_card_threeDSecure2Required")
-    intent = {**await intent_of(client, payment), "status": "succeeded", "amount_received": 9_000}
-    await client.receive(event("payment_intent.succeeded", intent))
-    await client.until(payment, lambda payment: payment.failure_code == "amount_mismatch")
+    payment = await _collected_too_little(client)
     find, trail, events, end = runbook(payment)
     assert [str(row[0]) for row in await client.rows(find)] == [payment.id]
     assert [row[2] for row in await client.rows(trail)][-1] == "amount_mismatch"
-    assert ("payment_intent.succeeded", "applied") in [(row[1], row[3]) for row in await client.rows(events)]
+    assert ("payment_intent.succeeded", "fetch") in [(row[1], row[3]) for row in await client.rows(events)]
     await client.rows(end)
     await client.rows(end)
     ended = await client.get(payment)
@@ -194,16 +202,149 @@ async def test_an_event_waits_for_the_step_that_runs(client: payments.Client) ->
 
 async def test_events_that_move_nothing_are_kept_and_done_with(client: payments.Client) -> None:
     body = event("customer.created", {"object": "customer", "id": "cus_1"})
-    assert not (await client.receive(body)).duplicate
-    assert await client.rows("SELECT type, outcome, applied_time IS NULL FROM inbox_events") == [
-        ("customer.created", "ignored", False)
+    with structlog.testing.capture_logs() as logs:
+        assert not (await client.receive(body)).duplicate
+    assert await client.rows("SELECT type, state, outcome, applied_time IS NULL FROM inbox_events") == [
+        ("customer.created", "IGNORED", "ignored", False)
     ]
+    assert alarms(logs) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("payment_intent.succeeded", "succeeded"), ("payment_intent.canceled", "canceled")]
+)
+async def test_a_signed_event_alone_settles_and_ends_nothing(client: payments.Client, kind: str, status: str) -> None:
+    payment = await client.process(card="pm_card_threeDSecure2Required")
+    intent = {**await intent_of(client, payment), "status": status, "amount_received": 10_000}
+    body = event(kind, intent)
+    await client.fault("delay", method="GET", path="/v1/payment_intents/*", delay_seconds=0)
+    await client.receive(body)
+    await client.until_row("SELECT 1 FROM inbox_events WHERE outcome = 'fetch' AND event_id = %s", id_of(body))
+    await client.until_row("SELECT 1 FROM payments WHERE due_event = '' AND leased_until IS NULL")
+    assert await client.hits() == 1
+    assert await client.get(payment) == payment
+    assert await client.balance() == 0
+
+
+async def test_an_event_cannot_lend_a_payment_the_intent_of_another_one(client: payments.Client) -> None:
+    """With a stolen secret, an attacker says that a paid intent belongs to a payment whose own is not known yet."""
+    await client.control("/webhooks/hold")
+    paid = await client.process()
+    await client.fault("rate_limit_429", method="POST", count=1)
+    payment = await client.unresolved(client.process(card="pm_card_threeDSecure2Required"))
+    await client.rows("UPDATE payments SET stripe_payment_intent_id = NULL WHERE id = %s", paid.id)
+    intent = await intent_of(client, paid)
+    await client.receive(event("payment_intent.succeeded", {**intent, "metadata": {"payment_id": payment.id}}))
+    waiting = await client.until(payment, lambda payment: payment.HasField("next_action"))
+    assert waiting.stripe_payment_intent_id not in ("", intent["id"])
+    assert waiting.status == PROCESSING
+    assert await client.balance() == 10_000
+
+
+async def test_the_audit_trail_names_the_event_that_led_to_the_look(client: payments.Client) -> None:
+    payment = await client.process(card="pm_card_threeDSecure2Required")
+    await client.control(f"/payment_intents/{payment.stripe_payment_intent_id}/complete")
+    await client.ended(payment)
+    (event_id,) = (await client.rows("SELECT event_id FROM inbox_events WHERE type = 'payment_intent.succeeded'"))[0]
+    assert await client.rows("SELECT actor, what, trigger, event_id FROM payment_changes ORDER BY version") == [
+        (client.user, "created", "CALL", ""),
+        ("money_path", "waits: requires_action", "CALL", ""),
+        ("money_path", "paid", "EVENT", event_id),
+        ("settlement", "settled", "SETTLEMENT", ""),
+    ]
+
+
+async def test_an_event_of_a_connected_account_is_answered_and_changes_nothing(client: payments.Client) -> None:
+    payment = await client.process(card="pm_card_threeDSecure2Required")
+    await client.control("/webhooks/hold")
+    await client.control(f"/payment_intents/{payment.stripe_payment_intent_id}/complete")
+    before = metrics.labelled("payments_events_total", outcome="other_account")
+    intent = await intent_of(client, payment)
+    with structlog.testing.capture_logs() as logs:
+        for kind, content in (
+            ("payment_intent.succeeded", intent),
+            ("charge.refunded", {"object": "charge", "id": "ch_1", "payment_intent": intent["id"]}),
+        ):
+            assert not (await client.receive(event(kind, content, account="acct_attacker"))).duplicate
+    assert [(log["log_level"], log["event"]) for log in logs if "event_id" in log] == [
+        ("warning", "event of another account")
+    ] * 2
+    assert metrics.labelled("payments_events_total", outcome="other_account") == before + 2
+    assert (
+        await client.rows(
+            "SELECT state, outcome, applied_time IS NULL FROM inbox_events WHERE outcome LIKE '%%account'"
+        )
+        == [("IGNORED", "of another account", False)] * 2
+    )
+    assert await client.get(payment) == payment
+    assert not (
+        await client.receive(event("payment_intent.succeeded", {**intent, "id": intent["id"]}, account=None))
+    ).duplicate
+    assert (await client.ended(payment)).status == COMPLETED
+
+
+_MOVING = (
+    "charge.refunded",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.dispute.closed",
+    "payout.paid",
+)
+
+
+async def test_money_that_moves_at_the_provider_alone_is_counted_logged_once_and_kept_for_staff(
+    client: payments.Client,
+) -> None:
+    payment = await client.process()
+    before = {kind: metrics.labelled("payments_events_unapplied_total", type=kind) for kind in _MOVING}
+    bodies = [
+        event(kind, {"object": kind.partition(".")[0], "id": "x_1", "payment_intent": payment.stripe_payment_intent_id})
+        for kind in _MOVING
+    ]
+    with structlog.testing.capture_logs() as logs:
+        for body in (*bodies, *bodies):
+            await client.receive(body)
+    assert alarms(logs) == list(_MOVING)
+    assert {kind: metrics.labelled("payments_events_unapplied_total", type=kind) for kind in _MOVING} == {
+        kind: count + 1 for kind, count in before.items()
+    }
+    assert await client.rows(
+        "SELECT type, payment_id::text FROM inbox_events WHERE state = 'UNAPPLIED' ORDER BY sequence"
+    ) == [(kind, payment.id) for kind in _MOVING]
+    assert (await client.get(payment)).status == COMPLETED
+
+
+async def test_a_refund_and_a_dispute_at_the_provider_are_reported(client: payments.Client) -> None:
+    refunded = await client.process()
+    disputed = await client.process(card="pm_card_createDispute")
+    await client.sandbox.post(
+        "/v1/refunds",
+        data={"payment_intent": refunded.stripe_payment_intent_id},
+        headers={"Authorization": "Bearer sk_test_sandbox"},
+    )
+    await all_applied(client)
+    found = await client.rows("SELECT DISTINCT type, payment_id::text FROM inbox_events WHERE state = 'UNAPPLIED'")
+    assert set(found) >= {
+        ("charge.refunded", refunded.id),
+        ("refund.created", refunded.id),
+        ("charge.dispute.created", disputed.id),
+        ("charge.dispute.funds_withdrawn", disputed.id),
+    }
+    assert {payment_id for _, payment_id in found} == {refunded.id, disputed.id}
+
+
+async def test_money_that_names_a_payment_which_is_not_here_is_reported(client: payments.Client) -> None:
+    intent = {"object": "payment_intent", "id": "pi_lost", "status": "succeeded", "amount": 1, "currency": "usd"}
+    named = {"metadata": {"payment_id": str(uuid.uuid4())}}
+    await client.receive(event("payment_intent.succeeded", {**intent, "amount_received": 1, **named}))
+    await client.until_row("SELECT 1 FROM inbox_events WHERE state = 'UNAPPLIED' AND outcome LIKE '%%is not here'")
 
 
 async def test_an_intent_that_is_not_ours_is_done_with(client: payments.Client) -> None:
     intent = {"object": "payment_intent", "id": "pi_other", "status": "succeeded", "amount": 1, "currency": "usd"}
     await client.receive(event("payment_intent.succeeded", {**intent, "amount_received": 1, "metadata": {}}))
-    await client.until_row("SELECT 1 FROM inbox_events WHERE outcome = 'not ours'")
+    await client.until_row("SELECT 1 FROM inbox_events WHERE outcome = 'not ours' AND state = 'IGNORED'")
 
 
 async def test_an_event_that_cannot_be_read_holds_up_no_other(client: payments.Client) -> None:
@@ -214,13 +355,21 @@ async def test_an_event_that_cannot_be_read_holds_up_no_other(client: payments.C
     assert await client.rows("SELECT attempts > 0 FROM inbox_events WHERE object_id = 'pi_odd'") == [(True,)]
 
 
+async def test_an_event_that_stays_unreadable_is_reported_in_the_end(client: payments.Client) -> None:
+    await client.receive(event("payment_intent.succeeded", {"object": "payment_intent", "id": "pi_odd"}))
+    for attempt in range(1, 5):
+        await client.until_row("SELECT 1 FROM inbox_events WHERE state = 'RECEIVED' AND attempts = %s", attempt)
+        await client.rows("UPDATE inbox_events SET due_time = now()")
+    await client.until_row("SELECT 1 FROM inbox_events WHERE state = 'UNAPPLIED' AND outcome LIKE '%%cannot read'")
+
+
 async def test_an_event_stored_by_a_process_that_died_is_applied_by_the_next(
     payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
 ) -> None:
     async with payments.running(payments_database, wallets_database, tmp_path, money_path=_PATIENT) as client:
         payment = await client.process()
         await all_applied(client)
-        await client.rows("UPDATE inbox_events SET applied_time = NULL WHERE outcome <> 'ignored'")
+        await client.rows("UPDATE inbox_events SET applied_time = NULL, state = 'RECEIVED' WHERE outcome <> 'ignored'")
         await all_applied(client)
         assert await client.get(payment) == payment
 
@@ -243,6 +392,18 @@ def event(kind: str, content: dict[str, Any], **fields: Any) -> bytes:
         **fields,
     }
     return json.dumps(body).encode()
+
+
+def id_of(body: bytes) -> str:
+    """Return the id of an event."""
+    return str(json.loads(body)["id"])
+
+
+def alarms(logs: list[Any]) -> list[str]:
+    """Return the types of the events that the log says move money and are not applied."""
+    raised = [line for line in logs if line["event"] == "event moves money and is not applied"]
+    assert {line["log_level"] for line in raised} <= {"error"}
+    return [line["type"] for line in raised]
 
 
 async def intent_of(client: payments.Client, payment: payments_pb2.Payment) -> dict[str, Any]:

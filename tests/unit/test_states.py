@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from payments_service import errors, states
-from payments_service.states import EventMove, IntentStatus, Move, Status
+from payments_service.states import IntentStatus, Move, Status
 
 LEGAL = {
     (Status.PENDING, Status.PROCESSING),
@@ -57,17 +57,6 @@ def test_every_status_of_an_intent_has_a_move() -> None:
 
 def test_only_a_succeeded_intent_leads_to_money() -> None:
     assert [status for status, move in states.INTENT_MOVES.items() if move is Move.SETTLE] == [IntentStatus.SUCCEEDED]
-
-
-def test_every_event_of_an_intent_has_a_move() -> None:
-    names = "created processing requires_action amount_capturable_updated partially_funded payment_failed"
-    ends = "succeeded canceled"
-    assert set(states.EVENT_MOVES) == {f"payment_intent.{name}" for name in f"{names} {ends}".split()}
-
-
-def test_only_events_whose_truth_is_final_are_applied_as_they_are() -> None:
-    applied = {name for name, move in states.EVENT_MOVES.items() if move is EventMove.APPLY}
-    assert applied == {"payment_intent.succeeded", "payment_intent.canceled"}
 
 
 def test_what_held_money_is_never_deletable() -> None:
