@@ -7,7 +7,7 @@ import uvloop
 
 from gateway import server
 from gateway.settings import Settings
-from kobklein import logs, memory
+from kobklein import configuration, logs, memory
 
 
 async def _serve(settings: Settings) -> None:
@@ -20,7 +20,7 @@ async def _serve(settings: Settings) -> None:
 
 def main() -> None:
     """Read the settings and serve."""
-    settings = Settings()
+    settings = configuration.read(Settings)
     logs.configure(settings, process="gateway")
     memory.settle()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -1,16 +1,25 @@
 """What the gateway is configured with."""
 
 import ipaddress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Annotated
 
 import pydantic
 import pydantic_settings
 
 import kobklein.settings
-from kobklein.settings import ListOf
+from kobklein.settings import NO_PAIR, ListOf, are_a_pair
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+def _network(given: object) -> object:
+    try:
+        return ipaddress.ip_network(str(given))
+    except ValueError:
+        raise ValueError("must be a network, such as 10.0.0.0/8 or 2001:db8::/32") from None
+
+
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, pydantic.BeforeValidator(_network)]
 
 
 class Settings(kobklein.settings.Settings):
@@ -62,13 +71,18 @@ class Settings(kobklein.settings.Settings):
     hsts: bool | None = None
     """Whether browsers are told to use HTTPS only; by default in production only."""
 
-    @pydantic.model_validator(mode="after")
-    def _strict_in_production(self) -> Self:
-        if self.production and self.tls is None:
-            raise ValueError("tls is needed in production")
+    def broken_rules(self) -> Iterator[str]:
+        """Yield what production demands and lacks, and half of a pair."""
+        yield from super().broken_rules()
         if (self.https_certificate_file is None) != (self.https_key_file is None):
-            raise ValueError("https_certificate_file and https_key_file go together")
-        return self
+            yield "{https_certificate_file} and {https_key_file} go together"
+
+    def broken_files(self) -> Iterator[str]:
+        """Yield what is wrong with the files."""
+        yield from (wrong := tuple(super().broken_files()))
+        certificate, key = self.https_certificate_file, self.https_key_file
+        if certificate is not None and key is not None and not wrong and not are_a_pair(certificate, key):
+            yield f"{{https_certificate_file}} and {{https_key_file}} {NO_PAIR}"
 
     @property
     def shows_docs(self) -> bool:

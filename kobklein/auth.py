@@ -15,7 +15,7 @@ import jwt
 import structlog
 from google.protobuf import message
 
-from kobklein import contract, errors
+from kobklein import contract, errors, jwks
 from kobklein.settings import AuthSettings
 
 _log = structlog.get_logger()
@@ -159,7 +159,7 @@ class Signer:
     def __init__(self, settings: AuthSettings, *, private_jwk_file: Path, subject: str) -> None:
         self._settings = settings
         self._subject = subject
-        self._key = jwt.PyJWK.from_json(private_jwk_file.read_text())
+        self._key = jwks.private(private_jwk_file.read_text())
         self._token, self._renewal = "", 0.0
 
     def token(self) -> str:
@@ -214,8 +214,6 @@ class _SharedSecret:
     version = 0
 
     def __init__(self, secret: str) -> None:
-        if len(secret) < 32:
-            raise ValueError("an HS256 secret needs at least 32 characters")
         self._secret = secret
 
     def key(self, _key_id: object) -> tuple[Any, list[str]]:
@@ -226,14 +224,14 @@ class _KeyFile:
     def __init__(self, path: Path) -> None:
         self._file = _WatchedFile(path)
         self._file.changed()
-        self._keys = _keys(path.read_text())
+        self._keys = jwks.parse(path.read_text())
         self._version = 0
 
     @property
     def version(self) -> int:
         if self._file.changed():
-            with contextlib.suppress(OSError, ValueError, jwt.PyJWTError):  # A half-written file is read again.
-                self._keys = _keys(self._file.path.read_text())
+            with contextlib.suppress(OSError, ValueError):  # A half-written file is read again.
+                self._keys = jwks.parse(self._file.path.read_text())
                 self._version += 1
         return self._version
 
@@ -272,16 +270,12 @@ class _KeyUrl:
     def _fetch(self) -> None:
         try:
             answer = httpx.get(self._url, timeout=5)
-            keys = _keys(answer.raise_for_status().text)
-        except (httpx.HTTPError, jwt.PyJWTError, ValueError) as error:
+            keys = jwks.parse(answer.raise_for_status().text)
+        except (httpx.HTTPError, ValueError) as error:
             _log.warning("keys not fetched", error=repr(error))
         else:
             if keys.keys() != self._keys.keys():
                 self._keys, self.version = keys, self.version + 1
-
-
-def _keys(text: str) -> dict[str, jwt.PyJWK]:
-    return {str(key.key_id): key for key in jwt.PyJWKSet.from_json(text).keys}
 
 
 def _usable(key: jwt.PyJWK) -> tuple[Any, list[str]]:

@@ -32,7 +32,7 @@ def _windows(storage_uri: str) -> Windows:
         return windows.MovingWindows()
     storage = limits.storage.storage_from_string(storage_uri)
     if not isinstance(storage, limits.aio.storage.MovingWindowSupport):
-        raise TypeError(f"{storage_uri} is no asynchronous storage, such as {_IN_MEMORY} or async+redis://…")
+        raise TypeError("a store without moving windows")
     return limits.aio.strategies.MovingWindowRateLimiter(storage)
 
 

@@ -2,13 +2,33 @@
 
 import enum
 import json
+import logging
+import os
+import re
+import ssl
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Final, Self, TypeVar
 
+import limits
+import limits.aio
 import pydantic
+import pydantic_core
 import pydantic_settings
 
+from kobklein import jwks
+
 T = TypeVar("T")
+KEY_BYTES: Final = 32
+_LEAST_SECRET: Final = 32
+_DATABASE_URL: Final = re.compile(
+    r"postgres(?:ql)?://(?:[^\s:@/?]*(?::[^\s@/?]*)?@)?(?:\[[^\s\]]+\]|[^\s:@/?\[\]]*)(?::\d{1,5})?(?:/[^\s?]*)?(?:\?\S*)?"
+)
+"""URLs that libpq and SQLAlchemy read alike; what they would say of another has a part of it."""
+_NO_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+BROKEN_RULES: Final = "broken_rules"
+"""The type of an error that has the rules of a group which do not hold as `rules` in its context."""
+_FIELD: Final = re.compile(r"\{(\w+)\}")
 
 
 def _items(given: object) -> object:
@@ -27,8 +47,85 @@ def _items(given: object) -> object:
     return items
 
 
+def _key(given: str) -> str:
+    try:
+        length = len(bytes.fromhex(given))
+    except ValueError:
+        length = 0
+    if length != KEY_BYTES:
+        raise ValueError(f"must be {KEY_BYTES} bytes in hexadecimal")
+    return given
+
+
+def _secret_key(given: pydantic.SecretStr) -> pydantic.SecretStr:
+    _key(given.get_secret_value())
+    return given
+
+
+def _not_blank(given: pydantic.SecretStr) -> pydantic.SecretStr:
+    if not given.get_secret_value().strip():
+        raise ValueError("is blank")
+    return given
+
+
+def _long_enough(given: pydantic.SecretStr) -> pydantic.SecretStr:
+    if len(given.get_secret_value()) < _LEAST_SECRET:
+        raise ValueError(f"needs at least {_LEAST_SECRET} characters")
+    return given
+
+
+def _database_url(given: pydantic.SecretStr) -> pydantic.SecretStr:
+    url = given.get_secret_value()
+    if not _DATABASE_URL.fullmatch(url) or _NO_ESCAPE.search(url):
+        raise ValueError("must be of the form postgresql://role:password@host:5432/database")
+    return given
+
+
+def _web_address(given: str) -> str:
+    try:
+        pydantic.HttpUrl(given)
+    except ValueError:
+        raise ValueError("must be an http:// or https:// address") from None
+    return given
+
+
+def _rate(given: str) -> str:
+    try:
+        limits.parse(given)
+    except ValueError:
+        raise ValueError("must be a number of calls and a time, such as 600/minute") from None
+    return given
+
+
+def _store(given: str) -> str:
+    schemes = limits.storage.SCHEMES  # type: ignore[attr-defined]  # There is no other table of them.
+    store = schemes.get(given.partition("://")[0])
+    if store is None or not issubclass(store, limits.aio.storage.MovingWindowSupport):
+        raise ValueError("must be async+memory:// or a store that replicas share, such as async+redis://…")
+    return given
+
+
+def _level(given: str) -> str:
+    if given.upper() not in logging.getLevelNamesMapping():
+        raise ValueError("must be debug, info, warning, error or critical")
+    return given
+
+
 ListOf = Annotated[tuple[T, ...], pydantic_settings.NoDecode, pydantic.BeforeValidator(_items)]
 """A list in an environment variable, as `a,b` or as JSON; `ListOf[str]` is a tuple of texts."""
+Key = Annotated[str, pydantic.AfterValidator(_key)]
+"""32 bytes in hexadecimal that anybody may see."""
+SecretKey = Annotated[pydantic.SecretStr, pydantic.AfterValidator(_secret_key)]
+"""32 random bytes in hexadecimal."""
+Secret = Annotated[pydantic.SecretStr, pydantic.AfterValidator(_not_blank)]
+DatabaseUrl = Annotated[pydantic.SecretStr, pydantic.AfterValidator(_database_url)]
+WebAddress = Annotated[str, pydantic.AfterValidator(_web_address)]
+Rate = Annotated[str, pydantic.AfterValidator(_rate)]
+"""How many calls in how long, in the notation of the `limits` library."""
+
+
+LogLevel = Annotated[str, pydantic.AfterValidator(_level)]
+NO_PAIR: Final = "must name a certificate and its private key, as PEM and without a password"
 
 
 class Environment(enum.StrEnum):
@@ -38,54 +135,110 @@ class Environment(enum.StrEnum):
     PRODUCTION = "production"
 
 
-class AuthSettings(pydantic.BaseModel, frozen=True):
+def named(rule: str, name: Callable[[str], str]) -> str:
+    """Return a rule of a group as a sentence: `name` gives what stands there for a field."""
+    return _FIELD.sub(lambda field: name(field[1]), rule)
+
+
+class Group(pydantic.BaseModel):
+    """Settings that belong together. What is said of a mistake in them has the names of fields and no value.
+
+    A rule is a sentence in which `{field}` stands for the name of a field, `{group__field}` for one of a group in this
+    one. kobklein.configuration puts the names of the variables there.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    def broken_rules(self) -> Iterator[str]:
+        """Yield each rule between several fields that does not hold; groups are only made if there is none."""
+        yield from ()
+
+    def broken_files(self) -> Iterator[str]:
+        """Yield what is wrong with the files that fields name; only a process that starts asks for that."""
+        for name, value in self:
+            if isinstance(value, Path) and not (value.is_file() and os.access(value, os.R_OK)):
+                yield f"{{{name}}}: there is no readable file of that name"
+            elif isinstance(value, Group):
+                yield from (named(rule, (f"{{{name}__%s}}").__mod__) for rule in value.broken_files())
+
+    @pydantic.model_validator(mode="after")
+    def _rules_hold(self) -> Self:
+        if rules := tuple(self.broken_rules()):
+            said = "; ".join(named(rule, lambda field: field) for rule in rules)
+            raise pydantic_core.PydanticCustomError(BROKEN_RULES, "{said}", {"said": said, "rules": rules})
+        return self
+
+
+class AuthSettings(Group):
     """Whose tokens are accepted. Exactly one source of keys is needed: `jwks_url`, `jwks_file` or `hs256_secret`."""
 
     issuer: str = "kobklein"
     audience: str = "kobklein-api"
-    jwks_url: str | None = None
+    jwks_url: WebAddress | None = None
+    """With https in production."""
     jwks_file: Path | None = None
-    hs256_secret: pydantic.SecretStr | None = None
+    hs256_secret: Annotated[pydantic.SecretStr, pydantic.AfterValidator(_long_enough)] | None = None
     revocations_file: Path | None = None
     """JSON `{"subjects": [...], "token_ids": [...]}` that is re-read when it changes; who stands in it is refused."""
     leeway_seconds: int = pydantic.Field(default=10, ge=0, le=60)
     longest_lifetime_seconds: int = pydantic.Field(default=86_400, ge=60)
 
-    @pydantic.model_validator(mode="after")
-    def _one_key_source(self) -> Self:
+    def broken_rules(self) -> Iterator[str]:
+        """Yield what does not hold between the sources of keys."""
         if sum(source is not None for source in (self.jwks_url, self.jwks_file, self.hs256_secret)) != 1:
-            raise ValueError("exactly one of jwks_url, jwks_file and hs256_secret is needed")
-        return self
+            yield "exactly one of {jwks_url}, {jwks_file} and {hs256_secret} is needed"
+
+    def broken_files(self) -> Iterator[str]:
+        """Yield what is wrong with the files."""
+        yield from (missing := tuple(super().broken_files()))
+        if self.jwks_file is not None and not missing and not holds(self.jwks_file, jwks.parse):
+            yield "{jwks_file}: the file holds no JWK set"
 
 
-class RateSettings(pydantic.BaseModel, frozen=True):
-    """How many calls one caller may make, in the notation of the `limits` library."""
+class RateSettings(Group):
+    """How many calls one caller may make."""
 
-    storage: str = "async+memory://"
+    storage: Annotated[str, pydantic.AfterValidator(_store)] = "async+memory://"
     """Where the counts live; `async+redis://…` when several replicas share them."""
-    read: str = "600/minute"
-    write: str = "120/minute"
-    payment: str = "30/minute"
-    report: str = "60/minute"
+    read: Rate = "600/minute"
+    write: Rate = "120/minute"
+    payment: Rate = "30/minute"
+    report: Rate = "60/minute"
 
 
-class TlsSettings(pydantic.BaseModel, frozen=True):
+class TlsSettings(Group):
     """Files of a mutual-TLS identity; without them, connections are plain."""
 
     certificate_file: Path
     key_file: Path
     authority_file: Path
 
+    def broken_files(self) -> Iterator[str]:
+        """Yield what is wrong with the files."""
+        yield from (missing := tuple(super().broken_files()))
+        if missing:
+            return
+        if not are_a_pair(self.certificate_file, self.key_file):
+            yield f"{{certificate_file}} and {{key_file}} {NO_PAIR}"
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self.authority_file)
+        except OSError:
+            yield "{authority_file}: the file holds no certificate as PEM"
 
-class Settings(pydantic_settings.BaseSettings):
-    """Settings that every process has. A subclass gives the prefix of its environment variables."""
+
+class Variables(Group, pydantic_settings.BaseSettings):
+    """Settings that are read from environment variables. A subclass gives their prefix."""
 
     model_config = pydantic_settings.SettingsConfigDict(
-        frozen=True, env_nested_delimiter="__", env_ignore_empty=True, extra="ignore"
+        frozen=True, env_nested_delimiter="__", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
     )
 
+
+class Settings(Variables):
+    """Settings that every process has."""
+
     environment: Environment = Environment.DEVELOPMENT
-    log_level: str = "info"
+    log_level: LogLevel = "info"
     log_json: bool = False
     auth: AuthSettings
     rates: RateSettings = RateSettings()
@@ -96,6 +249,15 @@ class Settings(pydantic_settings.BaseSettings):
         """Whether this is the strict profile."""
         return self.environment is Environment.PRODUCTION
 
+    def broken_rules(self) -> Iterator[str]:
+        """Yield what production demands and lacks."""
+        if not self.production:
+            return
+        if self.tls is None:
+            yield "{tls__certificate_file}, {tls__key_file} and {tls__authority_file} are needed in production"
+        if self.auth.jwks_url is not None and not self.auth.jwks_url.lower().startswith("https:"):
+            yield "{auth__jwks_url} must be https in production"
+
 
 class ServiceSettings(Settings):
     """Settings that every gRPC service has."""
@@ -103,13 +265,13 @@ class ServiceSettings(Settings):
     host: str = "127.0.0.1"
     port: int = pydantic.Field(default=0, ge=0, le=65535)
     metrics_port: int | None = pydantic.Field(default=None, ge=0, le=65535)
-    database_url: pydantic.SecretStr
+    database_url: DatabaseUrl
     """`postgresql://…` of a role that may read and write, but not change the schema."""
-    migration_database_url: pydantic.SecretStr | None = None
+    migration_database_url: DatabaseUrl | None = None
     """The same database as the role that owns the schema; without it, `database_url` is used."""
     database_pool_size: int = pydantic.Field(default=10, ge=1, le=100)
-    page_token_key: pydantic.SecretStr
-    """32 random bytes in hexadecimal, the same in every replica."""
+    page_token_key: SecretKey
+    """The same in every replica."""
     concurrent_calls: int = pydantic.Field(default=1000, ge=1)
     longest_call_seconds: float = pydantic.Field(default=10.0, gt=0)
     longest_report_seconds: float = pydantic.Field(default=120.0, gt=0)
@@ -118,12 +280,26 @@ class ServiceSettings(Settings):
     drain_seconds: float = pydantic.Field(default=8.0, ge=0)
     reflection: bool = True
 
-    @pydantic.model_validator(mode="after")
-    def _strict_in_production(self) -> Self:
-        if self.production and self.tls is None:
-            raise ValueError("tls is needed in production")
+    def broken_rules(self) -> Iterator[str]:
+        """Yield what production demands and lacks."""
+        yield from super().broken_rules()
         if self.production and self.reflection:
-            raise ValueError("reflection must be off in production")
-        if len(bytes.fromhex(self.page_token_key.get_secret_value())) != 32:
-            raise ValueError("page_token_key must be 32 bytes in hexadecimal")
-        return self
+            yield "{reflection} must be false in production"
+
+
+def are_a_pair(certificate: Path, key: Path) -> bool:
+    """Return whether files hold a certificate and its private key, as PEM and without a password."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
+    except OSError:
+        return False
+    return True
+
+
+def holds(file: Path, parse: Callable[[str], object]) -> bool:
+    """Return whether `parse` can read the text of a file; what it raises is a ValueError."""
+    try:
+        parse(file.read_text())
+    except (OSError, ValueError):
+        return False
+    return True

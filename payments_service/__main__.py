@@ -3,12 +3,12 @@
 import typer
 import uvloop
 
-from kobklein import logs, memory
+from kobklein import configuration, logs, memory
 from kobklein import server as kobklein_server
 from payments_service import server
 from payments_service.settings import Settings
 
-app = typer.Typer(help="Payments, over gRPC.", no_args_is_help=True)
+app = typer.Typer(help="Payments, over gRPC.", no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 @app.command()
@@ -26,7 +26,7 @@ def migrate() -> None:
 
 
 def _settings() -> Settings:
-    settings = Settings()
+    settings = configuration.read(Settings)
     logs.configure(settings, process="payments_service")
     return settings
 

@@ -1,25 +1,26 @@
 """What this process is configured with, from environment variables that start with `PAYMENTS_`."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 import pydantic
 import pydantic_settings
 
-from kobklein.settings import ListOf, ServiceSettings
+from kobklein import jwks
+from kobklein.settings import Group, ListOf, Secret, ServiceSettings, WebAddress, holds
 
 Seconds = pydantic.PositiveFloat
 Schedule = ListOf[Seconds]
 """Pauses before the first, second, … repetition; the last one stands for all that follow."""
 
 
-class StripeSettings(pydantic.BaseModel, frozen=True):
+class StripeSettings(Group):
     """How to reach Stripe, and what proves its webhooks."""
 
-    secret_key: pydantic.SecretStr = pydantic.Field(min_length=1)
-    webhook_secrets: ListOf[pydantic.SecretStr] = pydantic.Field(min_length=1, max_length=5)
+    secret_key: Secret
+    webhook_secrets: ListOf[Secret] = pydantic.Field(min_length=1, max_length=5)
     """Every secret in use: two while one is being replaced by the other."""
-    api_base: str | None = None
+    api_base: WebAddress | None = None
     """Another address than Stripe's own, such as that of a simulator."""
     return_url: str
     """Where payers come back to after a redirect."""
@@ -28,14 +29,8 @@ class StripeSettings(pydantic.BaseModel, frozen=True):
     reply_seconds: Seconds = 10.0
     retries: int = pydantic.Field(default=2, ge=0, le=5)
 
-    @pydantic.model_validator(mode="after")
-    def _no_blank_secret(self) -> Self:
-        if not all(secret.get_secret_value().strip() for secret in (self.secret_key, *self.webhook_secrets)):
-            raise ValueError("a blank secret proves nothing")
-        return self
 
-
-class MoneyPathSettings(pydantic.BaseModel, frozen=True):
+class MoneyPathSettings(Group):
     """How patient the money path is, and how often it asks again."""
 
     provider_seconds: Seconds = 12.0
@@ -61,20 +56,15 @@ class MoneyPathSettings(pydantic.BaseModel, frozen=True):
     concurrent_steps: int = pydantic.Field(default=32, ge=1, le=1000)
     settlement_size: int = pydantic.Field(default=500, ge=1, le=5000)
 
-    @pydantic.model_validator(mode="after")
-    def _lease_outlives_step(self) -> Self:
+    def broken_rules(self) -> Iterator[str]:
+        """Yield each claim that could end before the work it is for."""
         if self.lease_seconds <= self.provider_seconds:
-            raise ValueError("lease_seconds must be more than provider_seconds")
-        return self
-
-    @pydantic.model_validator(mode="after")
-    def _call_lease_outlives_call(self) -> Self:
+            yield "{lease_seconds} must be more than {provider_seconds}"
         if self.call_lease_seconds <= self.answer_seconds:
-            raise ValueError("call_lease_seconds must be more than answer_seconds")
-        return self
+            yield "{call_lease_seconds} must be more than {answer_seconds}"
 
 
-class InboxSettings(pydantic.BaseModel, frozen=True):
+class InboxSettings(Group):
     """Limits of the inbox of webhooks."""
 
     payload_bytes: int = pydantic.Field(default=512 * 1024, ge=1)
@@ -101,9 +91,17 @@ class Settings(ServiceSettings):
     money_path: MoneyPathSettings = MoneyPathSettings()
     inbox: InboxSettings = InboxSettings()
 
-    @pydantic.model_validator(mode="after")
-    def _real_money_in_production_only(self) -> Self:
+    def broken_rules(self) -> Iterator[str]:
+        """Yield what production demands and lacks; real money moves there and nowhere else."""
+        yield from super().broken_rules()
         live = self.stripe.secret_key.get_secret_value().startswith(("sk_live_", "rk_live_"))
-        if live != self.production:
-            raise ValueError("live keys belong to production, and production to live keys")
-        return self
+        if live and not self.production:
+            yield "{stripe__secret_key} is a live key, and live keys need {environment}=production"
+        if not live and self.production:
+            yield "{environment} is production, which needs a live key in {stripe__secret_key}"
+
+    def broken_files(self) -> Iterator[str]:
+        """Yield what is wrong with the files."""
+        yield from (wrong := tuple(super().broken_files()))
+        if not wrong and not holds(self.service_key_file, jwks.private):
+            yield "{service_key_file}: the file holds no private JWK"

@@ -3,12 +3,12 @@
 import typer
 import uvloop
 
-from kobklein import logs, memory
+from kobklein import configuration, logs, memory
 from kobklein import server as kobklein_server
 from wallets_service import commands, server
 from wallets_service.settings import Settings
 
-app = typer.Typer(help="Wallets and the ledger, over gRPC.", no_args_is_help=True)
+app = typer.Typer(help="Wallets and the ledger, over gRPC.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(commands.app)
 
 
@@ -27,7 +27,7 @@ def migrate() -> None:
 
 
 def _settings() -> Settings:
-    settings = Settings()
+    settings = configuration.read(Settings)
     logs.configure(settings, process="wallets_service")
     return settings
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import psycopg
-import pydantic
-import pydantic_core
 import pydantic_settings
 import rich.console
 import rich.markup
@@ -21,14 +19,14 @@ import rich.table
 import typer
 from google.protobuf import json_format, message
 
-from kobklein import errors, money, validation
-from kobklein.settings import ListOf
+from kobklein import configuration, errors, money, validation
+from kobklein.settings import DatabaseUrl, Key, ListOf, SecretKey, Variables
 from kobklein.wallets.v1 import ledger_pb2
+from wallets_service import settings as service
 from wallets_service.instants import Basis
 from wallets_service.messages import proofs
 from wallets_service.proof import chain, snapshots, trial_balances, verification
 from wallets_service.repository import seals as repository
-from wallets_service.settings import PublicSealKey, SealKey
 
 app = typer.Typer()
 _FAILED: Final = 1
@@ -39,16 +37,14 @@ _aside: Final = rich.console.Console(stderr=True, soft_wrap=True, highlight=Fals
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; amounts are minor units.")]
 
 
-class Settings(pydantic_settings.BaseSettings):
+class Settings(Variables):
     """What the commands need of the service's environment."""
 
-    model_config = pydantic_settings.SettingsConfigDict(
-        frozen=True, env_prefix="WALLETS_", env_ignore_empty=True, extra="ignore"
-    )
+    model_config = pydantic_settings.SettingsConfigDict(env_prefix="WALLETS_")
 
-    database_url: pydantic.SecretStr
-    seal_key: SealKey | None = None
-    seal_trusted_keys: ListOf[PublicSealKey] = ()
+    database_url: DatabaseUrl
+    seal_key: SecretKey | None = None
+    seal_trusted_keys: ListOf[Key] = ()
 
     @property
     def own_key(self) -> frozenset[bytes]:
@@ -73,7 +69,7 @@ def verify(
     Exit with 1 if anything does not hold, with 2 if that cannot be told.
     """
     with _told():
-        settings = Settings()
+        settings = _settings()
         trusted = settings.own_key | _keys([*settings.seal_trusted_keys, *(public_key or ())])
         kept = _read_head(head) if head is not None else None
         with _progress() as advance:
@@ -96,7 +92,7 @@ def verify(
 @app.command()
 def head() -> None:
     """Print the signed end of the chain of seals as JSON, to be kept where nobody can change both."""
-    with _told(), snapshots.connected(Settings().database_url.get_secret_value(), snapshots.Clock()) as snapshot:
+    with _told(), snapshots.connected(_settings().database_url.get_secret_value(), snapshots.Clock()) as snapshot:
         last = repository.latest(snapshot.connection)
     if last is None:
         _aside.print("Nothing is sealed yet.")
@@ -120,7 +116,7 @@ def trial_balance(
     at = _instant(time) if time is not None else None
     with _told(), _progress() as advance:
         validation.check(ledger_pb2.GetTrialBalanceRequest(currency=currency))
-        url = Settings().database_url.get_secret_value()
+        url = _settings().database_url.get_secret_value()
         advance("adding up", 0, 0)
         found = trial_balances.draw_up(url, snapshots.Clock(), at=at, basis=basis, currency=currency)
     if as_json:
@@ -135,10 +131,6 @@ def _told() -> Iterator[None]:
     """Say in one line why the question has no answer, and exit."""
     try:
         yield
-    except pydantic.ValidationError as error:
-        _give_up(f"These variables are missing or wrong: {', '.join(map(_variable, error.errors()))}")
-    except pydantic_settings.SettingsError as error:
-        _give_up(f"A variable is not the JSON that it has to be: {error}")
     except errors.Error as error:
         _give_up(str(error))
     except psycopg.Error as error:
@@ -147,8 +139,8 @@ def _told() -> Iterator[None]:
         _give_up(f"WALLETS_DATABASE_URL names no ledger: {answer or 'it cannot be read'}")
 
 
-def _variable(error: pydantic_core.ErrorDetails) -> str:
-    return f"WALLETS_{error['loc'][0]}".upper()
+def _settings() -> Settings:
+    return configuration.read(Settings, whole=service.Settings)
 
 
 def _give_up(why: str) -> NoReturn:

@@ -3,38 +3,18 @@
 import enum
 import hashlib
 import zoneinfo
-from typing import Annotated, Final, Self
+from collections.abc import Iterator
+from typing import Final
 
 import pydantic
 import pydantic_settings
 
 from kobklein import zones
-from kobklein.settings import ListOf, ServiceSettings
+from kobklein.settings import Group, Key, ListOf, SecretKey, ServiceSettings
 from wallets_service.proof import chain
 
 MOST_SEAL_SECONDS: Final = 10
 """The longest pause of a sealer; what verification takes for unsealed, and broken, is older than that allows."""
-
-
-def _key(given: str) -> str:
-    try:
-        length = len(bytes.fromhex(given))
-    except ValueError:
-        length = 0
-    if length != chain.KEY_BYTES:
-        raise ValueError(f"must be {chain.KEY_BYTES} bytes in hexadecimal")
-    return given
-
-
-def _secret_key(given: pydantic.SecretStr) -> pydantic.SecretStr:
-    _key(given.get_secret_value())
-    return given
-
-
-SealKey = Annotated[pydantic.SecretStr, pydantic.AfterValidator(_secret_key)]
-"""The Ed25519 seed that signs the chain of seals: 32 random bytes in hexadecimal."""
-PublicSealKey = Annotated[str, pydantic.AfterValidator(_key)]
-"""The public half of such a key, in hexadecimal."""
 
 
 class Isolation(enum.StrEnum):
@@ -44,7 +24,7 @@ class Isolation(enum.StrEnum):
     SERIALIZABLE = "serializable"
 
 
-class RateSourceSettings(pydantic.BaseModel, frozen=True):
+class RateSourceSettings(Group):
     """A provider of exchange rates on the web; docs/decisions/conversions.md has the document that it serves."""
 
     url: pydantic.HttpUrl
@@ -88,9 +68,9 @@ class Settings(ServiceSettings):
     longest_watch_seconds: float = pydantic.Field(default=3600.0, gt=0)
     time_zone: str = "America/Port-au-Prince"
     """Whose days and months the limits of accounts are of."""
-    seal_key: SealKey | None = None
-    """The same in every replica."""
-    seal_trusted_keys: ListOf[PublicSealKey] = ()
+    seal_key: SecretKey | None = None
+    """The Ed25519 seed that signs the chain of seals; the same in every replica."""
+    seal_trusted_keys: ListOf[Key] = ()
     """The public halves of earlier seal keys: what they signed is still proved by them."""
 
     seal_seconds: float = pydantic.Field(default=1.0, gt=0, le=MOST_SEAL_SECONDS)
@@ -123,21 +103,17 @@ class Settings(ServiceSettings):
         """The public keys that may have signed the chain."""
         return frozenset({self.signing_key.public, *map(bytes.fromhex, self.seal_trusted_keys)})
 
-    @pydantic.model_validator(mode="after")
-    def _keys_of_seals(self) -> Self:
+    def broken_rules(self) -> Iterator[str]:
+        """Yield what production demands and lacks; rates that come unprotected can be forged on their way."""
+        yield from super().broken_rules()
         if self.production and self.seal_key is None:
-            raise ValueError("seal_key is needed in production")
-        return self
+            yield "{seal_key} is needed in production"
+        if self.production and self.rate_source is not None and self.rate_source.url.scheme != "https":
+            yield "{rate_source__url} must be https in production"
 
     @pydantic.field_validator("time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
         if name not in zones.names():
-            raise ValueError(f"{name!r} is not a time zone")
+            raise ValueError("must be the name of a time zone, such as America/Port-au-Prince")
         return name
-
-    @pydantic.model_validator(mode="after")
-    def _rates_cannot_be_forged(self) -> Self:
-        if self.production and self.rate_source is not None and self.rate_source.url.scheme != "https":
-            raise ValueError("rate_source needs https in production")
-        return self

@@ -15,6 +15,7 @@ import typer
 
 from deploy.local import checks, overview, postgres, processes, stack
 from deploy.local import demo as story
+from kobklein import configuration
 
 CHECKOUT: Final = Path(__file__).parents[2]
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -40,7 +41,7 @@ def demo() -> None:
 @app.command()
 def run() -> None:
     """Keep the system running until Ctrl-C; its data is there again at the next start."""
-    outside = stack.Environment()
+    outside = configuration.read(stack.Environment)
     folder = CHECKOUT / ".data"
     with _clean_exit(), _alone(folder), contextlib.ExitStack() as exits:
         database = None

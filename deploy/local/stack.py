@@ -10,10 +10,10 @@ from typing import Final
 import grpc
 import httpx
 import pydantic
-import pydantic_settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local import identity, postgres, processes
+from kobklein import settings
 
 PREFERRED_PORTS: Final = {"gateway": 8080, "payments": 50051, "wallets": 50052, "sandbox": 12111}
 """Ports that `make run` takes while they are free, so that addresses stay the same from start to start."""
@@ -21,22 +21,19 @@ SANDBOX_KEY: Final = "sk_test_sandbox"
 _PROBE_SECONDS: Final = 2
 
 
-class Environment(pydantic_settings.BaseSettings):
+class Environment(settings.Variables):
     """What of the outside world the system is to use instead of its own parts."""
-
-    model_config = pydantic_settings.SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
     stripe_secret_key: pydantic.SecretStr | None = None
     stripe_webhook_secret: pydantic.SecretStr | None = None
     stripe_return_url: str = "http://127.0.0.1:3000/payment/success"
-    payments_database_url: pydantic.SecretStr | None = None
-    wallets_database_url: pydantic.SecretStr | None = None
+    payments_database_url: settings.DatabaseUrl | None = None
+    wallets_database_url: settings.DatabaseUrl | None = None
 
-    @pydantic.model_validator(mode="after")
-    def _both_stripe_secrets(self) -> "Environment":
+    def broken_rules(self) -> Iterator[str]:
+        """Yield half of a pair."""
         if (self.stripe_secret_key is None) != (self.stripe_webhook_secret is None):
-            raise ValueError("STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET go together")
-        return self
+            yield "{stripe_secret_key} and {stripe_webhook_secret} go together"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -117,11 +117,11 @@ def test_without_a_database_the_commands_say_what_is_missing() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"WALLETS_DATABASE_URL": "postgresql:/hunter2"}, "WALLETS_DATABASE_URL names no ledger: it cannot be read"),
-        ({"WALLETS_SEAL_TRUSTED_KEYS": "abc"}, "missing or wrong: WALLETS_SEAL_TRUSTED_KEYS"),
-        ({"WALLETS_SEAL_TRUSTED_KEYS": "[[]]"}, "missing or wrong: WALLETS_SEAL_TRUSTED_KEYS"),
-        ({"WALLETS_SEAL_KEY": "abc"}, "missing or wrong: WALLETS_SEAL_KEY"),
-        ({"WALLETS_SEAL_KEY": "00"}, "missing or wrong: WALLETS_SEAL_KEY"),
+        ({"WALLETS_DATABASE_URL": "postgresql:/hunter2"}, "WALLETS_DATABASE_URL: must be of the form postgresql://"),
+        ({"WALLETS_SEAL_TRUSTED_KEYS": "abc"}, "WALLETS_SEAL_TRUSTED_KEYS: item 1 "),
+        ({"WALLETS_SEAL_TRUSTED_KEYS": "[[]]"}, "WALLETS_SEAL_TRUSTED_KEYS: item 1 "),
+        ({"WALLETS_SEAL_KEY": "abc"}, "WALLETS_SEAL_KEY: must be 32 bytes"),
+        ({"WALLETS_SEAL_KEY": "00"}, "WALLETS_SEAL_KEY: must be 32 bytes"),
         ({}, "WALLETS_DATABASE_URL names no ledger: relation"),
     ],
 )

@@ -272,5 +272,5 @@ def test_in_production_rates_are_not_read_over_a_connection_that_anybody_can_cha
     }
     source = {"url": "https://rates.test/", "spread_parts_per_million": 0}
     assert Settings(**strict, rate_source=source).rate_source is not None
-    with pytest.raises(pydantic.ValidationError, match="rate_source needs https"):
+    with pytest.raises(pydantic.ValidationError, match="rate_source__url must be https"):
         Settings(**strict, rate_source=source | {"url": "http://rates.test/"})

@@ -52,8 +52,8 @@ class Away:
 
 
 def test_a_synchronous_store_is_refused() -> None:
-    with pytest.raises(TypeError, match="no asynchronous storage"):
-        ratelimits.RateLimiter(RateSettings(storage="memory://"))
+    with pytest.raises(ValueError, match="must be async"):
+        RateSettings(storage="memory://")
 
 
 class Clock:
