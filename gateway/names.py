@@ -73,8 +73,12 @@ def _reachable(
 
 def printable(text: str) -> str:
     """Return what a client sent in a form that is safe to send back: valid Unicode, and not long."""
-    safe = _unicode(text)
-    return safe if len(safe) <= _LONGEST_PATH else safe[:_LONGEST_PATH] + "…"
+    return shortened(_unicode(text))
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a long text: a key that a client made up is repeated in the path of all that is in it."""
+    return text if len(text) <= _LONGEST_PATH else text[:_LONGEST_PATH] + "…"
 
 
 def _unicode(text: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from google.protobuf import descriptor, message
 
-from gateway import money_fields, names, scalars, wellknown
+from gateway import documents, money_fields, names, scalars, wellknown
 from gateway.violations import Violations
 from kobklein import validation
 
@@ -97,10 +97,24 @@ def fill_of(field: FieldDescriptor) -> Fill:
     if validation.is_map(field):
         return _map(field)
     if field.message_type is not None:
-        read = of(field.message_type)
+        read = _bounded(of(field.message_type), validation.rules_of(field).max_bytes)
         return _messages(field.name, read) if field.is_repeated else _message(field.name, read)
     convert = scalars.converter(field)
     return _values(field.name, convert) if field.is_repeated else _value(field.name, convert)
+
+
+def _bounded(read: wellknown.Read, most_bytes: int) -> wellknown.Read:
+    """Return a reader that refuses free data whose JSON is too long before it makes a message of it."""
+    if not most_bytes:
+        return read
+
+    def bounded(target: message.Message, value: Any, path: str, violations: Violations) -> None:
+        if documents.is_longer(value, most_bytes):
+            violations.add(path, validation.too_many_bytes(most_bytes))
+        else:
+            read(target, value, path, violations)
+
+    return bounded
 
 
 def _value(name: str, convert: scalars.Convert) -> Fill:
@@ -156,7 +170,7 @@ def _map(field: FieldDescriptor) -> Fill:
         container = getattr(target, name)
         for text, item in value.items():
             try:
-                fill_value(container, key_of(text), item, f"{path}.{text}", violations)
+                fill_value(container, key_of(text), item, f"{path}.{names.shortened(text)}", violations)
             except scalars.Wrong as wrong:
                 violations.add(f"{path}.{text}", str(wrong))
 

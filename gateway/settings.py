@@ -51,7 +51,7 @@ class Settings(kobklein.settings.Settings):
     keep_alive_seconds: int = pydantic.Field(default=30, ge=1)
     drain_seconds: int = pydantic.Field(default=8, ge=0)
 
-    longest_body_bytes: int = pydantic.Field(default=1024 * 1024, ge=1024)
+    longest_body_bytes: int = pydantic.Field(default=64 * 1024, ge=1024)
     """Longest body of a request, where the contract does not say `max_body_bytes`."""
     longest_head_bytes: int = pydantic.Field(default=32 * 1024, ge=1024)
     most_connections: int = pydantic.Field(default=4000, ge=1)

@@ -1,29 +1,35 @@
 """What is wrong with one request, collected while it is read."""
 
 import builtins
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from gateway import documents, names
-from kobklein import errors, validation
+from kobklein import errors
 
-MOST: Final = validation.MOST_VIOLATIONS
+MOST: Final = errors.MOST_VIOLATIONS
+_SEPARATOR: Final = re.compile(r"[.\[]")
 
 
 class Violations:
     """A list of violations that the readers add to."""
 
-    __slots__ = ("found", "unread")
+    __slots__ = ("_around", "found", "unread")
 
     def __init__(self) -> None:
         self.found: builtins.list[errors.Violation] = []
         self.unread: set[str] = set()
         """Fields that could not be read for another field's fault; they only look as if they were absent."""
+        self._around: set[str] = set()
+        """The fields that are found to be wrong, and those around them."""
 
     def add(self, field: str, description: str) -> None:
         """Note what is wrong with the field at a proto path, parts of which the client may have made up."""
         if len(self.found) < MOST:
-            self.found.append(errors.Violation(names.printable(field), description))
+            violation = errors.Violation(names.printable(field), description)
+            self.found.append(violation)
+            self._around.update(_around(violation.field))
 
     def add_duplicates(self, value: dict[str, Any], prefix: str) -> None:
         """Note every key that a JSON object has more than once."""
@@ -40,12 +46,14 @@ class Violations:
 
     def names(self, field: str) -> bool:
         """Whether something is already known to be wrong with the field at a proto path, or inside it."""
-        return any(v.field == field or v.field.startswith((f"{field}.", f"{field}[")) for v in self.found)
+        return field in self._around
 
     def add_others(self, others: Iterable[errors.Violation]) -> None:
         """Note more violations, but none of a field that is known to be wrong, or of one around or inside it."""
         known = {violation.field for violation in self.found} | self.unread
-        self.found += [other for other in others if not any(_related(other.field, field) for field in known)]
+        inside = self._around.union(*map(_around, self.unread))
+        unknown = [one for one in others if one.field not in inside and known.isdisjoint(_around(one.field))]
+        self.found += unknown[: MOST - len(self.found)]
 
     def raise_any(self) -> None:
         """Raise InvalidArgument if anything is wrong."""
@@ -58,6 +66,8 @@ def as_given(violation: errors.Violation) -> errors.Violation:
     return errors.Violation(names.printable(violation.field), violation.description)
 
 
-def _related(one: str, other: str) -> bool:
-    short, long = sorted((one, other), key=len)
-    return long == short or long.startswith((f"{short}.", f"{short}["))
+def _around(field: str) -> Iterator[str]:
+    """Yield the path of a field, and of each field that it is inside of."""
+    yield field
+    for match in _SEPARATOR.finditer(field):
+        yield field[: match.start()]

@@ -78,8 +78,10 @@ def _read_duration(target: duration_pb2.Duration, value: Any) -> None:
 
 
 def _read_mask(target: field_mask_pb2.FieldMask, value: Any) -> None:
-    paths = [names.snake(path.strip()) for path in scalars.text(value).split(",") if path.strip()]
-    target.paths.extend(paths)
+    paths = [path.strip() for path in scalars.text(value).split(",") if path.strip()]
+    if fault := validation.mask_fault(paths):
+        raise scalars.Wrong(fault)
+    target.paths.extend(map(names.snake, paths))
 
 
 def _read_empty(_target: empty_pb2.Empty, value: Any) -> None:
@@ -103,7 +105,7 @@ def _read_struct(target: struct_pb2.Struct, value: Any, path: str, violations: V
     violations.add_duplicates(value, f"{path}.")
     for key, item in value.items():
         try:
-            _read_value(target.fields[scalars.text(key)], item, f"{path}.{key}", violations, depth)
+            _read_value(target.fields[scalars.text(key)], item, f"{path}.{names.shortened(key)}", violations, depth)
         except scalars.Wrong as wrong:
             violations.add(f"{path}.{key}", str(wrong))
 

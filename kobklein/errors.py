@@ -27,6 +27,15 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 DOMAIN: Final = "kobklein"
+MOST_VIOLATIONS: Final = 100
+"""Most violations that one refusal names; a request with more has not one mistake but another purpose."""
+_MOST_VIOLATION_BYTES: Final = 24 * 1024
+_LONGEST_TEXT: Final = 1024
+"""Longest message, and longest value of metadata.
+
+A refusal travels in metadata, of which clients take 64 KiB (`kobklein/client.py`): the violations and the message once
+in base64, and the message again with each byte as three characters. One that is longer would never arrive.
+"""
 _HTTP_STATUS_KEY: Final = "http_status"
 _CODE_BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -107,9 +116,9 @@ class InvalidArgument(Error):
     message = "{detail}"
 
     def __init__(self, *violations: Violation) -> None:
-        super().__init__(detail="; ".join(f"{v.field}: {v.description}" for v in violations))
+        self.violations = _fitting(violations)
+        super().__init__(detail="; ".join(f"{v.field}: {v.description}" for v in self.violations))
         self.metadata = {}
-        self.violations = violations
 
     @classmethod
     def of(cls, field: str, description: str) -> "InvalidArgument":
@@ -205,7 +214,8 @@ class Status:
 
 def to_status(error: Error) -> status_pb2.Status:
     """Return `error` as a rich status: ErrorInfo always, BadRequest and RetryInfo where they apply."""
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    metadata = {key: shortened(value) for key, value in error.metadata.items()}
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
     if error.http_status is not None:
         info.metadata[_HTTP_STATUS_KEY] = str(error.http_status)
     details = [_pack(info)]
@@ -221,7 +231,25 @@ def to_status(error: Error) -> status_pb2.Status:
         delay = duration_pb2.Duration(nanos=0)
         delay.FromMilliseconds(int(error.retry_after_seconds * 1000))
         details.append(_pack(error_details_pb2.RetryInfo(retry_delay=delay)))
-    return status_pb2.Status(code=error.code.value[0], message=str(error), details=details)
+    return status_pb2.Status(code=error.code.value[0], message=shortened(str(error)), details=details)
+
+
+def shortened(text: str) -> str:
+    """Return a text that fits into a refusal."""
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
+
+
+def _fitting(violations: Sequence[Violation]) -> Sequence[Violation]:
+    """Return the first of the violations: as many as a refusal has room for, and their texts as long as it has."""
+    fitting: list[Violation] = []
+    room = _MOST_VIOLATION_BYTES
+    for violation in violations[:MOST_VIOLATIONS]:
+        short = Violation(shortened(violation.field), shortened(violation.description))
+        room -= len(f"{short.field}{short.description}".encode())
+        if room < 0:
+            break
+        fitting.append(short)
+    return tuple(fitting)
 
 
 def from_status(status: status_pb2.Status) -> Status:

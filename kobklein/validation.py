@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
-from google.protobuf import descriptor, json_format, message, struct_pb2
+from google.protobuf import descriptor, field_mask_pb2, json_format, message, struct_pb2
 
 from kobklein import enums, errors, money
 from kobklein.options.v1 import options_pb2
@@ -18,8 +18,9 @@ _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 MAX_STRUCT_DEPTH: Final = 16
 """Deepest nesting of a free-form structure."""
 
-MOST_VIOLATIONS: Final = 100
-"""Most violations that one refusal names; a request with more has not one mistake but another purpose."""
+MOST_MASK_PATHS: Final = 100
+LONGEST_MASK_PATH: Final = 200
+"""Most fields that a mask names, and the most characters of the name of one."""
 
 FieldDescriptor = descriptor.FieldDescriptor
 Check = Callable[[Any, str, list[errors.Violation]], None]
@@ -32,6 +33,7 @@ _MANY: Final = 10
 _CURRENCY: Final = "currency"
 """Name of the fields that hold an ISO 4217 code, and that give the amounts beside them their meaning."""
 _STRUCT: Final = struct_pb2.Struct.DESCRIPTOR.full_name
+_MASK: Final = field_mask_pb2.FieldMask.DESCRIPTOR.full_name
 _INTEGERS: Final = frozenset(
     {
         FieldDescriptor.CPPTYPE_INT32,
@@ -45,13 +47,12 @@ _INTEGERS: Final = frozenset(
 def check(request: message.Message) -> None:
     """Fill the defaults of `request` in and check it.
 
-    Raises InvalidArgument that names every offending field, or the first MOST_VIOLATIONS: a refusal travels in
-    metadata, and one that is too long for that would never arrive.
+    Raises InvalidArgument that names every offending field, or as many as a refusal may name.
     """
     violations: list[errors.Violation] = []
     _validator(request.DESCRIPTOR).check(request, "", violations)
     if violations:
-        raise errors.InvalidArgument(*violations[:MOST_VIOLATIONS])
+        raise errors.InvalidArgument(*violations)
 
 
 def rules_of(field: descriptor.FieldDescriptor) -> options_pb2.FieldRules:
@@ -163,6 +164,8 @@ class _Validator:
         if len(values) >= _MANY and self._columns is not None and self._columns.right(values):
             return
         for index, item in enumerate(values):
+            if len(found) >= errors.MOST_VIOLATIONS:
+                return
             self.check(item, f"{path}[{index}].", found)
 
     def _check_fields(self, value: Any, path: str, found: list[errors.Violation]) -> None:
@@ -210,6 +213,8 @@ def _kind_check(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Wrong 
         return _known(field.enum_type, rules)
     if field.message_type is not None and field.message_type.full_name == _STRUCT:
         return _struct(rules)
+    if field.message_type is not None and field.message_type.full_name == _MASK:
+        return _mask
     return None
 
 
@@ -293,6 +298,24 @@ def _known(enum_type: descriptor.EnumDescriptor, rules: options_pb2.FieldRules) 
     return lambda number: "" if number in allowed else expected
 
 
+def too_many_bytes(most: int) -> str:
+    """Return what is said of free data whose JSON is longer than it may be."""
+    return f"takes more than {most} bytes"
+
+
+def _mask(mask: field_mask_pb2.FieldMask) -> str:
+    return mask_fault(mask.paths)
+
+
+def mask_fault(paths: Sequence[str]) -> str:
+    """Return what is wrong with the size of a mask; empty when nothing is."""
+    if len(paths) > MOST_MASK_PATHS:
+        return f"names {len(paths)} fields, more than {MOST_MASK_PATHS}"
+    if max(map(len, paths), default=0) > LONGEST_MASK_PATH:
+        return f"has a name that is longer than {LONGEST_MASK_PATH} characters"
+    return ""
+
+
 def _struct(rules: options_pb2.FieldRules) -> Wrong:
     def wrong(struct: struct_pb2.Struct) -> str:
         if rules.max_items and len(struct.fields) > rules.max_items:
@@ -304,7 +327,7 @@ def _struct(rules: options_pb2.FieldRules) -> Wrong:
         except (ValueError, json_format.SerializeToJsonError):
             return "holds a number that JSON cannot"
         if rules.max_bytes and len(text) > rules.max_bytes:
-            return f"takes more than {rules.max_bytes} bytes"
+            return too_many_bytes(rules.max_bytes)
         return "contains a NUL character" if _NUL.search(text) else ""
 
     return wrong

@@ -45,7 +45,7 @@ def new_payment(
 
 def change(request: payments_pb2.UpdatePaymentRequest) -> Change:
     """Return what an update asks for; raises InvalidArgument for a mask that is empty or names something else."""
-    paths = list(request.update_mask.paths)
+    paths = list(dict.fromkeys(request.update_mask.paths))
     if not paths:
         raise common_errors.InvalidArgument.of("update_mask", "names no field")
     wrong = [path for path in paths if path not in _UPDATABLE]

@@ -11,13 +11,14 @@ import rich.table
 import structlog
 import uvloop
 
-from tests.bench import gateway, payments
+from tests.bench import gateway, input, payments  # noqa: A004  # input is what clients send
 from tests.bench.ledger import limit, proof, replicas, scale, throughput
 
 RESULT: Final = Path("build/bench.json")
 COLUMNS: Final = ("name", "value", "unit", "baseline", "ratio", "target")
 PARTS: Final = {
     "gateway": gateway.run,
+    "input": input.run,
     "ledger.throughput": throughput.run,
     "ledger.limit": limit.run,
     "ledger.replicas": replicas.run,

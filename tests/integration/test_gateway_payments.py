@@ -122,6 +122,17 @@ async def test_fields_that_the_service_sets_cannot_be_assigned(gateway: Gateway,
     assert payments.received == []
 
 
+@pytest.mark.parametrize("names", ["a," * 1000, ",".join(f"field{number}" for number in range(1000)), "a" * 5000])
+async def test_a_mask_without_measure_is_refused(gateway: Gateway, payments: Payments, names: str) -> None:
+    for answer in (
+        await gateway.http.patch(f"/payments/{ID}?updateMask={names}", json={"description": "x"}),
+        await gateway.http.patch(f"/payments/{ID}", json={"description": "x", "updateMask": names}),
+    ):
+        fields = {error["field"] for error in answer.json()["errors"]}
+        assert (answer.status_code, "updateMask" in fields, len(answer.content) < 2000) == (400, True, True)
+    assert payments.received == []
+
+
 async def test_a_webhook_reaches_the_service_byte_for_byte_and_without_a_token(
     gateway: Gateway, payments: Payments
 ) -> None:
@@ -153,7 +164,7 @@ async def test_a_webhook_with_two_signatures_is_refused(gateway: Gateway, paymen
 
 async def test_a_webhook_has_a_size_limit_and_one_method(gateway: Gateway, payments: Payments) -> None:
     path, headers = webhooks.path("stripe"), {"stripe-signature": "t=1"}
-    long = await gateway.http.post(path, content=b"x" * (1024 * 1024 + 1), headers=headers)
+    long = await gateway.http.post(path, content=b"x" * (512 * 1024 + 1), headers=headers)
     assert (long.status_code, payments.received) == (413, [])
     assert (await gateway.http.get(path)).headers["allow"] == "POST"
 
