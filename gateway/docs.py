@@ -30,7 +30,8 @@ _START: Final = """SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,
-  persistAuthorization: false,
+  filter: true,
+  persistAuthorization: true,
   tryItOutEnabled: true,
 });
 """

@@ -1,15 +1,26 @@
 """The OpenAPI 3.1 document of the public API, made from the contract alone."""
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from google.protobuf import descriptor
 
-from gateway import bindings, comments, names, openapi_shared, parameters, requests, schemas, webhooks
-from kobklein import contract, validation
+from gateway import (
+    bindings,
+    comments,
+    examples,
+    names,
+    openapi_names,
+    openapi_paths,
+    openapi_shared,
+    parameters,
+    requests,
+    schemas,
+    templates,
+    webhooks,
+)
+from kobklein import VERSION, contract, validation
 
-VERSION: Final = "1.0.0"
 _TITLE: Final = "KobKlein payments and wallets"
 _INTRODUCTION: Final = """Payments, wallets and reports over REST.
 
@@ -24,27 +35,29 @@ _ENTRIES: Final = {"style": "deepObject", "explode": True}
 """How a query gives a map: `name[key]=value`, once for each key, none of them empty."""
 
 Document = dict[str, Any]
+FieldDescriptor = descriptor.FieldDescriptor
 
 
 def document(served: Iterable[bindings.Binding], texts: Mapping[str, str]) -> Document:
     """Return the document of the given routes; `texts` are the contract's comments by full name."""
-    return _Writer(texts).document(list(served))
+    return _Writer(texts, [binding for binding in served if binding.http_method in _METHODS]).document()
 
 
 class _Writer:
-    def __init__(self, texts: Mapping[str, str]) -> None:
+    def __init__(self, texts: Mapping[str, str], served: Sequence[bindings.Binding]) -> None:
         self._texts = texts
-        self._schemas = schemas.Schemas(texts)
+        self._served = served
+        reserved = (*schemas.CURRENCIES, openapi_shared.PROBLEM)
+        self._schemas = schemas.Schemas(texts, openapi_names.schemas(served, reserved=reserved))
+        self._operation_ids = openapi_names.operations(served)
         self._paths: dict[str, Document] = {}
         self._path_of_shape: dict[tuple[Any, ...], tuple[str, list[str]]] = {}
-        self._operation_ids: set[str] = set()
 
-    def document(self, served: Sequence[bindings.Binding]) -> Document:
-        services = {binding.method.descriptor.containing_service for binding in served}
-        for binding in served:
-            if binding.http_method in _METHODS:
-                self._add(binding)
-        if any(binding.method.descriptor.containing_service.full_name == webhooks.SERVICE for binding in served):
+    def document(self) -> Document:
+        services = {binding.method.descriptor.containing_service for binding in self._served}
+        for binding in self._served:
+            self._add(binding)
+        if webhooks.SERVICE in {service.full_name for service in services}:
             for provider, header in webhooks.SIGNATURE_HEADERS.items():
                 self._paths[webhooks.path(provider)] = openapi_shared.webhook(provider, header)
         return {
@@ -54,14 +67,14 @@ class _Writer:
             "tags": [self._tag(service) for service in sorted(services, key=lambda service: service.full_name)],
             "paths": self._paths,
             "components": {
-                "schemas": {**self._schemas.components, "Problem": openapi_shared.PROBLEM_SCHEMA},
-                "responses": {"Problem": openapi_shared.PROBLEM_RESPONSE},
+                "schemas": {**self._schemas.components, openapi_shared.PROBLEM: openapi_shared.PROBLEM_SCHEMA},
+                "responses": openapi_shared.PROBLEM_RESPONSES,
                 "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
             },
         }
 
     def _tag(self, service: descriptor.ServiceDescriptor) -> Document:
-        return {"name": _tag_name(service), "description": self._text(service.full_name)[0]}
+        return {"name": openapi_names.tag(service), "description": self._text(service.full_name)[0]}
 
     def _text(self, full_name: str) -> tuple[str, str]:
         return comments.paragraphs(self._texts.get(full_name, ""))
@@ -69,15 +82,15 @@ class _Writer:
     def _add(self, binding: bindings.Binding) -> None:
         """Add an operation; templates of one shape share a path, whatever their variables are called."""
         shape = (*binding.template.segments, binding.template.verb)
-        path, variables = self._path_of_shape.setdefault(shape, _openapi_path(binding))
+        path, variables = self._path_of_shape.setdefault(shape, openapi_paths.shown(binding))
         self._paths.setdefault(path, {})[binding.http_method.lower()] = self._operation(binding, variables)
 
     def _operation(self, binding: bindings.Binding, variables: Sequence[str]) -> Document:
         method = binding.method
         summary, description = self._text(method.descriptor.full_name)
         operation: Document = {
-            "operationId": self._operation_id(method.descriptor.name),
-            "tags": [_tag_name(method.descriptor.containing_service)],
+            "operationId": self._operation_ids[binding],
+            "tags": [openapi_names.tag(method.descriptor.containing_service)],
             "summary": summary or method.descriptor.name,
             "description": "\n\n".join(filter(None, (description, _callers(method)))),
             "parameters": [
@@ -92,19 +105,13 @@ class _Writer:
             operation["requestBody"] = self._request_body(binding)
         return operation
 
-    def _operation_id(self, name: str) -> str:
-        number = 1
-        while (found := name if number == 1 else f"{name}{number}") in self._operation_ids:
-            number += 1
-        self._operation_ids.add(found)
-        return found
-
     def _path_parameters(self, binding: bindings.Binding, variables: Sequence[str]) -> list[Document]:
         return [
             {
                 "name": name,
                 "in": "path",
                 "required": True,
+                **self._variable_example(binding, variable),
                 "schema": self._variable(
                     binding, variable.field, binding.template.segments[variable.start : variable.end]
                 ),
@@ -112,8 +119,14 @@ class _Writer:
             for name, variable in zip(variables, binding.template.variables, strict=True)
         ]
 
+    def _variable_example(self, binding: bindings.Binding, variable: templates.Variable) -> Document:
+        """Return what shows a value of a variable, unless the template says what its parts are."""
+        if not variable.simple:
+            return {}
+        return {"example": examples.of_field(openapi_paths.field(binding.request_type, variable.field), given=True)}
+
     def _variable(self, binding: bindings.Binding, path: str, segments: Sequence[str]) -> schemas.Schema:
-        schema = self._schemas.field(_field(binding.request_type, path), given=True, text=True)
+        schema = self._schemas.field(openapi_paths.field(binding.request_type, path), given=True, text=True)
         if schema.get("type") == "string":
             schema["minLength"] = max(1, schema.get("minLength", 0))
         if len(segments) > 1 or segments[0] != "*":
@@ -125,46 +138,59 @@ class _Writer:
         if binding.body == bindings.WHOLE:
             return []
         taken = {variable.field for variable in binding.template.variables} | {binding.body}
-        return list(self._query_fields(binding.request_type, taken, (), binding.http_method))
+        return list(self._query_fields(binding.request_type, taken, ()))
 
     def _query_fields(
-        self, message_type: descriptor.Descriptor, taken: set[str], parents: tuple[str, ...], http_method: str
+        self, message_type: descriptor.Descriptor, taken: set[str], parents: tuple[FieldDescriptor, ...]
     ) -> Iterable[Document]:
         for field in message_type.fields:
-            path = (*parents, field.name)
-            if ".".join(path) in taken:
+            path = (*parents, field)
+            if ".".join(each.name for each in path) in taken or validation.is_hidden(field, given=True):
                 continue
             try:
                 parameters.resolve(message_type, field.name)
             except parameters.NotAParameter:
                 nested = field.message_type if not field.is_repeated and not validation.is_map(field) else None
                 if nested is not None and not nested.full_name.startswith("google.") and len(path) < _DEEPEST_QUERY:
-                    yield from self._query_fields(nested, taken, path, http_method)
+                    yield from self._query_fields(nested, taken, path)
                 continue
-            yield self._parameter(field, path)
+            yield self._parameter(path)
 
-    def _parameter(self, field: descriptor.FieldDescriptor, path: tuple[str, ...]) -> Document:
+    def _parameter(self, path: tuple[FieldDescriptor, ...]) -> Document:
+        field = path[-1]
         schema = self._schemas.field(field, given=True, text=True)
         description = schema.pop("description", "")
         parameter = {
-            "name": ".".join(map(names.camel, path)),
+            "name": ".".join(names.camel(each.name) for each in path),
             "in": "query",
-            "required": False,
+            "required": all(validation.rules_of(each).required for each in path),
             "description": description,
             "schema": schema,
         }
+        if parameter["required"]:
+            parameter["example"] = examples.of_field(field, given=True)
         if validation.is_map(field):
             schema["propertyNames"]["minLength"] = 1
-            parameter |= _ENTRIES
+            parameter |= {**_ENTRIES, "example": {}}  # Else pages that try calls out make an entry up.
         return parameter
 
     def _request_body(self, binding: bindings.Binding) -> Document:
         field, elsewhere = binding.body_field, {variable.field for variable in binding.template.variables}
         parts = [field] if field else [one for one in binding.request_type.fields if one.name not in elsewhere]
         required = any(validation.rules_of(part).required for part in parts)
-        body = {"required": required, "content": {_JSON: {"schema": self._body_schema(binding)}}}
+        media = {"schema": self._body_schema(binding), "example": self._body_example(binding)}
+        body = {"required": required, "content": {_JSON: media}}
         most = binding.method.rules.max_body_bytes
         return body | ({"description": f"At most {most} bytes."} if most else {})
+
+    def _body_example(self, binding: bindings.Binding) -> Any:
+        field = binding.body_field
+        if field is None:
+            elsewhere = frozenset(variable.field for variable in binding.template.variables)
+            return examples.of_message(binding.request_type, given=True, without=elsewhere)
+        if examples.stated(field) is examples.ABSENT and field.message_type is not None and not field.is_repeated:
+            return examples.of_message(field.message_type, given=True, without=openapi_paths.given(binding, field))
+        return examples.of_field(field, given=True)
 
     def _body_schema(self, binding: bindings.Binding) -> schemas.Schema:
         field = binding.body_field
@@ -177,8 +203,7 @@ class _Writer:
 
     def _body_field_schema(self, binding: bindings.Binding, field: descriptor.FieldDescriptor) -> schemas.Schema:
         """Return the schema of a body that is one field, without what of it the path gives."""
-        inside = [variable.field.partition(".") for variable in binding.template.variables]
-        elsewhere = frozenset(rest for name, _, rest in inside if name == field.name and rest)
+        elsewhere = openapi_paths.given(binding, field)
         if elsewhere and field.message_type is not None:
             return self._schemas.object(field.message_type, given=True, without=elsewhere)
         return self._schemas.field(field, given=True, text=True)
@@ -201,7 +226,12 @@ class _Writer:
             return answer
         if binding.answers_file:
             return answer | _file(binding)
-        schema = self._answer_schema(binding)
+        schema, field = self._answer_schema(binding), binding.response_field
+        example = (
+            examples.of_field(field, given=False)
+            if field is not None
+            else examples.of_message(binding.response_type, given=False)
+        )
         if binding.method.descriptor.server_streaming:
             answer["description"] = (
                 "A stream: one JSON object a line, or server-sent events where `Accept` asks for them."
@@ -209,11 +239,11 @@ class _Writer:
             if requests.is_resumable(binding):
                 answer["description"] += " The id of an event is its `cursor`."
             answer["content"] = {
-                "application/x-ndjson": {"schema": schema},
+                "application/x-ndjson": {"schema": schema, "example": example},
                 "text/event-stream": {"schema": {"type": "string"}},
             }
         else:
-            answer["content"] = {_JSON: {"schema": schema}}
+            answer["content"] = {_JSON: {"schema": schema, "example": example}}
         return answer
 
     def _answer_schema(self, binding: bindings.Binding) -> schemas.Schema:
@@ -232,39 +262,6 @@ def _file(binding: bindings.Binding) -> Document:
         description = "A file, sent as it is made; one that breaks off is an incomplete body, never a short file."
     media_types = binding.method.rules.media_types or (_ANYTHING,)
     return {"description": description, "content": {media_type: {} for media_type in media_types}}
-
-
-def _tag_name(service: descriptor.ServiceDescriptor) -> str:
-    return service.name.removesuffix("Service")
-
-
-def _openapi_path(binding: bindings.Binding) -> tuple[str, list[str]]:
-    """Return the path with one parameter a variable, and the names of its parameters."""
-    segments, variables, at = list(binding.template.segments), [], 0
-    shown: list[str] = []
-    for variable in binding.template.variables:
-        shown += segments[at : variable.start]
-        variables.append(names.camel(variable.field.replace(".", "_")))  # Many tools cannot format a name with a dot.
-        shown.append(f"{{{variables[-1]}}}")
-        at = len(segments) if variable.end is None else variable.end
-    shown += segments[at:]
-    verb = f":{binding.template.verb}" if binding.template.verb else ""
-    return f"/{'/'.join(shown)}{verb}", variables
-
-
-def _field(message_type: descriptor.Descriptor, path: str) -> descriptor.FieldDescriptor:
-    *parents, last = path.split(".")
-    return _nested(message_type, parents).fields_by_name[last]
-
-
-def _nested(message_type: descriptor.Descriptor, parents: Iterable[str]) -> descriptor.Descriptor:
-    def step(current: descriptor.Descriptor, name: str) -> descriptor.Descriptor:
-        nested = current.fields_by_name[name].message_type
-        if nested is None:
-            raise TypeError(f"{current.full_name}.{name} holds no fields")
-        return nested
-
-    return functools.reduce(step, parents, message_type)
 
 
 def _callers(method: contract.Method) -> str:

@@ -1,8 +1,11 @@
 """What the operations of the OpenAPI document share: headers, refusals, the problem document, and the webhooks."""
 
+import http
+from collections.abc import Iterable
 from typing import Any, Final
 
 from gateway import bindings, files, problems, requests
+from kobklein import errors
 from kobklein.options.v1 import options_pb2
 
 Document = dict[str, Any]
@@ -38,7 +41,7 @@ def refusals_of(binding: bindings.Binding) -> Document:
     found += ["412"] if requests.takes_etag(binding.request_type) else []
     found += ["422"] if binding.method.rules.idempotency else []
     found += ["501"] if binding.http_method != "GET" else []
-    return dict.fromkeys(sorted(found), PROBLEM_REFERENCE)
+    return problem_responses(sorted(found))
 
 
 def headers_of(binding: bindings.Binding) -> Document:
@@ -57,17 +60,22 @@ def webhook(provider: str, header: str) -> Document:
     """Return the path item of a provider's webhooks."""
     signature = {"name": header, "in": "header", "required": True, "schema": {"type": "string", "minLength": 1}}
     received = {"type": "object", "required": ["received"], "properties": {"received": {"const": True}}}
+    event = {"type": "object", "required": ["id", "type"], "properties": {"id": _TEXT, "type": _TEXT}}
+    example = {"id": "evt_1", "object": "event", "type": "payment_intent.succeeded"}
     operation = {
         "operationId": f"Receive{provider.capitalize()}Webhook",
         "tags": ["Webhooks"],
         "summary": f"Receive a webhook of {provider.capitalize()}",
-        "description": "Stores the event once its signature is verified over the raw body, and applies it afterwards. "
-        "Needs no token.",
+        "description": f"For {provider.capitalize()} alone: the signature in `{header}` is verified over the raw body. "
+        "An event is stored once, answered, and applied afterwards. Needs no token.",
         "parameters": [signature],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": {}}}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": event, "example": example}}},
         "responses": {
-            "200": {"description": "The event is stored.", "content": {"application/json": {"schema": received}}},
-            **dict.fromkeys(("400", "413", "500", "503", "504"), PROBLEM_REFERENCE),
+            "200": {
+                "description": "The event is stored.",
+                "content": {"application/json": {"schema": received, "example": {"received": True}}},
+            },
+            **problem_responses(("400", "413", "500", "503", "504")),
         },
         "security": [],
     }
@@ -113,19 +121,38 @@ _LAST_EVENT_ID: Final = _header(
     "Goes on after this event, whatever the query's `cursor` says; browsers send it when they reconnect.",
 )
 
-PROBLEM_REFERENCE: Final[Document] = {"$ref": "#/components/responses/Problem"}
+_TEXT: Final = {"type": "string"}
+PROBLEM: Final = "Problem"
+"""Name of the schema of problem documents."""
+_EXAMPLES: Final = {
+    "400": ("INVALID_ARGUMENT", "amount: is required"),
+    "401": ("UNAUTHENTICATED", "a valid bearer token is needed"),
+    "403": ("PERMISSION_DENIED", "this caller may not do this"),
+    "404": ("NOT_FOUND", "there is no such thing, or not for this caller"),
+    "409": ("IDEMPOTENCY_KEY_IN_USE", "a call with this Idempotency-Key is still running"),
+    "412": ("ETAG_MISMATCH", "the resource has changed: its etag is now 8"),
+    "413": ("CONTENT_TOO_LARGE", "the body is longer than 65536 bytes"),
+    "415": ("UNSUPPORTED_MEDIA_TYPE", "the body's Content-Type is not application/json"),
+    "422": ("IDEMPOTENCY_KEY_REUSED", "this Idempotency-Key was used before, with another request"),
+    "429": ("RATE_LIMITED", "too many calls; try again in 17 s"),
+    "500": ("INTERNAL_SERVER_ERROR", "internal server error"),
+    "501": ("METHOD_NOT_PROCESSABLE", "payments by MONCASH cannot be processed yet"),
+    "503": ("UNAVAILABLE", "the ledger is out of reach for now"),
+    "504": ("GATEWAY_TIMEOUT", "the call took longer than it may"),
+}
+"""A reason of each status, and what it says."""
 PROBLEM_SCHEMA: Final[Document] = {
     "type": "object",
     "description": "A problem document (RFC 9457).",
     "required": ["type", "title", "status", "detail", "instance", "reason", "requestId"],
     "properties": {
-        "type": {"type": "string", "format": "uri"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string"},
+        "type": {"type": "string", "format": "uri", "examples": ["urn:kobklein:problem:insufficient-funds"]},
+        "title": {"type": "string", "examples": ["Insufficient funds"]},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string", "description": "What is wrong, for people."},
+        "instance": {"type": "string", "description": "The path that was asked.", "examples": ["/transfers"]},
         "reason": {"type": "string", "description": "Stable name of the reason.", "examples": ["INSUFFICIENT_FUNDS"]},
-        "requestId": {"type": "string"},
+        "requestId": {"type": "string", "description": "Id of the call, found again in the logs."},
         "errors": {
             "type": "array",
             "description": "Every offending field of the request.",
@@ -143,7 +170,26 @@ PROBLEM_SCHEMA: Final[Document] = {
         },
     },
 }
-PROBLEM_RESPONSE: Final[Document] = {
-    "description": "A refusal.",
-    "content": {problems.CONTENT_TYPE.decode(): {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}
+
+
+def problem_responses(statuses: Iterable[str]) -> Document:
+    """Return the refusals of some statuses by reference."""
+    return {status: {"$ref": f"#/components/responses/{PROBLEM}{status}"} for status in statuses}
+
+
+def _problem_response(status: str) -> Document:
+    reason, detail = _EXAMPLES[status]
+    violations = [errors.Violation(*detail.split(": "))] if reason == "INVALID_ARGUMENT" else []
+    problem = problems.Problem(int(status), reason, detail, violations)
+    media = {
+        "schema": {"$ref": f"#/components/schemas/{PROBLEM}"},
+        "example": problem.document(instance="/payments", request_id="01a20811-65de-7322-b0d6-79450ba36aee"),
+    }
+    return {
+        "description": f"{http.HTTPStatus(int(status)).phrase}.",
+        "content": {problems.CONTENT_TYPE.decode(): media},
+    }
+
+
+PROBLEM_RESPONSES: Final = {f"{PROBLEM}{status}": _problem_response(status) for status in _EXAMPLES}
+"""The refusals of all operations."""

@@ -1,12 +1,11 @@
 """JSON Schemas (2020-12, as OpenAPI 3.1 has them) of the contract's messages, as exact as its rules are."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from google.protobuf import descriptor
 
-from gateway import comments, money_fields, wellknown
+from gateway import comments, examples, money_fields, openapi_names, wellknown
 from kobklein import enums, money, validation
 from kobklein.options.v1 import options_pb2
 
@@ -23,7 +22,7 @@ _KNOWN: Final[dict[str, Schema]] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
     "google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]{1,12}(\.[0-9]{1,9})?s$"},
     "google.protobuf.FieldMask": {"type": "string", "description": "Names of fields, with commas."},
-    "google.protobuf.Struct": {"type": "object"},
+    "google.protobuf.Struct": {"type": "object", "additionalProperties": True},
     "google.protobuf.Value": {},
     "google.protobuf.ListValue": {"type": "array", "items": {}},
     "google.protobuf.Empty": {"type": "object", "additionalProperties": False},
@@ -34,6 +33,8 @@ _INTEGERS: Final[dict[int, tuple[str, int, int]]] = {
     FieldDescriptor.CPPTYPE_INT64: ("int64", -(2**63), 2**63 - 1),
     FieldDescriptor.CPPTYPE_UINT64: ("uint64", 0, 2**64 - 1),
 }
+CURRENCIES: Final = ("Currency", "OptionalCurrency")
+"""Schemas of what names a currency, where it must and where it may be left out."""
 _WIDE: Final = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
 
 
@@ -44,29 +45,29 @@ class Schemas:
     and what a client must send is not what an answer always holds.
     """
 
-    def __init__(self, texts: Mapping[str, str]) -> None:
+    def __init__(self, texts: Mapping[str, str], names: Mapping[openapi_names.Use, str]) -> None:
+        """Take the contract's comments by full names, and the schemas' names."""
         self._texts = texts
+        self._names = names
         self.components: dict[str, Schema] = {}
-        self._names: dict[tuple[str, bool], str] = {}
 
     def message(self, message_type: descriptor.Descriptor, *, given: bool) -> Schema:
         """Return the schema of a message by reference; `given` when clients send it, else services do."""
         known = self._well_known(message_type, given=given)
         if known is not None:
             return known
-        key = (message_type.full_name, given)
-        if key not in self._names:
-            name = self._names[key] = self._free_name(message_type, given=given)
+        name = self._names[message_type.full_name, given]
+        if name not in self.components:
             self.components[name] = {}  # Known by name before its fields are, since messages may hold themselves.
             self.components[name] = self.object(message_type, given=given)
-        return {"$ref": f"#/components/schemas/{self._names[key]}"}
+        return {"$ref": f"#/components/schemas/{name}"}
 
     def object(
         self, message_type: descriptor.Descriptor, *, given: bool, without: frozenset[str] = frozenset()
     ) -> Schema:
         """Return the schema of a message in place, `without` the fields that come by another way."""
         fields = [field for field in message_type.fields if field.name not in without]
-        fields = [field for field in fields if not _is_hidden(field, given=given)]
+        fields = [field for field in fields if not validation.is_hidden(field, given=given)]
         schema: Schema = {
             "type": "object",
             "properties": {field.json_name: self.field(field, given=given) for field in fields},
@@ -87,7 +88,12 @@ class Schemas:
         if given and not text and not rules.required and not wellknown.takes_null(field):
             schema = _or_null(schema)
         schema |= _notes(field, rules, given=given)
-        return self._describe(schema, f"{_owner(field)}.{field.name}")
+        self._describe(schema, f"{_owner(field)}.{field.name}")
+        if given and rules.default_value:
+            # No `default`: generators take a property that has one for one that is always there.
+            said = schema.get("description", "")
+            schema["description"] = f"{said} `{rules.default_value}` when absent.".strip()
+        return schema
 
     def _container(self, field: FieldDescriptor, rules: options_pb2.FieldRules, *, given: bool, text: bool) -> Schema:
         if validation.is_map(field):
@@ -116,7 +122,7 @@ class Schemas:
         if field.enum_type is not None and rules.allowed and given:
             return {"type": "string", "enum": list(rules.allowed)}
         if field.enum_type is not None:
-            return self._enum(field.enum_type)
+            return self._enum(field.enum_type, given=given)
         if rules.minor_units:
             return _money(rules, given=given, text=text)
         if field.cpp_type in _INTEGERS:
@@ -130,22 +136,23 @@ class Schemas:
         return {"type": "boolean"} if field.type == FieldDescriptor.TYPE_BOOL else dict(_FLOAT)
 
     def _currency(self, rules: options_pb2.FieldRules) -> Schema:
-        name = "Currency" if rules.required else "OptionalCurrency"
+        name = CURRENCIES[0 if rules.required else 1]
         codes = [*sorted(money.currencies()), *([] if rules.required else [""])]
         self.components[name] = {"type": "string", "enum": codes, "description": "A currency of ISO 4217."}
         return {"$ref": f"#/components/schemas/{name}"}
 
-    def _enum(self, enum_type: descriptor.EnumDescriptor) -> Schema:
+    def _enum(self, enum_type: descriptor.EnumDescriptor, *, given: bool) -> Schema:
         values = enums.numbers(enum_type)
         if enum_type.full_name == "google.protobuf.NullValue":
             return {"type": "null"}
-        if enum_type.name not in self.components:
+        name = self._names[enum_type.full_name, given]
+        if name not in self.components:
             schema: Schema = {"type": "string", "enum": list(values)}
             lines = [self._value_line(enum_type, name, number) for name, number in values.items()]
             text = comments.paragraphs(self._texts.get(enum_type.full_name, ""))[0]
             schema["description"] = "\n".join([text, "", *lines]).strip()
-            self.components[enum_type.name] = schema
-        return {"$ref": f"#/components/schemas/{enum_type.name}"}
+            self.components[name] = schema
+        return {"$ref": f"#/components/schemas/{name}"}
 
     def _value_line(self, enum_type: descriptor.EnumDescriptor, name: str, number: int) -> str:
         scope = enum_type.full_name
@@ -158,12 +165,6 @@ class Schemas:
             return self._single(wrapped, validation.rules_of(wrapped), given=given, text=False)
         known = _KNOWN.get(message_type.full_name)
         return dict(known) if known is not None else None
-
-    def _free_name(self, message_type: descriptor.Descriptor, *, given: bool) -> str:
-        wanted = message_type.name
-        if given and (message_type.full_name, False) in self._names:
-            wanted += "Input"
-        return message_type.full_name if wanted in self.components else wanted
 
     def _describe(self, schema: Schema, full_name: str) -> Schema:
         text = "\n\n".join(filter(None, comments.paragraphs(self._texts.get(full_name, ""))))
@@ -195,12 +196,6 @@ def _is_always_shown(field: FieldDescriptor) -> bool:
     return not field.has_presence and field.enum_type is None and not validation.rules_of(field).minor_units
 
 
-def _is_hidden(field: FieldDescriptor, *, given: bool) -> bool:
-    """Whether a field is only for the other way: for answers when its message is given, else for requests."""
-    rules = validation.rules_of(field)
-    return rules.output_only if given else rules.input_only
-
-
 def _or_null(schema: Schema) -> Schema:
     """Return the schema of a field that may also be null, which means the same as leaving it out."""
     kind = schema.get("type")
@@ -217,11 +212,9 @@ def _notes(field: FieldDescriptor, rules: options_pb2.FieldRules, *, given: bool
         notes["readOnly"] = True
     if rules.input_only and given:
         notes["writeOnly"] = True
-    if rules.default_value and given:
-        notes["default"] = rules.default_value
-    if rules.example:
-        numeric = field.cpp_type in _INTEGERS and not rules.minor_units
-        notes["examples"] = [json.loads(rules.example) if numeric else rules.example]
+    example = examples.stated(field)
+    if example is not examples.ABSENT:
+        notes["examples"] = [example]
     return notes
 
 
@@ -255,12 +248,10 @@ def _integer(field: FieldDescriptor, rules: options_pb2.FieldRules, *, given: bo
     name, least, most = _INTEGERS[field.cpp_type]
     if not given and field.cpp_type in _WIDE:
         return {"type": "string", "format": name, "pattern": "^-?[0-9]+$"}
-    schema: Schema = {
-        "type": "integer",
-        "format": name,
-        "minimum": rules.min if rules.HasField("min") else least,
-        "maximum": rules.max if rules.HasField("max") else most,
-    }
+    schema: Schema = {"type": "integer", "format": name}
+    if given:
+        schema["minimum"] = rules.min if rules.HasField("min") else least
+        schema["maximum"] = rules.max if rules.HasField("max") else most
     return {**schema, "type": ["integer", "string"], "pattern": "^-?[0-9]+$"} if given and not text else schema
 
 

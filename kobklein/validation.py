@@ -78,6 +78,12 @@ def rules_of_keys(rules: options_pb2.FieldRules) -> options_pb2.FieldRules:
     return options_pb2.FieldRules(max_length=rules.max_key_length or rules.max_length)
 
 
+def is_hidden(field: descriptor.FieldDescriptor, *, given: bool) -> bool:
+    """Whether a field only goes the other way: in answers when its message is given by a client, else in requests."""
+    rules = rules_of(field)
+    return rules.output_only if given else rules.input_only
+
+
 def holds_ours(field: FieldDescriptor) -> bool:
     """Whether the field holds messages of a contract of ours, whose fields have rules of their own."""
     return field.message_type is not None and not field.message_type.full_name.startswith("google.")

@@ -1,8 +1,10 @@
 """The OpenAPI document: valid, complete, and as exact as the contract; and the page that shows it."""
 
 import asyncio
+import json
 import re
-from collections.abc import AsyncIterator
+import tomllib
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from google.api import httpbody_pb2
 from schemathesis.checks import CHECKS, load_all_checks
 
 from gateway import backends, bindings, comments, openapi, problems, writer
-from kobklein import errors
+from kobklein import VERSION, errors
 from kobklein.payments.v1 import payments_pb2
 from tests import gateways
 from tests.gateways import Gallery, Gateway, gallery_pb2
@@ -128,7 +130,7 @@ def test_a_request_schema_knows_limits_and_an_answer_schema_what_is_always_there
     assert request["required"] == ["amount", "method"]
     assert request["additionalProperties"] is False
     assert request["properties"]["description"]["maxLength"] == 500
-    assert request["properties"]["currency"]["default"] == "HTG"
+    assert request["properties"]["currency"]["description"] == "ISO 4217 code. `HTG` when absent."
     payment = kobklein["components"]["schemas"]["Payment"]
     assert payment["properties"]["id"]["readOnly"] is True
     assert {"id", "description", "version"} <= set(payment["required"])
@@ -136,6 +138,124 @@ def test_a_request_schema_knows_limits_and_an_answer_schema_what_is_always_there
     assert kobklein["components"]["schemas"]["PaymentStatus"]["enum"][0] == "PENDING"
     assert kobklein["components"]["schemas"]["TransferInput"]["properties"]["linked"]["writeOnly"] is True
     assert "linked" not in kobklein["components"]["schemas"]["Transfer"]["properties"]
+
+
+def test_no_generated_client_is_told_to_always_give_what_has_a_default(kobklein: dict[str, Any]) -> None:
+    assert list(found(kobklein, "default")) == []
+
+
+def found(document: Any, key: str) -> Iterator[Any]:
+    """Yield each value under a key, at whatever depth, but not in examples."""
+    if isinstance(document, dict):
+        yield from [document[key]] if key in document else []
+        for name, value in document.items():
+            if name not in ("example", "examples"):
+                yield from found(value, key)
+    elif isinstance(document, list):
+        for value in document:
+            yield from found(value, key)
+
+
+def test_a_structure_holds_anything(kobklein: dict[str, Any]) -> None:
+    for name in ("Payment", "CreatePaymentRequest"):
+        assert kobklein["components"]["schemas"][name]["properties"]["metadata"]["additionalProperties"] is True
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "names"),
+    [
+        ("get", "/wallets/{id}/statement", {"fromTime"}),
+        ("get", "/accounts/{id}/statement", {"fromTime"}),
+        ("get", "/wallets/{id}/statement:export", {"fromTime"}),
+        ("put", "/rates/{rateSellCurrency}/{rateBuyCurrency}", {"reason"}),
+        ("delete", "/rates/{rateSellCurrency}/{rateBuyCurrency}", {"reason"}),
+        ("put", "/fees/{feeCurrency}/{feeType}", {"reason"}),
+        ("delete", "/fees/{feeCurrency}/{feeType}", {"reason"}),
+        ("get", "/payments", set()),
+    ],
+)
+def test_a_parameter_that_a_call_needs_is_required(
+    kobklein: dict[str, Any], method: str, path: str, names: set[str]
+) -> None:
+    of_query = [one for one in operation(kobklein, method, path)["parameters"] if one["in"] == "query"]
+    assert {one["name"] for one in of_query if one["required"]} == names
+    assert {one["name"] for one in of_query if "example" in one and one["example"] != {}} == names
+
+
+def test_types_of_one_name_have_schemas_of_their_own(gallery: dict[str, Any]) -> None:
+    schemas = gallery["components"]["schemas"]
+    assert set(schemas["gallery.v1.Artist"]["properties"]) == {"id", "fullName"}
+    assert set(schemas["gallery.v1.Sale.Artist"]["properties"]) == {"alias"}
+    assert {"Artist", "ArtistInput"} & set(schemas) == set()
+    artists = [schemas[name]["properties"]["artist"]["$ref"] for name in ("Painting", "Sale")]
+    assert artists == [f"#/components/schemas/gallery.v1.{name}" for name in ("Artist", "Sale.Artist")]
+    assert {"Painting", "PaintingInput", "PaintingStyle", "Depth"} <= set(schemas)
+
+
+def test_every_operation_has_a_name_that_says_what_its_path_does(
+    gallery: dict[str, Any], kobklein: dict[str, Any]
+) -> None:
+    for document in (gallery, kobklein):
+        ids = list(found(document["paths"], "operationId"))
+        assert len(ids) == len(set(ids))
+        assert not [each for each in ids if re.search(r"\d$", each)]
+    assert operation(kobklein, "get", "/payments")["operationId"] == "ListPayments"
+    assert operation(kobklein, "get", "/payments/user/{userId}")["operationId"] == "ListPaymentsViaUser"
+    assert operation(kobklein, "get", "/accounts/{id}/balance")["operationId"] == "GetBalanceViaAccounts"
+    assert operation(gallery, "get", "/v1/files/{name}:download")["operationId"] == "FindByNameViaFilesDownload"
+    assert operation(gallery, "post", "/v1/paintings/{id}/certificate")["operationId"] == "GetCertificateViaPost"
+
+
+def test_one_version_stands_everywhere(kobklein: dict[str, Any]) -> None:
+    project = tomllib.loads((PROTOS.parent / "pyproject.toml").read_text())["project"]
+    assert kobklein["info"]["version"] == project["version"] == VERSION
+
+
+def test_the_webhook_is_documented(kobklein: dict[str, Any]) -> None:
+    webhook = operation(kobklein, "post", "/payments/stripe/webhook")
+    assert (webhook["security"], webhook["operationId"]) == ([], "ReceiveStripeWebhook")
+    assert [one["name"] for one in webhook["parameters"]] == ["Stripe-Signature"]
+    assert set(webhook["responses"]) == {"200", "400", "413", "500", "503", "504"}
+
+
+def test_each_example_fits_its_schema_and_each_operation_has_its_own(
+    gallery: dict[str, Any], kobklein: dict[str, Any]
+) -> None:
+    for document in (gallery, kobklein):
+        shown = [operation for item in document["paths"].values() for operation in item.values()]
+        content = [*found(shown, "content"), *found(document["components"]["responses"], "content")]
+        media = [media for one in content for kind, media in one.items() if "json" in kind]
+        given = [one for operation in shown for one in operation["parameters"] if "example" in one]
+        assert len(media) > len(shown)
+        for one in (*media, *given):
+            validator(document, one["schema"]).validate(one["example"])
+
+
+def validator(document: dict[str, Any], described: dict[str, Any]) -> jsonschema_rs.Validator:
+    root = {"$schema": JSON_SCHEMA, **described, "components": document["components"]}
+    return jsonschema_rs.validator_for(root, validate_formats=True)
+
+
+def test_an_example_of_an_answer_is_one_that_can_be(kobklein: dict[str, Any]) -> None:
+    paid = operation(kobklein, "post", "/payments/stripe/process")["responses"]["201"]["content"]["application/json"]
+    payment = paid["example"]
+    assert (payment["status"], payment["failureCode"], payment["version"]) == ("COMPLETED", "", 3)
+    assert "nextAction" not in payment
+    for status, answer in kobklein["components"]["responses"].items():
+        problem = answer["content"]["application/problem+json"]["example"]
+        assert problem["status"] == int(status.removeprefix("Problem"))
+        assert problem["type"].startswith("urn:kobklein:problem:")
+    assert "example.com" not in json.dumps(kobklein)
+
+
+def test_an_example_of_a_request_leaves_to_the_service_what_it_fills_in_itself(kobklein: dict[str, Any]) -> None:
+    pay = operation(kobklein, "post", "/payments/stripe/process")["requestBody"]["content"]["application/json"]
+    assert pay["example"] == {
+        "amount": "100.00",
+        "currency": "USD",
+        "paymentMethodId": "pm_card_visa",
+        "description": "Wallet deposit",
+    }
 
 
 def test_a_dry_run_has_a_success_of_its_own_where_the_real_call_creates_something(kobklein: dict[str, Any]) -> None:
@@ -278,7 +398,8 @@ def fuzz(operation: schemathesis.APIOperation) -> set[int]:
     )
     @hypothesis.given(case=operation.as_strategy())
     def probe(case: schemathesis.Case) -> None:
-        headers = {"Authorization": f"Bearer {gateways.token('user')}"}
+        # A deadline of nanoseconds is a good one too, and its answer a 504.
+        headers = {"Authorization": f"Bearer {gateways.token('user')}", "Grpc-Timeout": "20S"}
         answer = case.call_and_validate(headers=headers, excluded_checks=[CHECKS.get_one("ignored_auth")], timeout=10)
         statuses.add(answer.status_code)
 
@@ -290,5 +411,7 @@ async def test_the_page_loads_nothing_from_other_hosts(gateway: Gateway) -> None
     page = await gateway.http.get("/docs")
     assert "http" not in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
+    start = (await gateway.http.get("/docs/start.js")).text
+    assert all(f"{setting}: true" in start for setting in ("filter", "persistAuthorization", "tryItOutEnabled"))
     for path in ("/docs/start.js", "/docs/static/swagger-ui-bundle.js", "/docs/static/swagger-ui.css"):
         assert (await gateway.http.get(path)).status_code == 200
