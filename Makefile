@@ -45,12 +45,28 @@ setup: python build/contract.binpb ## Make the virtual environment and the gener
 developer: python build/types ## The same, with the tools of developers
 protos: build/types ## Generate the Python code of the contract, and its types
 
-.PHONY: demo run
+.PHONY: demo run token
 demo: setup ## Play the main job end to end on a throw-away stack
 	$(BIN)/python -m deploy.local demo
 
 run: setup ## Keep the whole stack running on this machine, with its data
 	$(BIN)/python -m deploy.local run
+
+token: setup ## Print a token: make token ROLE=user SUBJECT=user-2; several roles with commas
+	@$(BIN)/python -m deploy.local token --role "$(ROLE)" --subject "$(SUBJECT)"
+
+# These work without the environment, too.
+UPKEEP = $(or $(wildcard $(BIN)/python),$(PYTHON)) -m deploy.local.upkeep
+
+.PHONY: stop reset clean
+stop: ## Stop what runs from this folder, and what a killed `make run` left running
+	@$(UPKEEP) stop
+
+reset: ## Remove the data of this folder: keys, logs, databases
+	@$(UPKEEP) reset
+
+clean: ## Remove everything that was made, data included
+	@$(UPKEEP) clean
 
 .PHONY: test chaos bench
 test: developer ## Run every change-time test, the files of them spread over two processes
@@ -85,13 +101,7 @@ check: lint types contract test ## All that CI runs
 
 COMPILE = $(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: lock clean
+.PHONY: lock
 lock: developer ## Pin the newest allowed versions of all dependencies
 	$(COMPILE) --upgrade --extra local --extra dev -o requirements-dev.lock
 	$(COMPILE) --extra local -c requirements-dev.lock -o requirements.lock
-
-clean: ## Remove everything that was made, data included
-	rm -rf .venv .data build .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis schemathesis-report \
-	  kobklein/options kobklein/payments kobklein/wallets kobklein/contract.binpb
-	rm -rf "/var/lib/kobklein/$$(printf %s '$(CURDIR)' | sha256sum | cut -c1-12)"  # where root keeps this checkout's data
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,6 +12,8 @@ import venv
 from pathlib import Path
 from typing import Final
 
+from deploy.local import folders, upkeep
+
 FOLDER: Final = Path(".venv")
 _PIP: Final = ("-m", "pip", "install", "--disable-pip-version-check", "--progress-bar=off", "--require-hashes", "-r")
 _HANDLED: Final = re.compile(r"(?:Collecting|Requirement already satisfied:|Ignoring) ([\w.-]+)")
@@ -25,6 +27,8 @@ def main(arguments: list[str]) -> str | int:
         case ["check"]:
             return check(FOLDER, sys.version_info[:2])
         case ["new", lock]:
+            if refused := upkeep.running(folders.CHECKOUT):
+                return refused
             venv.create(FOLDER, clear=True, with_pip=True, symlinks=True)
             return install(Path(lock))
         case ["add", lock]:

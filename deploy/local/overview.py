@@ -10,32 +10,41 @@ import rich.table
 
 from deploy.local import stack
 
-_PEOPLE: Final = {"user": "user-1", "support": "support-1", "finance": "finance-1", "admin": "admin-1"}
+_PEOPLE: Final = {
+    "USER": ("user-1", "user"),
+    "USER_2": ("user-2", "user"),
+    "MERCHANT": ("merchant-1", "merchant"),
+    "SUPPORT": ("support-1", "support"),
+    "FINANCE": ("finance-1", "finance"),
+    "ADMIN": ("admin-1", "admin"),
+}
 
 
 def show(console: rich.console.Console, running: stack.Stack, folder: Path) -> None:
     """Print where everything is."""
     console.print(_addresses(running))
-    console.print("Tokens, good for a day (also in [bold].data/tokens.env[/bold]):")
-    for role, token in _tokens(running).items():
-        console.print(f"  export {role}_TOKEN={token}", highlight=False, markup=False)
     path = folder / "tokens.env"
     path.touch(mode=0o600)
     path.write_text(exports(running))
+    people = ", ".join(subject for subject, _ in _PEOPLE.values())
+    console.print(
+        f"Tokens of {people}, good for a day, are in .data/tokens.env, with these addresses.", highlight=False
+    )
+    console.print("For another: make token ROLE=user SUBJECT=user-3", highlight=False)
     console.print("\nTry:")
     console.print(_example(running), highlight=False, markup=False)
     console.print(f"\nLogs are in {folder / 'logs'}. Ctrl-C stops everything; the data stays.", highlight=False)
 
 
 def exports(running: stack.Stack) -> str:
-    """Return what a shell reads to call the system: a token for each role, and the URL of the ledger's database."""
-    lines = [f"export {role}_TOKEN={token}\n" for role, token in _tokens(running).items()]
+    """Return what a shell reads to call the system: addresses, a token for each person, the ledger's database."""
+    values = {"API": running.gateway_url, "PAYMENTS": running.payments_target, "WALLETS": running.wallets_target}
+    if running.sandbox_url:
+        values["SANDBOX"] = running.sandbox_url
+    values |= {f"{name}_TOKEN": running.identity.token(*person) for name, person in _PEOPLE.items()}
     # Not named as the processes name it: the next `make run` in this shell would take that for a database of yours.
-    return "".join(lines) + f"export LEDGER_URL={shlex.quote(running.wallets_database_url)}\n"
-
-
-def _tokens(running: stack.Stack) -> dict[str, str]:
-    return {role.upper(): running.identity.token(subject, role) for role, subject in _PEOPLE.items()}
+    values["LEDGER_URL"] = running.wallets_database_url
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
 def _addresses(running: stack.Stack) -> rich.table.Table:
@@ -47,6 +56,8 @@ def _addresses(running: stack.Stack) -> rich.table.Table:
     table.add_row("payments, gRPC", running.payments_target)
     table.add_row("wallets, gRPC", running.wallets_target)
     table.add_row("Stripe", running.sandbox_url or "the real one, with your key")
+    for name, url in running.metrics_urls.items():
+        table.add_row(f"metrics of {name}", url)
     return table
 
 
@@ -55,7 +66,7 @@ def _example(running: stack.Stack) -> str:
     body = json.dumps({"amount": "100.00", "currency": "USD", "paymentMethodId": card})
     return (
         "  source .data/tokens.env\n"
-        f"  curl {running.gateway_url}/payments/stripe/process \\\n"
+        "  curl $API/payments/stripe/process \\\n"
         '    -H "Authorization: Bearer $USER_TOKEN" -H "Idempotency-Key: $(date +%s%N)" \\\n'
         "    -H 'Content-Type: application/json' \\\n"
         f"    -d '{body}'"

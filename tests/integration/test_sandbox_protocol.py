@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 import re
 import signal
 import sys
@@ -329,9 +330,14 @@ async def test_every_control_is_listed_with_what_it_does(sandbox: Sandbox) -> No
     assert all(control["does"] for control in controls)
 
 
-async def start(*arguments: str) -> tuple[asyncio.subprocess.Process, str]:
+async def start(*arguments: str, **environment: str) -> tuple[asyncio.subprocess.Process, str]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "deploy.sandbox", *arguments, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "deploy.sandbox",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
     )
     assert process.stdout is not None
     line = (await process.stdout.readline()).decode()
@@ -339,10 +345,10 @@ async def start(*arguments: str) -> tuple[asyncio.subprocess.Process, str]:
 
 
 async def test_the_process_serves_keeps_its_data_and_stops_cleanly(tmp_path: Path) -> None:
-    arguments = ("--port", "0", "--api-key", "sk_test_mine", "--data", str(tmp_path / "state.sqlite"))
+    arguments = ("--port", "0", "--data", str(tmp_path / "state.sqlite"))
     identifier = ""
     for _ in range(2):
-        process, url = await start(*arguments)
+        process, url = await start(*arguments, SANDBOX_API_KEYS="sk_test_other, sk_test_mine")
         async with httpx.AsyncClient(base_url=url, headers={"Authorization": "Bearer sk_test_mine"}) as http:
             if not identifier:
                 identifier = (await http.post("/v1/payment_intents", data=PAY)).json()["id"]

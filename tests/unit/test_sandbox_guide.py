@@ -34,4 +34,5 @@ def test_every_option_fault_and_resource_is_in_the_guide() -> None:
     options = {f"`--{name.replace('_', '-')}`" for name in main.__annotations__ if name != "return"}
     faults = {f"| `{kind.value}` |" for kind in Kind}
     resources = {f"`/v1/{operation.path.split('/')[2]}`" for operation in operations.OPERATIONS}
-    assert {name for name in options | faults | resources | {API_VERSION} if name not in GUIDE} == set()
+    variables = {"`SANDBOX_API_KEYS`", "`SANDBOX_WEBHOOK_SECRET`"}
+    assert {name for name in options | variables | faults | resources | {API_VERSION} if name not in GUIDE} == set()
