@@ -40,10 +40,14 @@ build/types: build/contract.binpb .venv/developer
 	  --mypy_out=quiet:. --mypy_grpc_out=quiet:. $(PROTOS)
 	@touch $@
 
+build/contract: build/contract.binpb deploy/contract.py
+	@$(BIN)/python -m deploy.contract $@
+	@touch $@
+
 .PHONY: setup developer protos
 setup: python build/contract.binpb ## Make the virtual environment and the generated code
 developer: python build/types ## The same, with the tools of developers
-protos: build/types ## Generate the Python code of the contract, and its types
+protos: build/types build/contract ## Generate the code of the contract, and build/contract for other languages
 
 .PHONY: demo run token
 demo: setup ## Play the main job end to end on a throw-away stack
