@@ -1,13 +1,17 @@
-"""Reports on payments, counted by the database: by the day of their creation, in the time zone that is asked for."""
+"""Reports on payments, counted by the database: by the day of their creation, in the time zone that is asked for.
+
+The database compares instants only. When days begin is decided here, so that one table of time zones counts.
+"""
 
 import dataclasses
 import datetime
 import zoneinfo
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from kobklein import database, zones
 from kobklein import errors as common_errors
@@ -19,8 +23,14 @@ MAX_DAYS: Final = 3700
 """Longest range of a report, a little over ten years."""
 _DEFAULT_DAYS: Final = 30
 _FIRST_YEAR, _LAST_YEAR = 1970, 2999
+_INSTANTS: Final = postgresql.ARRAY(sa.DateTime(timezone=True))
 _PERIOD, _METHOD = 1, 2
 """Bits of GROUPING(method, period): set where a row is not broken down by it."""
+_FIRST_DAYS: Final[dict[str, Callable[[datetime.date], datetime.date]]] = {
+    "day": lambda day: day,
+    "week": lambda day: day - datetime.timedelta(days=day.weekday()),
+    "month": lambda day: day.replace(day=1),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,19 +114,32 @@ def query(*, start_date: str, end_date: str, time_zone: str, **conditions: Any) 
 async def report(session: database.Session, asked: Query) -> Report:
     """Return the report on the payments that a query names."""
     found = Report(asked, Summary(), defaultdict(Summary), defaultdict(Summary))
-    for row in await session.execute(_grouped(asked)):
+    starts = _starts(asked)
+    for row in await session.execute(_grouped(asked, starts)):
         if row.grouping == _METHOD | _PERIOD:
             found.total.add(row)
         elif row.grouping == _PERIOD:
             found.methods[row.method].add(row)
         elif row.period is not None:
-            found.periods[row.period].add(row)
+            found.periods[starts[row.period - 1]].add(row)
     return found
 
 
-def _grouped(asked: Query) -> sa.Select[Any]:
-    """Return one pass over the payments that counts them in total, per method and per period at once."""
-    local = sa.func.timezone(asked.time_zone, payments.c.created_time)
+def _starts(asked: Query) -> list[datetime.date]:
+    """Return the first days of the periods, also of one that begins before the range; none without periods."""
+    if not asked.period:
+        return []
+    days = [asked.start + datetime.timedelta(days=number) for number in range((asked.end - asked.start).days + 1)]
+    return sorted({_FIRST_DAYS[asked.period](day) for day in days})
+
+
+def _grouped(asked: Query, starts: Sequence[datetime.date]) -> sa.Select[Any]:
+    """Return one pass over the payments that counts them in total, per method and per period at once.
+
+    A period is the number of its start, from 1.
+    """
+    instants = sa.literal([zones.midnight(day, asked.time_zone) for day in starts], _INSTANTS)
+    period = sa.func.width_bucket(payments.c.created_time, instants) if starts else sa.cast(sa.null(), sa.Integer)
     counted = (
         sa.select(
             payments.c.method,
@@ -124,7 +147,7 @@ def _grouped(asked: Query) -> sa.Select[Any]:
             payments.c.currency,
             payments.c.amount,
             payments.c.refunded_amount,
-            sa.cast(sa.func.date_trunc(asked.period, local) if asked.period else sa.null(), sa.Date).label("period"),
+            period.label("period"),
         )
         .where(payments.c.deleted_time.is_(None), *_conditions(asked))
         .subquery()
@@ -148,19 +171,14 @@ def _grouped(asked: Query) -> sa.Select[Any]:
 
 
 def _conditions(asked: Query) -> Iterable[sa.ColumnElement[bool]]:
-    yield payments.c.created_time >= _midnight(asked.start, asked.time_zone)
-    yield payments.c.created_time < _midnight(asked.end + datetime.timedelta(days=1), asked.time_zone)
+    yield payments.c.created_time >= zones.midnight(asked.start, asked.time_zone)
+    yield payments.c.created_time < zones.midnight(asked.end + datetime.timedelta(days=1), asked.time_zone)
     if asked.currency:
         yield payments.c.currency == asked.currency
     if asked.method is not None:
         yield payments.c.method == asked.method
     if asked.user_id:
         yield payments.c.user_id == asked.user_id
-
-
-def _midnight(day: datetime.date, time_zone: str) -> sa.ColumnElement[datetime.datetime]:
-    """Return when a day begins there, by the database's own table of time zones."""
-    return sa.func.timezone(time_zone, sa.cast(sa.literal(day, sa.Date), sa.DateTime))
 
 
 def _date(field: str, text: str) -> datetime.date | None:

@@ -24,10 +24,9 @@ from payments_service.money_path import MoneyPath
 from payments_service.payments import Change, NewPayment
 from payments_service.repository import CALL, Mark
 from payments_service.settings import MoneyPathSettings
-from payments_service.states import Method, Status, Step
+from payments_service.states import Status, Step
 from payments_service.workers import Background
 
-PROCESSABLE: Final = frozenset({Method.STRIPE})
 _SOON: Final = datetime.timedelta(seconds=5)
 _ENDED: Final = frozenset({Status.FAILED, Status.CANCELLED})
 
@@ -95,7 +94,7 @@ class Charges:
 
         async def begin(session: database.Session) -> _Begun:
             payment = await repository.get(session, payment_id, owner=owner, lock=True)
-            if payment.method not in PROCESSABLE:
+            if payment.method not in states.PROCESSABLE:
                 raise errors.MethodNotProcessable(method=payment.method)
             if payment.status in _ENDED:
                 raise errors.PaymentEnded(status=payment.status)

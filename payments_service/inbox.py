@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -50,6 +50,35 @@ class Arrived:
     provider: str
     event: providers.Event
     payload: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SeenEvent:
+    """An event as staff see it; never with its contents."""
+
+    sequence: int
+    provider: str
+    event_id: str
+    type: str
+    object_id: str
+    payment_id: uuid.UUID | None
+    state: EventState
+    outcome: str
+    attempts: int
+    event_time: datetime.datetime
+    received_time: datetime.datetime
+    applied_time: datetime.datetime | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Filters:
+    """Conditions of a list of events; an empty one says nothing."""
+
+    states: tuple[EventState, ...] = ()
+    types: tuple[str, ...] = ()
+    payment_id: uuid.UUID | None = None
+    received_from: datetime.datetime | None = None
+    received_before: datetime.datetime | None = None
 
 
 async def insert(session: database.Session, arrived: Sequence[Arrived]) -> set[tuple[str, str]]:
@@ -110,6 +139,30 @@ async def backlog(session: database.Session) -> tuple[int, datetime.timedelta]:
     query = sa.select(sa.func.count(), age).where(inbox_events.c.applied_time.is_(None))
     count, oldest = (await session.execute(query)).one()
     return count, oldest
+
+
+async def page(session: database.Session, filters: Filters, *, before: int | None, limit: int) -> list[SeenEvent]:
+    """Return events, newest first, from before a sequence on."""
+    columns = [inbox_events.c[field.name] for field in dataclasses.fields(SeenEvent)]
+    query = sa.select(*columns).where(*_conditions(filters)).order_by(inbox_events.c.sequence.desc()).limit(limit)
+    if before is not None:
+        query = query.where(inbox_events.c.sequence < before)
+    return [SeenEvent(**row._mapping) for row in await session.execute(query)]
+
+
+def _conditions(filters: Filters) -> Iterator[sa.ColumnElement[bool]]:
+    if filters.states == (EventState.UNAPPLIED,):
+        yield inbox_events.c.state == sa.literal_column("'UNAPPLIED'")  # Written out, so that its own index serves it.
+    elif filters.states:
+        yield inbox_events.c.state.in_(filters.states)
+    if filters.types:
+        yield inbox_events.c.type.in_(filters.types)
+    if filters.payment_id is not None:
+        yield inbox_events.c.payment_id == filters.payment_id
+    if filters.received_from is not None:
+        yield inbox_events.c.received_time >= filters.received_from
+    if filters.received_before is not None:
+        yield inbox_events.c.received_time < filters.received_before
 
 
 def _row(arrived: Arrived) -> dict[str, Any]:

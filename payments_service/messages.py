@@ -1,19 +1,20 @@
 """Messages of the contract to and from what the use cases speak of."""
 
-import datetime
 import uuid
 from typing import Any, Final
 
-from google.protobuf import json_format, struct_pb2, timestamp_pb2
+from google.protobuf import json_format, struct_pb2
 
+from kobklein import calls, wire
 from kobklein import errors as common_errors
 from kobklein.payments.v1 import payments_pb2
 from payments_service.listings import Filters, Sort
-from payments_service.models import Payment
+from payments_service.models import Payment, RecordedChange
 from payments_service.payments import Change, NewPayment
-from payments_service.states import Method, Status
+from payments_service.states import PROCESSABLE, Method, Status
 
 _STATUS_PREFIX: Final = "PAYMENT_STATUS_"
+_TRIGGER_PREFIX: Final = "PAYMENT_TRIGGER_"
 _METHOD_PREFIX: Final = "PAYMENT_METHOD_"
 _UPDATABLE: Final = ("description", "metadata", "status")
 _SORTS: Final = {
@@ -71,8 +72,8 @@ def filters(request: payments_pb2.ListPaymentsRequest) -> Filters:
         methods=tuple(method(value) for value in request.method if value),
         currency=request.currency,
         user_id=request.user_id,
-        created_from=_time(request, "created_from"),
-        created_before=_time(request, "created_before"),
+        created_from=wire.boundary(request, "created_from"),
+        created_before=wire.boundary(request, "created_before"),
         min_amount=request.min_amount if request.HasField("min_amount") else None,
         max_amount=request.max_amount if request.HasField("max_amount") else None,
         reference=request.reference,
@@ -106,14 +107,39 @@ def render(payment: Payment) -> payments_pb2.Payment:
         capturable_amount=payment.capturable_amount,
         failure_code=payment.failure_code,
         failure_message=payment.failure_message,
-        completed_time=_timestamp(payment.completed_time),
-        created_time=_timestamp(payment.created_time),
-        updated_time=_timestamp(payment.updated_time),
+        completed_time=wire.optional_timestamp(payment.completed_time),
+        created_time=wire.timestamp(payment.created_time),
+        updated_time=wire.timestamp(payment.updated_time),
         version=payment.version,
         etag=payment.etag,
+        processable=payment.method in PROCESSABLE,
     )
     if payment.next_action is not None:
         answer.next_action.CopyFrom(payments_pb2.NextAction(**payment.next_action))
+    return answer
+
+
+def shown(answer: payments_pb2.Payment) -> payments_pb2.Payment:
+    """Return an answer as the caller may see it: what pays a payment is for its owner alone, in replays too."""
+    if answer.HasField("next_action") and calls.current().subject != answer.user_id:
+        answer.next_action.ClearField("client_secret")
+        answer.next_action.ClearField("redirect_url")
+    return answer
+
+
+def change_of(change_: RecordedChange) -> payments_pb2.PaymentChange:
+    """Return a change as the caller may see it: who made it and how is for staff."""
+    answer = payments_pb2.PaymentChange(
+        version=change_.version,
+        after=status_value(change_.after),
+        time=wire.timestamp(change_.time),
+    )
+    if change_.before is not None:
+        answer.before = status_value(change_.before)
+    if change_.trigger is not None:
+        answer.trigger = payments_pb2.PaymentTrigger.Value(_TRIGGER_PREFIX + change_.trigger)
+    if calls.current().owner is None:
+        answer.actor, answer.what, answer.event_id = change_.actor, change_.what, change_.event_id
     return answer
 
 
@@ -148,21 +174,3 @@ def _struct(data: dict[str, Any]) -> struct_pb2.Struct | None:
     struct = struct_pb2.Struct()
     struct.update(data)
     return struct
-
-
-def _timestamp(time: datetime.datetime | None) -> timestamp_pb2.Timestamp | None:
-    if time is None:
-        return None
-    timestamp = timestamp_pb2.Timestamp()
-    timestamp.FromDatetime(time)
-    return timestamp
-
-
-def _time(request: payments_pb2.ListPaymentsRequest, field: str) -> datetime.datetime | None:
-    if not request.HasField(field):  # type: ignore[arg-type]  # both callers name a field that has presence
-        return None
-    timestamp: timestamp_pb2.Timestamp = getattr(request, field)
-    try:
-        return timestamp.ToDatetime(datetime.UTC)
-    except (ValueError, OverflowError) as error:
-        raise common_errors.InvalidArgument.of(field, "is not a time between years 1 and 9999") from error

@@ -148,6 +148,21 @@ class Payment:
         return self.unknown_fence == self.fence
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class RecordedChange:
+    """A line of a payment's audit trail."""
+
+    version: int
+    actor: str
+    what: str
+    before: Status | None
+    after: Status
+    trigger: Trigger | None
+    """None for a change of before triggers were recorded."""
+    event_id: str
+    time: datetime.datetime
+
+
 def payment(row: sa.Row[Any]) -> Payment:
     """Return a row of `payments` as a payment."""
     return Payment(**row._mapping)

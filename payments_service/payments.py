@@ -12,7 +12,7 @@ from kobklein import database, ids
 from kobklein import errors as common_errors
 from payments_service import errors, repository, states
 from payments_service.models import Payment
-from payments_service.repository import CALL, Mark
+from payments_service.repository import CALL, TIMER, Mark
 from payments_service.states import Method, Status
 
 _REFERENCE_BYTES = 10
@@ -86,6 +86,19 @@ async def delete(session: database.Session, payment_id: uuid.UUID, *, etag: str,
         raise errors.PaymentNotDeletable(status=payment.status)
     mark = Mark(actor, "deleted", CALL)
     await repository.write(session, payment, {"deleted_time": sa.func.clock_timestamp()}, mark)
+
+
+async def cancel_abandoned(session: database.Session, *, seconds: float, limit: int = 100) -> int:
+    """Cancel PENDING payments that are older and whose method has no provider; return how many, at most `limit`."""
+    found = await repository.abandoned(session, set(Method) - states.PROCESSABLE, seconds=seconds, limit=limit)
+    for payment in found:
+        values = {
+            "status": Status.CANCELLED,
+            "failure_code": "method_not_processable",
+            "failure_message": f"Payments by {payment.method} cannot be processed yet.",
+        }
+        await repository.write(session, payment, values, Mark("expiry", "cancelled: method not processable", TIMER))
+    return len(found)
 
 
 def check_etag(payment: Payment, etag: str) -> None:

@@ -11,8 +11,8 @@ from sqlalchemy import exc
 
 from kobklein import database
 from payments_service import errors, models, states
-from payments_service.models import Payment, payment_changes, payments
-from payments_service.states import Status, Step, Trigger
+from payments_service.models import Payment, RecordedChange, payment_changes, payments
+from payments_service.states import Method, Status, Step, Trigger
 
 PROVIDER_STEPS = (Step.AUTHORISE, Step.CONFIRM, Step.FETCH, Step.CANCEL)
 """The steps that ask the provider."""
@@ -66,10 +66,20 @@ async def insert(session: database.Session, values: Mapping[str, Any], mark: Mar
 
 
 async def get(
-    session: database.Session, payment_id: uuid.UUID, *, owner: str | None = None, lock: bool = False
+    session: database.Session,
+    payment_id: uuid.UUID,
+    *,
+    owner: str | None = None,
+    lock: bool = False,
+    deleted: bool = False,
 ) -> Payment:
-    """Return a payment that has not been deleted and is `owner`'s, if one is given; raises PaymentNotFound."""
-    query = sa.select(payments).where(payments.c.id == payment_id, payments.c.deleted_time.is_(None))
+    """Return a payment that is `owner`'s, if one is given; raises PaymentNotFound.
+
+    One that has been deleted is found with `deleted` only.
+    """
+    query = sa.select(payments).where(payments.c.id == payment_id)
+    if not deleted:
+        query = query.where(payments.c.deleted_time.is_(None))
     if owner is not None:
         query = query.where(payments.c.user_id == owner)
     row = (await session.execute(query.with_for_update() if lock else query)).first()
@@ -222,10 +232,37 @@ async def by_intents(
     return [models.payment(row) for row in await session.execute(query)]
 
 
+async def changes(session: database.Session, payment_id: uuid.UUID, *, after: int, limit: int) -> list[RecordedChange]:
+    """Return the changes of a payment behind a version, oldest first."""
+    columns = [payment_changes.c[field.name] for field in dataclasses.fields(RecordedChange)]
+    result = await session.execute(
+        sa.select(*columns)
+        .where(payment_changes.c.payment_id == payment_id, payment_changes.c.version > after)
+        .order_by(payment_changes.c.version)
+        .limit(limit)
+    )
+    return [RecordedChange(**row._mapping) for row in result]
+
+
+async def abandoned(
+    session: database.Session, methods: Iterable[Method], *, seconds: float, limit: int
+) -> list[Payment]:
+    """Return and lock PENDING payments by these methods that are older; those that others hold are passed over."""
+    query = (
+        sa.select(payments)
+        .where(payments.c.status == sa.literal_column("'PENDING'"), payments.c.deleted_time.is_(None))
+        .where(payments.c.method.in_(list(methods)))
+        .where(payments.c.created_time <= _STATEMENT_TIME - datetime.timedelta(seconds=seconds))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [models.payment(row) for row in await session.execute(query)]
+
+
 async def counts(session: database.Session) -> dict[Status, int]:
-    """Return how many payments stand in each status."""
-    result = await session.execute(sa.select(payments.c.status, sa.func.count()).group_by(payments.c.status))
-    return dict(result.all())
+    """Return how many payments stand in each status; deleted ones do not count."""
+    query = sa.select(payments.c.status, sa.func.count()).where(payments.c.deleted_time.is_(None))
+    return dict((await session.execute(query.group_by(payments.c.status))).all())
 
 
 async def overdue(session: database.Session) -> dict[Step, float]:

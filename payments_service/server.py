@@ -9,11 +9,12 @@ from typing import Final
 import grpc
 
 from kobklein import auth, client, database, pages, server
-from kobklein.payments.v1 import payments_pb2_grpc
+from kobklein.payments.v1 import payments_pb2_grpc, provider_events_pb2_grpc
 from payments_service import housekeeping, servicer, workers
 from payments_service.changes import Changes
 from payments_service.charges import Charges
 from payments_service.money_path import MoneyPath
+from payments_service.provider_events.servicer import ProviderEventsServicer
 from payments_service.providers.stripe import Stripe
 from payments_service.settings import Settings
 from payments_service.settlement import Settlement
@@ -84,20 +85,26 @@ class _Parts:
         yield kept("settlement", self._settlement.run, wake=self._changes.settlement_due)
         yield kept("recovery", self._recovery.run, wake=self._recovery.wake)
         yield kept("inbox", self._webhooks.apply_due, wake=self._webhooks.received)
-        yield server.repeating(lambda: housekeeping.run(self._sessions), seconds=housekeeping.SECONDS)
+        yield server.repeating(self._housekeeping, seconds=housekeeping.SECONDS)
+
+    async def _housekeeping(self) -> None:
+        await housekeeping.run(self._sessions, unprocessable_seconds=self._settings.money_path.unprocessable_seconds)
 
     def add_servicers(self, grpc_server: grpc.aio.Server) -> None:
         """Add what answers the calls."""
+        pager = pages.Pager(self._settings.page_token_key.get_secret_value())
         payments = servicer.PaymentsServicer(
             self._sessions,
             charges=self._charges,
             webhooks=self._webhooks,
             changes=self._changes,
             provider=self._provider,
-            pager=pages.Pager(self._settings.page_token_key.get_secret_value()),
+            pager=pager,
             longest_watch_seconds=self._settings.longest_watch_seconds,
         )
         payments_pb2_grpc.add_PaymentsServiceServicer_to_server(payments, grpc_server)
+        events = ProviderEventsServicer(self._sessions, pager=pager)
+        provider_events_pb2_grpc.add_ProviderEventsServiceServicer_to_server(events, grpc_server)
 
 
 def migrate(settings: Settings) -> None:

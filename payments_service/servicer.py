@@ -15,13 +15,13 @@ from payments_service import analytics, listings, messages, payments, reports, r
 from payments_service.changes import Changes
 from payments_service.charges import Charges
 from payments_service.listings import Sort
-from payments_service.models import Payment
+from payments_service.models import Payment, RecordedChange
 from payments_service.providers import Provider
 from payments_service.states import Method, Status
 from payments_service.webhooks import Webhooks
 
 _Context = grpc.aio.ServicerContext[Any, Any]
-SERVICES: Final = ("kobklein.payments.v1.PaymentsService",)
+SERVICES: Final = ("kobklein.payments.v1.PaymentsService", "kobklein.payments.v1.ProviderEventsService")
 
 
 class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
@@ -57,14 +57,15 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
         async def work(session: database.Session) -> payments_pb2.Payment:
             return messages.render(await payments.create(session, new, actor=calls.current().subject))
 
-        return await idempotency.once(self._sessions, request, work, payments_pb2.Payment)
+        return messages.shown(await idempotency.once(self._sessions, request, work, payments_pb2.Payment))
 
     async def ProcessStripePayment(
         self, request: payments_pb2.ProcessStripePaymentRequest, _context: _Context
     ) -> payments_pb2.Payment:
         """Pay with a card through Stripe."""
         new = messages.new_payment(request, Method.STRIPE, user_id=calls.current().subject)
-        return await self._charges.process(new, payment_method_id=request.payment_method_id, request=request)
+        answer = await self._charges.process(new, payment_method_id=request.payment_method_id, request=request)
+        return messages.shown(answer)
 
     async def ReceiveWebhook(
         self, request: payments_pb2.ReceiveWebhookRequest, _context: _Context
@@ -77,9 +78,10 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
         self, request: payments_pb2.ConfirmPaymentRequest, _context: _Context
     ) -> payments_pb2.Payment:
         """Confirm a payment."""
-        return await self._charges.confirm(
+        answer = await self._charges.confirm(
             uuid.UUID(request.id), payment_method_id=request.payment_method_id, request=request
         )
+        return messages.shown(answer)
 
     async def ListPayments(
         self, request: payments_pb2.ListPaymentsRequest, _context: _Context
@@ -91,7 +93,7 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
             self._sessions,
             lambda session: listings.page(session, filters, sort, after=after, limit=limit + 1),
         )
-        answer = payments_pb2.ListPaymentsResponse(payments=map(messages.render, found[:limit]))
+        answer = payments_pb2.ListPaymentsResponse(payments=map(_visible, found[:limit]))
         if len(found) > limit:
             answer.next_page_token = self._pager.seal(request, _place(found[limit - 1], sort))
         return answer
@@ -106,7 +108,25 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
 
     async def GetPayment(self, request: payments_pb2.GetPaymentRequest, _context: _Context) -> payments_pb2.Payment:
         """Get a payment."""
-        return messages.render(await self._get(uuid.UUID(request.id)))
+        return _visible(await self._get(uuid.UUID(request.id)))
+
+    async def ListPaymentChanges(
+        self, request: payments_pb2.ListPaymentChangesRequest, _context: _Context
+    ) -> payments_pb2.ListPaymentChangesResponse:
+        """List the changes of a payment."""
+        payment_id, owner, limit = uuid.UUID(request.id), calls.current().owner, pages.size(request)
+        place = self._pager.open(request)
+        after = 0 if place is None else int(place[0])
+
+        async def read(session: database.Session) -> list[RecordedChange]:
+            await repository.get(session, payment_id, owner=owner, deleted=owner is None)
+            return await repository.changes(session, payment_id, after=after, limit=limit + 1)
+
+        found = await database.transaction(self._sessions, read)
+        answer = payments_pb2.ListPaymentChangesResponse(changes=map(messages.change_of, found[:limit]))
+        if len(found) > limit:
+            answer.next_page_token = self._pager.seal(request, [found[limit - 1].version])
+        return answer
 
     async def WatchPayment(
         self, request: payments_pb2.WatchPaymentRequest, _context: _Context
@@ -120,7 +140,7 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
         versions_ = self._changes.versions(payment_id, seconds=self._longest_watch_seconds)
         async with contextlib.aclosing(versions_) as versions:
             async for payment in versions:
-                yield messages.render(payment)
+                yield _visible(payment)
                 if payment.status in states.FINAL:
                     return
         raise TimeoutError
@@ -133,13 +153,13 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
         if change.status is not None and not call.unrestricted:
             raise errors.PermissionDenied
         if change.status is Status.CANCELLED:
-            return await self._charges.cancel(payment_id, change, request=request)
+            return messages.shown(await self._charges.cancel(payment_id, change, request=request))
 
         async def work(session: database.Session) -> payments_pb2.Payment:
             updated = await payments.update(session, payment_id, change, owner=call.owner, actor=call.subject)
             return messages.render(updated)
 
-        return await idempotency.once(self._sessions, request, work, payments_pb2.Payment)
+        return messages.shown(await idempotency.once(self._sessions, request, work, payments_pb2.Payment))
 
     async def DeletePayment(self, request: payments_pb2.DeletePaymentRequest, _context: _Context) -> empty_pb2.Empty:
         """Delete a payment."""
@@ -162,6 +182,10 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
             return None
         value, last_id = place
         return (datetime.datetime.fromisoformat(value) if sort.column == "created_time" else value), uuid.UUID(last_id)
+
+
+def _visible(payment: Payment) -> payments_pb2.Payment:
+    return messages.shown(messages.render(payment))
 
 
 def _place(payment: Payment, sort: Sort) -> list[Any]:

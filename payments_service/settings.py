@@ -51,6 +51,8 @@ class MoneyPathSettings(Group):
     """How long a repeated charge is recognised by its idempotency key; Stripe keeps keys for 24 hours at least."""
     payer_seconds: Seconds = 24 * 3600.0
     """How long a payer may take over a next action; then the intent is cancelled."""
+    unprocessable_seconds: Seconds = 7 * 24 * 3600.0
+    """How long a payment stays PENDING whose method has no provider; then it is cancelled."""
     poll_seconds: Seconds = 1.0
     """How often due work is looked for without having been told of."""
     concurrent_steps: int = pydantic.Field(default=32, ge=1, le=1000)

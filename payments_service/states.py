@@ -110,6 +110,9 @@ class Trigger(enum.StrEnum):
     """The ledger credited the wallet."""
 
 
+PROCESSABLE: Final = frozenset({Method.STRIPE})
+"""Methods that have a provider here."""
+
 MOVES: Final[dict[Status, frozenset[Status]]] = {
     Status.PENDING: frozenset({Status.PROCESSING, Status.FAILED, Status.CANCELLED}),
     Status.PROCESSING: frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED}),

@@ -15,7 +15,7 @@ from google.protobuf import descriptor, field_mask_pb2, message, message_factory
 
 from deploy.local import stack as local
 from kobklein import contract, enums, validation
-from kobklein.payments.v1 import payments_pb2
+from kobklein.payments.v1 import payments_pb2, provider_events_pb2
 from kobklein.wallets.v1 import (
     accounts_pb2,
     conversions_pb2,
@@ -29,6 +29,7 @@ from tests.e2e import conftest, system
 
 SERVICES = {
     payments_pb2: "kobklein.payments.v1.PaymentsService",
+    provider_events_pb2: "kobklein.payments.v1.ProviderEventsService",
     wallets_pb2: "kobklein.wallets.v1.WalletsService",
     statements_pb2: "kobklein.wallets.v1.StatementsService",
     ledger_pb2: "kobklein.wallets.v1.LedgerService",

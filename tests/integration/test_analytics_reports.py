@@ -20,6 +20,8 @@ from tests import databases
 PORT_AU_PRINCE = "America/Port-au-Prince"
 NEW_YORK = "America/New_York"
 """Both change their clocks; New York did on 2024-03-10 and 2024-11-03."""
+HAVANA = "America/Havana"
+"""It changes its clocks at midnight: 2026-11-01 begins twice, and 2026-03-08 at 01:00."""
 
 
 @pytest.fixture
@@ -117,17 +119,48 @@ async def test_days_are_those_of_the_time_zone(
     assert (await _report(sessions, **day, time_zone="UTC")).total.count == 0
 
 
-@pytest.mark.parametrize(("day", "hours"), [("2024-03-10", 23), ("2024-11-03", 25), ("2024-11-04", 24)])
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        (NEW_YORK, "2024-03-10", 23),
+        (NEW_YORK, "2024-11-03", 25),
+        (NEW_YORK, "2024-11-04", 24),
+        (HAVANA, "2026-03-08", 23),
+        (HAVANA, "2026-10-31", 24),
+        (HAVANA, "2026-11-01", 25),
+        (HAVANA, "2026-11-02", 24),
+    ],
+)
 async def test_a_day_is_as_long_as_the_clocks_make_it(
-    sessions: database.Sessions, payments_database: databases.Database, day: str, hours: int
+    sessions: database.Sessions, payments_database: databases.Database, zone: str, day: str, hours: int
 ) -> None:
-    midnight = datetime.datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(NEW_YORK)).astimezone(datetime.UTC)
+    midnight = datetime.datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)).astimezone(datetime.UTC)
     for hour in range(-2, 28):
         time = (midnight + datetime.timedelta(hours=hour, minutes=30)).replace(tzinfo=None).isoformat()
         await _add(payments_database, time)
-    report = await _report(sessions, start_date=day, end_date=day, time_zone=NEW_YORK, group_by="PAYMENT_PERIOD_DAY")
+    report = await _report(sessions, start_date=day, end_date=day, time_zone=zone, group_by="PAYMENT_PERIOD_DAY")
     assert report.total.count == hours
     assert [(period.start_date, period.summary.count) for period in report.periods] == [(day, hours)]
+
+
+async def test_a_day_that_begins_twice_belongs_to_itself(
+    sessions: database.Sessions, payments_database: databases.Database
+) -> None:
+    day, before = "2026-11-01", "2026-10-31"
+    await _add(payments_database, "2026-11-01T00:30", zone=HAVANA)  # in the first of the two hours
+    both = {"start_date": before, "end_date": day, "time_zone": HAVANA}
+    assert await _periods(sessions, "DAY", **both) == [(day, 1)]
+    assert await _periods(sessions, "DAY", **both | {"end_date": before}) == []
+    assert await _periods(sessions, "DAY", **both | {"start_date": day}) == [(day, 1)]
+
+
+async def test_a_day_that_a_zone_has_left_out_is_empty(
+    sessions: database.Sessions, payments_database: databases.Database
+) -> None:
+    for time in ("2011-12-29T23:59:59.999999", "2011-12-31T00:00"):
+        await _add(payments_database, time, zone="Pacific/Apia")
+    days = {"start_date": "2011-12-29", "end_date": "2011-12-31", "time_zone": "Pacific/Apia"}
+    assert await _periods(sessions, "DAY", **days) == [("2011-12-29", 1), ("2011-12-31", 1)]
 
 
 async def test_weeks_start_on_monday_and_months_on_the_first(

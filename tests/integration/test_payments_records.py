@@ -10,14 +10,17 @@ import grpc
 import prometheus_client
 import psycopg
 import pytest
+from google.protobuf import timestamp_pb2
 
 from kobklein import database
 from kobklein.payments.v1 import payments_pb2
 from payments_service import housekeeping
+from payments_service.settings import MoneyPathSettings
 from tests import databases, payments
 from tests.payments import AS_ADMIN, by, refused
 
 PENDING = payments_pb2.PAYMENT_STATUS_PENDING
+PROCESSING = payments_pb2.PAYMENT_STATUS_PROCESSING
 COMPLETED = payments_pb2.PAYMENT_STATUS_COMPLETED
 FAILED = payments_pb2.PAYMENT_STATUS_FAILED
 CANCELLED = payments_pb2.PAYMENT_STATUS_CANCELLED
@@ -194,9 +197,16 @@ async def test_every_filter_holds(client: payments.Client) -> None:
         ({"created_from": card.created_time}, [card]),
         ({"created_before": card.created_time}, [cash]),
         ({"created_from": cash.created_time, "created_before": card.created_time}, [cash]),
+        ({"created_from": _later(card.created_time)}, []),
+        ({"created_from": cash.created_time, "created_before": _later(cash.created_time)}, [cash]),
         ({"status": [PENDING], "currency": "USD"}, []),
     ):
         assert list((await _list(client, **conditions)).payments) == expected, conditions
+
+
+def _later(time: timestamp_pb2.Timestamp) -> timestamp_pb2.Timestamp:
+    """Return the next nanosecond, which the table cannot tell apart."""
+    return timestamp_pb2.Timestamp(seconds=time.seconds, nanos=time.nanos + 1)
 
 
 async def test_a_page_token_of_another_list_is_refused(client: payments.Client) -> None:
@@ -224,6 +234,143 @@ async def _list(client: payments.Client, *, metadata: Any = None, **conditions: 
     return await client.stub.ListPayments(request, metadata=metadata or by(client.user))
 
 
+async def test_a_payments_trail_shows_its_owner_states_and_times_and_staff_who(client: payments.Client) -> None:
+    payment = await client.create()
+    await client.update(payment, "description", description="new")
+    completed = await client.confirm(payment, card="pm_card_visa")
+    own = (await _changes(client, payment)).changes
+    statuses = [(change.version, change.before, change.after) for change in own]
+    assert statuses == [
+        (1, payments_pb2.PAYMENT_STATUS_UNSPECIFIED, PENDING),
+        (2, PENDING, PENDING),
+        (3, PENDING, PROCESSING),
+        (4, PROCESSING, PROCESSING),
+        (5, PROCESSING, COMPLETED),
+    ]
+    assert own[4].version == completed.version
+    times = [change.time.ToDatetime() for change in own]
+    assert times == sorted(times)
+    assert payment.created_time.ToDatetime() <= times[0]
+    assert [change.trigger for change in own] == [payments_pb2.PAYMENT_TRIGGER_CALL] * 4 + [
+        payments_pb2.PAYMENT_TRIGGER_SETTLEMENT
+    ]
+    assert {(change.actor, change.what, change.event_id) for change in own} == {("", "", "")}
+    seen = (await _changes(client, payment, metadata=by("helper", "support"))).changes
+    assert [(change.actor, change.what) for change in seen] == [
+        (client.user, "created"),
+        (client.user, "updated: description"),
+        (client.user, "charged"),
+        ("money_path", "paid"),
+        ("settlement", "settled"),
+    ]
+
+
+async def test_the_pages_of_a_trail_join(client: payments.Client) -> None:
+    payment = await client.process()
+    whole, seen, token = (await _changes(client, payment)).changes, [], ""
+    for _ in whole:
+        page = await _changes(client, payment, page_size=1, page_token=token)
+        seen += page.changes
+        token = page.next_page_token
+    assert (seen, token) == (list(whole), "")
+    async with refused("INVALID_ARGUMENT", field="page_token"):
+        other = await client.create()
+        token = (await _changes(client, payment, page_size=1)).next_page_token
+        await _changes(client, other, page_token=token)
+
+
+async def test_the_trail_of_another_users_payment_is_not_found(client: payments.Client) -> None:
+    payment = await client.create()
+    async with refused("PAYMENT_NOT_FOUND"):
+        await _changes(client, payment, metadata=by("bob"))
+
+
+async def test_only_staff_see_the_trail_of_a_deleted_payment(client: payments.Client) -> None:
+    payment = await client.create()
+    await _delete(client, payment)
+    async with refused("PAYMENT_NOT_FOUND"):
+        await _changes(client, payment)
+    trail = (await _changes(client, payment, metadata=AS_ADMIN)).changes
+    assert [change.what for change in trail] == ["created", "deleted"]
+
+
+async def _changes(client: payments.Client, payment: payments_pb2.Payment, *, metadata: Any = None, **page: Any) -> Any:
+    request = payments_pb2.ListPaymentChangesRequest(id=payment.id, **page)
+    return await client.stub.ListPaymentChanges(request, metadata=metadata or by(client.user))
+
+
+async def test_only_the_owner_sees_what_pays_a_payment(client: payments.Client) -> None:
+    payment = await client.process(card="pm_card_threeDSecure2Required")
+    assert payment.next_action.client_secret
+    assert payment.next_action.redirect_url
+    for staff in (AS_ADMIN, by("helper", "support"), by("books", "finance"), by("inside", "service")):
+        got = await client.stub.GetPayment(payments_pb2.GetPaymentRequest(id=payment.id), metadata=staff)
+        (listed,) = (await _list(client, metadata=staff)).payments
+        watch = client.stub.WatchPayment(payments_pb2.WatchPaymentRequest(id=payment.id), metadata=staff)
+        watched = await watch.read()
+        watch.cancel()
+        for answer in (got, listed, watched):
+            assert answer.next_action == payments_pb2.NextAction(type="redirect_to_url")
+    (own,) = (await _list(client)).payments
+    assert own == payment == await client.get(payment)
+
+
+async def test_replays_show_staff_no_more_than_the_first_answer(client: payments.Client) -> None:
+    request = payments_pb2.ProcessStripePaymentRequest(
+        amount=500, currency="USD", payment_method_id="pm_card_threeDSecure2Required", user_id=client.user
+    )
+    metadata = by("root", "admin", key="k")
+    answers = [await client.stub.ProcessStripePayment(request, metadata=metadata) for _ in range(2)]
+    assert [answer.next_action for answer in answers] == [payments_pb2.NextAction(type="redirect_to_url")] * 2
+    assert (await client.get(answers[0])).next_action.client_secret
+    update = payments_pb2.UpdatePaymentRequest(
+        id=answers[0].id, payment={"description": "x"}, update_mask={"paths": ["description"]}
+    )
+    for _ in range(2):
+        changed = await client.stub.UpdatePayment(update, metadata=by("root", "admin", key="u"))
+        assert changed.next_action == payments_pb2.NextAction(type="redirect_to_url")
+    own = await client.process(key="mine", card="pm_card_threeDSecure2Required")
+    assert (await client.process(key="mine", card="pm_card_threeDSecure2Required")) == own
+    assert own.next_action.client_secret
+
+
+async def test_a_payment_by_a_method_without_provider_says_so_and_is_cancelled_in_the_end(
+    client: payments.Client,
+) -> None:
+    old, young = [await client.create(method=payments_pb2.PAYMENT_METHOD_CASH) for _ in range(2)]
+    card = await client.create()
+    assert [payment.processable for payment in (old, young, card)] == [False, False, True]
+    await client.rows(
+        "UPDATE payments SET created_time = created_time - interval '7 days' WHERE id = ANY (%s::uuid[])",
+        [old.id, card.id],
+    )
+    engine = database.engine(client.database.application_url, pool_size=2)
+    sessions = database.sessions(engine)
+    seconds = MoneyPathSettings().unprocessable_seconds
+    await asyncio.gather(*(housekeeping.run(sessions, unprocessable_seconds=seconds) for _ in range(2)))
+    await housekeeping.run(sessions, unprocessable_seconds=seconds)
+    await engine.dispose()
+    ended = await client.get(old)
+    assert (ended.status, ended.failure_code, ended.version) == (CANCELLED, "method_not_processable", 2)
+    assert [(await client.get(payment)).status for payment in (young, card)] == [PENDING, PENDING]
+    trail = (await _changes(client, old, metadata=AS_ADMIN)).changes
+    assert [(change.actor, change.what, change.trigger) for change in trail[1:]] == [
+        ("expiry", "cancelled: method not processable", payments_pb2.PAYMENT_TRIGGER_TIMER)
+    ]
+
+
+async def test_the_service_itself_cancels_what_cannot_be_processed(
+    payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
+) -> None:
+    """It looks when it starts, and then now and then."""
+    async with payments.running(payments_database, wallets_database, tmp_path, webhooks=False) as client:
+        payment = await client.create(method=payments_pb2.PAYMENT_METHOD_MONCASH)
+    async with payments.running(
+        payments_database, wallets_database, tmp_path, webhooks=False, money_path={"unprocessable_seconds": 0.001}
+    ) as client:
+        assert (await client.ended(payment)).status == CANCELLED
+
+
 async def test_the_gauges_tell_what_waits(client: payments.Client) -> None:
     payment = await client.process(card="pm_card_threeDSecure2Required")
     await client.rows(
@@ -237,7 +384,7 @@ async def test_the_gauges_tell_what_waits(client: payments.Client) -> None:
     assert registry.get_sample_value("payments_count", {"status": "COMPLETED"}) == 0
     assert (registry.get_sample_value("payments_overdue_seconds", {"step": "FETCH"}) or 0) > 3_000
     assert registry.get_sample_value("payments_inbox_waiting") == 0
-    assert (await client.get(payment)).status == payments_pb2.PAYMENT_STATUS_PROCESSING
+    assert (await client.get(payment)).status == PROCESSING
 
 
 async def test_a_watch_shows_every_stage_up_to_the_end(client: payments.Client) -> None:

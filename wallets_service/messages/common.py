@@ -1,16 +1,17 @@
 """What the messages of several services share: names of enums, instants, free data."""
 
 import datetime
-import functools
 from typing import Any, Final
 
-from google.protobuf import message as protobuf_message
 from google.protobuf import struct_pb2, timestamp_pb2
 
-from kobklein import errors
+from kobklein import errors, wire
 from kobklein.wallets.v1 import ledger_pb2
+from kobklein.wire import boundary, given_time, optional_timestamp, time, timestamp
 from wallets_service.instants import Basis
 
+__all__ = ["boundary", "given_time", "optional_timestamp", "time", "timestamp"]
+"""Of what is imported, what the messages here speak of as common too."""
 _TYPE_PREFIX: Final = "TRANSFER_TYPE_"
 _STATUS_PREFIX: Final = "ACCOUNT_STATUS_"
 TYPE_NAMES: Final = {
@@ -28,10 +29,6 @@ _BASIS_NUMBERS: Final = {
     Basis.EFFECTIVE: ledger_pb2.TIME_BASIS_EFFECTIVE,
 }
 _INT64_MAX: Final = 2**63 - 1
-_NANOSECONDS: Final = 1000
-"""In a microsecond, which is what the tables can tell apart."""
-_MICROSECOND: Final = datetime.timedelta(microseconds=1)
-_END_OF_TIME: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
 
 def status(name: str) -> "ledger_pb2.AccountStatus.ValueType":
@@ -54,35 +51,11 @@ def basis_number(basis: Basis) -> "ledger_pb2.TimeBasis.ValueType":
     return _BASIS_NUMBERS[basis]
 
 
-def time(message: timestamp_pb2.Timestamp, field: str) -> datetime.datetime:
-    """Return an instant; raises InvalidArgument that names the field when it is out of range."""
-    try:
-        return message.ToDatetime(tzinfo=datetime.UTC)
-    except (ValueError, OverflowError) as error:
-        raise errors.InvalidArgument.of(field, "is out of range") from error
-
-
 def recorded_time(message: timestamp_pb2.Timestamp, field: str) -> datetime.datetime:
     """Return an instant that is to be recorded; raises InvalidArgument for one that the tables cannot hold as it is."""
-    if message.nanos % _NANOSECONDS:
+    if message.nanos % wire.NANOSECONDS:
         raise errors.InvalidArgument.of(field, "is finer than a microsecond")
     return time(message, field)
-
-
-def given_time(request: protobuf_message.Message, field: str) -> datetime.datetime | None:
-    """Return the instant in a field of a request; None when it is absent."""
-    return time(getattr(request, field), field) if request.HasField(field) else None
-
-
-def boundary(request: protobuf_message.Message, field: str) -> datetime.datetime | None:
-    """Return the end of a range in a field of a request; None when it is absent.
-
-    The tables know microseconds: what is before a finer instant, or since then, is so from the next one.
-    """
-    given = given_time(request, field)
-    if given is None or getattr(request, field).nanos % _NANOSECONDS == 0:
-        return given
-    return min(given, _END_OF_TIME - _MICROSECOND) + _MICROSECOND
 
 
 def struct(data: dict[str, Any]) -> struct_pb2.Struct | None:
@@ -97,16 +70,3 @@ def struct(data: dict[str, Any]) -> struct_pb2.Struct | None:
 def int64(amount: int) -> int:
     """Return the nearest amount that a message can carry: a tampered ledger may add up to more."""
     return max(-_INT64_MAX - 1, min(amount, _INT64_MAX))
-
-
-@functools.lru_cache(maxsize=256)  # All transfers of a batch have the same time.
-def timestamp(time: datetime.datetime) -> timestamp_pb2.Timestamp:
-    """Return an instant as a message."""
-    message = timestamp_pb2.Timestamp()
-    message.FromDatetime(time)
-    return message
-
-
-def optional_timestamp(time: datetime.datetime | None) -> timestamp_pb2.Timestamp | None:
-    """Return an instant, if there is one, as a message."""
-    return None if time is None else timestamp(time)

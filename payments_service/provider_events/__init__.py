@@ -1,0 +1,1 @@
+"""What providers have told us, for staff to look through."""
