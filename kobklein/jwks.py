@@ -17,6 +17,6 @@ def private(text: str) -> jwt.PyJWK:
         key = jwt.PyJWK.from_json(text)
     except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ValueError("not a JWK") from None
-    if not hasattr(key.key, "sign"):
+    if not (isinstance(key.key, bytes) or hasattr(key.key, "sign")):  # A secret (`oct`) signs as well.
         raise ValueError("not a private JWK")
     return key
