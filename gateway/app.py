@@ -95,6 +95,8 @@ async def _refusal(request: Request, error: Exception) -> Response:
     """Return the problem document of whatever was raised; the one place where errors become answers."""
     exchange = exchanges.of(request.scope)
     problem = problems.of(error, exchange.client_view)
+    if problem.status in (401, 403):
+        exchange.refusal = problem.detail
     if isinstance(error, grpc.aio.AioRpcError) and problem.status == problems.INTERNAL:
         _log.error(
             "call failed",

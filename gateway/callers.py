@@ -27,13 +27,13 @@ class Gate:
         caller = None if method.anonymous else self._caller(exchange.headers)
         if caller is not None:
             exchange.subject = caller.subject
+            auth.check_public(caller)
         auth.check_role(method, caller)
         key = caller.subject if caller is not None else f"address {exchange.client}"
         await self._limiter.check(method.rules.rate_limit, key)
 
-    def _caller(self, headers: Mapping[bytes, bytes]) -> auth.Caller | None:
-        scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        return self._verifier.verify(token.strip()) if scheme.lower() == "bearer" else None
+    def _caller(self, headers: Mapping[bytes, bytes]) -> auth.Caller:
+        return self._verifier.verify(auth.bearer(headers.get(b"authorization", b"").decode("latin-1")))
 
 
 def _repeated(names: Sequence[bytes]) -> list[errors.Violation]:

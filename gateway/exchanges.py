@@ -102,6 +102,8 @@ class Exchange:
     route: str = ""
     """Template of the path; empty for a path that is none of ours."""
     subject: str = ""
+    refusal: str = ""
+    """Why the caller was not proved or may not call."""
     status: int = 0
     client_view: problems.ClientView = violations.as_given
     """How a violation, which speaks of proto names, is shown to the client."""

@@ -86,5 +86,6 @@ def _record(exchange: exchanges.Exchange, seconds: float) -> None:
         status=status,
         ms=round(seconds * 1000, 1),
         subject=exchange.subject,
+        **({"detail": exchange.refusal} if exchange.refusal else {}),
         request_id=exchange.request_id,
     )

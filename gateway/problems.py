@@ -3,6 +3,7 @@
 import dataclasses
 import http
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -20,9 +21,11 @@ TYPE_PREFIX: Final = "urn:kobklein:problem:"
 INTERNAL: Final = 500
 """Status of whatever nobody foresaw."""
 
+_NOT_IN_CHALLENGE: Final = re.compile(r"[^ !#-\[\]-~]")
+"""Characters that a quoted text of a challenge may not have (RFC 6750, 3)."""
 _DETAILS: Final = {
     400: "the request is not valid",
-    401: "a valid bearer token is needed",
+    401: "a bearer token is needed",
     403: "this caller may not do this",
     404: "there is no such thing, or not for this caller",
     409: "the state of the resource does not allow this",
@@ -118,10 +121,18 @@ def _metadata(status: errors.Status, http_status: int) -> Mapping[str, str]:
 
 def _headers(status: errors.Status, http_status: int) -> tuple[tuple[bytes, bytes], ...]:
     if http_status == 401:
-        return ((b"www-authenticate", b"Bearer"),)
+        return ((b"www-authenticate", _challenge(status)),)
     if status.retry_after_seconds is not None:
         return ((b"retry-after", str(math.ceil(status.retry_after_seconds)).encode()),)
     return ((b"retry-after", b"1"),) if http_status in (429, 503) else ()
+
+
+def _challenge(status: errors.Status) -> bytes:
+    """Return what RFC 6750, 3, has a 401 say: nothing more than the scheme where there was no token."""
+    error = status.metadata.get("error")
+    if error != errors.INVALID_TOKEN:
+        return b"Bearer"
+    return f'Bearer error="{error}", error_description="{_NOT_IN_CHALLENGE.sub("?", status.message)}"'.encode()
 
 
 def _reason(status: int) -> str:

@@ -1,33 +1,24 @@
 """Who calls: access tokens (RFC 9068 JWTs), the roles in them, and what the contract lets those roles do."""
 
 import collections
-import contextlib
 import dataclasses
 import json
-import re
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final
 
-import httpx
 import jwt
 import structlog
 from google.protobuf import message
 
-from kobklein import contract, errors, jwks
+from kobklein import contract, errors, jwks, keys, tokens
 from kobklein.settings import AuthSettings
 
 _log = structlog.get_logger()
-ALGORITHMS: Final = ("EdDSA", "ES256", "RS256")
-"""Asymmetric algorithms; HS256 counts only where a shared secret is configured, and then alone."""
-TOKEN_TYPE: Final = "at+jwt"  # noqa: S105  # the header's `typ`, not a secret
-MAX_TOKEN_LENGTH: Final = 8192
+_SCHEME: Final = "bearer"
 _MAX_CACHED_TOKENS: Final = 10_000
-_LOOK_SECONDS: Final = 2.0
-_SUBJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
-"""What a subject looks like: it becomes part of account addresses."""
-_CLAIMS: Final = ("sub", "iss", "aud", "exp", "iat")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,12 +30,14 @@ class Caller:
     token: str = dataclasses.field(repr=False, default="")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Verified:
-    caller: Caller
-    token_id: str
-    not_before: float
-    expiry: float
+def bearer(authorization: str) -> str:
+    """Return the token in an `Authorization` header; raises Unauthenticated where there is none."""
+    if not authorization:
+        raise errors.Unauthenticated("a bearer token is needed: there is no Authorization header")
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != _SCHEME or not token.strip():
+        raise errors.Unauthenticated("a bearer token is needed: Authorization must be the word Bearer and the token")
+    return token.strip()
 
 
 class Verifier:
@@ -56,66 +49,31 @@ class Verifier:
 
     def __init__(self, settings: AuthSettings) -> None:
         self._settings = settings
-        self._keys = _key_source(settings)
+        self._keys = keys.source(settings)
         self._keys_version = self._keys.version
         self._revocations = _Revocations(settings.revocations_file)
-        self._verified: collections.OrderedDict[str, _Verified] = collections.OrderedDict()
+        self._proved: collections.OrderedDict[str, tuple[Caller, tokens.Claims]] = collections.OrderedDict()
         self._lock = threading.Lock()
 
     def verify(self, token: str) -> Caller:
-        """Return the caller that `token` proves; raises Unauthenticated, whatever is wrong with it."""
+        """Return the caller that `token` proves; raises Unauthenticated, which says what is wrong with it."""
         if self._keys.version != self._keys_version:
             self._keys_version = self._keys.version
-            self._verified.clear()  # What a withdrawn key has proved is proved no more.
-        verified = self._verified.get(token) or self._prove(token)
-        now = time.time()
-        leeway = self._settings.leeway_seconds
-        if not verified.not_before - leeway <= now < verified.expiry + leeway:
-            raise errors.Unauthenticated
-        if self._revocations.contains(verified.caller.subject, verified.token_id):
-            raise errors.Unauthenticated
-        return verified.caller
+            self._proved.clear()  # What a withdrawn key has proved is proved no more.
+        caller, claims = self._proved.get(token) or self._prove(token)
+        tokens.check_time(claims, time.time(), self._settings)
+        if self._revocations.contains(claims.subject, claims.token_id):
+            raise tokens.revoked()
+        return caller
 
-    def _prove(self, token: str) -> _Verified:
-        if not 0 < len(token) <= MAX_TOKEN_LENGTH:
-            raise errors.Unauthenticated
-        try:
-            verified = self._decode(token)
-        except (jwt.PyJWTError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
-            raise errors.Unauthenticated from error
+    def _prove(self, token: str) -> tuple[Caller, tokens.Claims]:
+        claims = tokens.read(token, self._keys, self._settings)
+        proved = Caller(claims.subject, claims.roles & contract.ROLES, token), claims
         with self._lock:
-            self._verified[token] = verified
-            while len(self._verified) > _MAX_CACHED_TOKENS:
-                self._verified.popitem(last=False)
-        return verified
-
-    def _decode(self, token: str) -> _Verified:
-        header = jwt.get_unverified_header(token)
-        if str(header.get("typ", "")).lower().removeprefix("application/") != TOKEN_TYPE or "crit" in header:
-            raise ValueError("not an access token")
-        key, algorithms = self._keys.key(header.get("kid"))
-        claims = jwt.decode(
-            token,
-            key,
-            algorithms=algorithms,
-            audience=self._settings.audience,
-            issuer=self._settings.issuer,
-            leeway=self._settings.leeway_seconds,
-            options={"require": list(_CLAIMS), "strict_aud": True},
-        )
-        return self._checked(claims, token)
-
-    def _checked(self, claims: dict[str, Any], token: str) -> _Verified:
-        subject, roles = claims["sub"], claims.get("roles", [])
-        if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
-            raise ValueError("no usable subject")
-        if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-            raise ValueError("no usable roles")
-        issued, expiry = float(claims["iat"]), float(claims["exp"])
-        if expiry - issued > self._settings.longest_lifetime_seconds:
-            raise ValueError("lives too long")
-        caller = Caller(subject, frozenset(roles) & contract.ROLES, token)
-        return _Verified(caller, str(claims.get("jti", "")), float(claims.get("nbf", issued)), expiry)
+            self._proved[token] = proved
+            while len(self._proved) > _MAX_CACHED_TOKENS:
+                self._proved.popitem(last=False)
+        return proved
 
 
 def authorize(method: contract.Method, caller: Caller | None, request: message.Message) -> bool:
@@ -132,7 +90,10 @@ def authorize(method: contract.Method, caller: Caller | None, request: message.M
         if not subject:
             method.set_subject(request, caller.subject)
         elif subject != caller.subject:
-            raise errors.PermissionDenied
+            raise errors.PermissionDenied(
+                f"{'.'.join(method.subject_path)} names somebody else, which needs {_listed(method.any)};"
+                f" this token has {_listed(caller.roles)}"
+            )
     return False
 
 
@@ -141,14 +102,30 @@ def check_role(method: contract.Method, caller: Caller | None) -> None:
     if method.anonymous:
         return
     if caller is None:
-        raise errors.Unauthenticated
+        raise errors.Unauthenticated("a bearer token is needed")
     if not permits(method, caller):
-        raise errors.PermissionDenied
+        raise errors.PermissionDenied(
+            f"this needs {_listed(method.own | method.any)}; this token has {_listed(caller.roles)}"
+        )
 
 
 def permits(method: contract.Method, caller: Caller | None) -> bool:
     """Return whether some role of `caller` may call `method` at all."""
     return method.anonymous or (caller is not None and bool(caller.roles & (method.own | method.any)))
+
+
+def check_public(caller: Caller) -> None:
+    """Raise PermissionDenied for a caller who may only come from inside: services call each other over gRPC."""
+    if contract.SERVICE in caller.roles:
+        raise errors.PermissionDenied(
+            f"a token with the role {contract.SERVICE} is not taken here, whatever else it has: services call over gRPC"
+        )
+
+
+def _listed(roles: Iterable[contract.Role]) -> str:
+    """Return roles in words; that of services, which come over gRPC alone, only where there is no other."""
+    shown = sorted(set(roles) - {contract.SERVICE} or roles)
+    return " or ".join(f"the role {role}" for role in shown) or "no role"
 
 
 class Signer:
@@ -189,129 +166,15 @@ def sign(key: jwt.PyJWK, settings: AuthSettings, *, subject: str, roles: list[st
         "exp": now + lifetime_seconds,
     }
     return jwt.encode(
-        claims, key.key, algorithm=key.algorithm_name, headers={"typ": TOKEN_TYPE, "kid": key.key_id or ""}
+        claims, key.key, algorithm=key.algorithm_name, headers={"typ": tokens.TYPE, "kid": key.key_id or ""}
     )
-
-
-class _KeySource(Protocol):
-    @property
-    def version(self) -> int:
-        """Another number whenever the keys have changed."""
-
-    def key(self, key_id: object) -> tuple[Any, list[str]]:
-        """Return the key named by a token's header, and the algorithms it may be used with; raises KeyError."""
-
-
-def _key_source(settings: AuthSettings) -> _KeySource:
-    if settings.hs256_secret is not None:
-        return _SharedSecret(settings.hs256_secret.get_secret_value())
-    if settings.jwks_file is not None:
-        return _KeyFile(settings.jwks_file)
-    return _KeyUrl(settings.jwks_url or "")
-
-
-class _SharedSecret:
-    version = 0
-
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
-
-    def key(self, _key_id: object) -> tuple[Any, list[str]]:
-        return self._secret, ["HS256"]
-
-
-class _KeyFile:
-    def __init__(self, path: Path) -> None:
-        self._file = _WatchedFile(path)
-        self._file.changed()
-        self._keys = jwks.parse(path.read_text())
-        self._version = 0
-
-    @property
-    def version(self) -> int:
-        if self._file.changed():
-            with contextlib.suppress(OSError, ValueError):  # A half-written file is read again.
-                self._keys = jwks.parse(self._file.path.read_text())
-                self._version += 1
-        return self._version
-
-    def key(self, key_id: object) -> tuple[Any, list[str]]:
-        return _usable(self._keys[str(key_id)])
-
-
-class _KeyUrl:
-    """Keys of an identity provider, fetched by a thread of their own so that no call ever waits for them."""
-
-    _FETCH_SECONDS: Final = 300
-    _SOONEST_SECONDS: Final = 10
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._keys: dict[str, jwt.PyJWK] = {}
-        self._wanted = threading.Event()
-        self.version = 0
-        self._fetch()
-        threading.Thread(target=self._keep_fetching, name="jwks", daemon=True).start()
-
-    def key(self, key_id: object) -> tuple[Any, list[str]]:
-        try:
-            return _usable(self._keys[str(key_id)])
-        except KeyError:
-            self._wanted.set()  # Perhaps it is a new one; the token is good once it has been fetched.
-            raise
-
-    def _keep_fetching(self) -> None:
-        while True:
-            time.sleep(self._SOONEST_SECONDS)
-            self._wanted.wait(self._FETCH_SECONDS)
-            self._wanted.clear()
-            self._fetch()
-
-    def _fetch(self) -> None:
-        try:
-            answer = httpx.get(self._url, timeout=5)
-            keys = jwks.parse(answer.raise_for_status().text)
-        except (httpx.HTTPError, ValueError) as error:
-            _log.warning("keys not fetched", error=repr(error))
-        else:
-            if keys.keys() != self._keys.keys():
-                self._keys, self.version = keys, self.version + 1
-
-
-def _usable(key: jwt.PyJWK) -> tuple[Any, list[str]]:
-    """Return a key with the one algorithm that it itself is for, never one that the token asks for."""
-    if key.algorithm_name not in ALGORITHMS:
-        raise ValueError("not an algorithm we accept")
-    return key.key, [key.algorithm_name]
-
-
-class _WatchedFile:
-    """Says when a file has changed, looking every few seconds at most."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._next_look = 0.0
-        self._modified = -1.0
-
-    def changed(self) -> bool:
-        """Return whether the file has been written since the last look; a missing one has not."""
-        now = time.monotonic()
-        if now < self._next_look:
-            return False
-        self._next_look = now + _LOOK_SECONDS
-        try:
-            modified = self.path.stat().st_mtime
-        except OSError:
-            return False
-        changed, self._modified = modified != self._modified, modified
-        return changed
 
 
 class _Revocations:
     """Subjects and token ids that are refused although their tokens are still good."""
 
     def __init__(self, path: Path | None) -> None:
-        self._file = _WatchedFile(path) if path else None
+        self._file = keys.WatchedFile(path) if path else None
         self._subjects: frozenset[str] = frozenset()
         self._token_ids: frozenset[str] = frozenset()
 

@@ -56,6 +56,7 @@ HTTP_STATUS: Final[dict[grpc.StatusCode, int]] = {
 }
 """HTTP status of each gRPC code; codes that are not here are 500."""
 
+INVALID_TOKEN: Final = "invalid_token"  # noqa: S105  # a word of RFC 6750
 _FULL: Final = "Concurrent RPC limit exceeded!"
 """What gRPC itself says for a server that runs as many calls as it may; the refused one has not begun."""
 _TOO_LONG: Final = "larger than max"
@@ -130,14 +131,23 @@ class Unauthenticated(Error):
     """There is no caller, or the token does not prove one."""
 
     code = grpc.StatusCode.UNAUTHENTICATED
-    message = "a valid bearer token is needed"
+    message = "{detail}"
+
+    def __init__(self, detail: str = "a bearer token is needed", *, invalid_token: bool = False) -> None:
+        """Refuse with `detail`; `invalid_token` is what RFC 6750 calls it when there is a token, and it is not good."""
+        super().__init__(detail=detail)
+        self.metadata = {"error": INVALID_TOKEN} if invalid_token else {}
 
 
 class PermissionDenied(Error):
     """The caller may not do this."""
 
     code = grpc.StatusCode.PERMISSION_DENIED
-    message = "this caller may not do this"
+    message = "{detail}"
+
+    def __init__(self, detail: str = "this caller may not do this") -> None:
+        super().__init__(detail=detail)
+        self.metadata = {}
 
 
 class RateLimited(Error):

@@ -113,7 +113,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         """Return the call once everything the contract asks of it holds: caller, role, subject, budget, values, key."""
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         record.request_id = _request_id(metadata)
-        caller = self._caller(metadata) if not method.anonymous else None
+        caller = None if method.anonymous else self._verifier.verify(auth.bearer(metadata.get("authorization", "")))
         record.subject = caller.subject if caller else ""
         unrestricted = auth.authorize(method, caller, request)
         record.owner = None if unrestricted else record.subject
@@ -126,10 +126,6 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if not key and method.rules.idempotency == options_pb2.IDEMPOTENCY_REQUIRED:
             raise errors.IdempotencyKeyMissing
         return calls.Call(caller, unrestricted, record.request_id, key)
-
-    def _caller(self, metadata: Mapping[str, str]) -> auth.Caller | None:
-        scheme, _, token = metadata.get("authorization", "").partition(" ")
-        return self._verifier.verify(token.strip()) if scheme.lower() == "bearer" else None
 
     def _seconds(self, method: contract.Method, context: _Context) -> float:
         report = method.rules.rate_limit == options_pb2.RATE_LIMIT_REPORT
@@ -188,7 +184,7 @@ class _Record:
         self.owner: str | None = ""
         """As the call's; until the caller is proved, that of nobody."""
         self._code = grpc.StatusCode.OK
-        self._reason = ""
+        self._reason, self._detail = "", ""
 
     def __enter__(self) -> "_Record":
         self._start = time.perf_counter()
@@ -208,6 +204,7 @@ class _Record:
             method=path,
             code=code,
             reason=self._reason,
+            **({"detail": self._detail} if self._detail else {}),
             ms=round(seconds * 1000, 1),
             subject=self.subject,
             request_id=self.request_id,
@@ -218,6 +215,8 @@ class _Record:
         if isinstance(error, errors.Error):
             shown = error.shown_to(self.owner)
             self._code, self._reason = shown.code, error.reason
+            if isinstance(error, errors.Unauthenticated | errors.PermissionDenied):
+                self._detail = str(error)  # Who connects an identity provider looks for it here.
             return _refusal(errors.to_status(shown), *(() if shown.repeated_by_channels else (_NO_REPETITION,)))
         if isinstance(error, TimeoutError):
             self._code = grpc.StatusCode.DEADLINE_EXCEEDED

@@ -191,8 +191,8 @@ class AuthSettings(Group):
     def broken_files(self) -> Iterator[str]:
         """Yield what is wrong with the files."""
         yield from (missing := tuple(super().broken_files()))
-        if self.jwks_file is not None and not missing and not holds(self.jwks_file, jwks.parse):
-            yield "{jwks_file}: the file holds no JWK set"
+        if self.jwks_file is not None and not missing and not holds(self.jwks_file, jwks.some):
+            yield "{jwks_file}: the file holds no JWK set with a usable key"
 
 
 class RateSettings(Group):

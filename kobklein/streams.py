@@ -69,16 +69,16 @@ class Streams:
                     guard.cancel()
         except TimeoutError as error:
             if right.expired():
-                raise errors.Unauthenticated from error
+                raise guard.result() from error
             raise
 
-    async def _guard(self, caller: auth.Caller, right: asyncio.Timeout) -> None:
-        """Let the right run out once the caller's token proves nothing any more."""
+    async def _guard(self, caller: auth.Caller, right: asyncio.Timeout) -> errors.Unauthenticated:
+        """Let the right run out once the caller's token proves nothing any more, and return why."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._recheck_seconds)
             try:
                 self._verifier.verify(caller.token)
-            except errors.Unauthenticated:
+            except errors.Unauthenticated as error:
                 right.reschedule(loop.time())
-                return
+                return error

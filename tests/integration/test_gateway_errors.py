@@ -6,8 +6,9 @@ import grpc
 import pytest
 import structlog.testing
 
+from gateway import problems
 from kobklein import client, errors
-from tests import waiting
+from tests import gateways, waiting
 from tests.gateways import Gallery, Gateway
 from tests.gateways import gallery_pb2 as pb
 
@@ -281,16 +282,55 @@ async def test_if_match_and_the_query_may_not_differ(gateway: Gateway, gallery: 
     assert [answer.status_code for answer in (same, other, anything)] == [200, 400, 200]
 
 
-@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer x.y.z", "Basic dTpw"])
-async def test_a_call_without_a_proved_caller_is_401(gateway: Gateway, gallery: Gallery, authorization: str) -> None:
-    answer = await gateway.http.get(PAINTING, headers={"authorization": authorization})
-    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+@pytest.mark.parametrize(
+    ("authorization", "said"),
+    [
+        ("", "a bearer token is needed: there is no Authorization header"),
+        ("Bearer", "a bearer token is needed: Authorization must be the word Bearer and the token"),
+        ("Basic dTpw", "a bearer token is needed: Authorization must be the word Bearer and the token"),
+        ("Bearer x.y.z", "the token is malformed: it is no JWT, or has a crit in its header"),
+        (
+            f"Bearer {gateways.token('user', subject='a b')}",
+            "the token has no usable sub: it is not 1 to 255 visible ASCII characters other than /",
+        ),
+    ],
+)
+async def test_a_call_without_a_proved_caller_is_401_and_says_why(
+    gateway: Gateway, gallery: Gallery, authorization: str, said: str
+) -> None:
+    invalid = f'Bearer error="invalid_token", error_description="{said}"'
+    challenge = invalid if said.startswith("the token") else "Bearer"
+    with structlog.testing.capture_logs() as logs:
+        answer = await gateway.http.get(PAINTING, headers={"authorization": authorization})
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, challenge)
+    assert (answer.json()["detail"], logs[-1]["detail"]) == (said, said)
     assert gallery.received == []
 
 
-async def test_a_caller_with_another_role_is_403(gateway: Gateway, gallery: Gallery) -> None:
-    answer = await gateway.http.delete(PAINTING)
+async def test_a_challenge_has_no_character_that_a_header_may_not_have() -> None:
+    refusal = problems.of(errors.Unauthenticated('its iss must be "é\\\n', invalid_token=True))
+    assert refusal.headers == (
+        (b"www-authenticate", b'Bearer error="invalid_token", error_description="its iss must be ????"'),
+    )
+
+
+async def test_a_caller_with_another_role_is_403_and_told_the_roles(gateway: Gateway, gallery: Gallery) -> None:
+    with structlog.testing.capture_logs() as logs:
+        answer = await gateway.http.delete(PAINTING)
+    said = "this needs the role admin; this token has the role user"
+    assert (answer.status_code, answer.json()["reason"], answer.json()["detail"]) == (403, "PERMISSION_DENIED", said)
+    assert logs[-1]["detail"] == said
+
+
+@pytest.mark.parametrize("roles", [("service",), ("user", "service"), ("admin", "service")])
+async def test_the_role_of_services_is_not_taken_from_outside(
+    gateway: Gateway, gallery: Gallery, roles: tuple[str, ...]
+) -> None:
+    headers = {"authorization": f"Bearer {gateways.token(*roles)}"}
+    answer = await gateway.http.get(PAINTING, headers=headers)
     assert (answer.status_code, answer.json()["reason"]) == (403, "PERMISSION_DENIED")
+    assert "services call over gRPC" in answer.json()["detail"]
+    assert gallery.received == []
 
 
 async def test_a_read_whose_client_has_left_is_cancelled_at_the_service_and_a_change_runs_on(

@@ -1,9 +1,12 @@
 """Only a good access token proves a caller; every way to forge one that is known is refused."""
 
 import base64
+import functools
 import hashlib
 import hmac
+import http.server
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +18,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from deploy.local import identity
-from kobklein import auth, contract, errors
+from kobklein import auth, contract, errors, keys
 from kobklein.payments.v1 import payments_pb2 as pb
 from kobklein.settings import AuthSettings
+from tests import waiting
 
 METHODS = contract.methods(["kobklein.payments.v1.PaymentsService"])
 CREATE = METHODS["/kobklein.payments.v1.PaymentsService/CreatePayment"]
@@ -118,9 +122,20 @@ class Forge:
         now = int(time.time())
         for issuer in ("kobklein.example", "kob", "KOBKLEIN", "kobklein ", "", ..., ["kobklein"]):
             yield f"issuer {issuer!r}", self.token(iss=issuer)
-        for audience in ("kobklein", "kobklein-api-2", "", ..., ["kobklein-api", "other"], ["other"], []):
+        for audience in (
+            "kobklein",
+            "kobklein-api-2",
+            "",
+            ...,
+            ["other"],
+            [],
+            {},
+            1,
+            ["kobklein-api", 1],
+            [["kobklein-api"]],
+        ):
             yield f"audience {audience!r}", self.token(aud=audience)
-        for subject in ("", ..., "a" * 65, "a\nb", "a\x00b", "a/b"):
+        for subject in ("", ..., "a" * 256, "a\nb", "a\x00b", "a/b", "a b", "é", "a\x7f", 1, ["a"], None):
             yield f"subject {subject!r}", self.token(sub=subject)
         for name, change in (
             ("expired", {"iat": now - 100, "exp": now - 60}),
@@ -130,7 +145,13 @@ class Forge:
             ("not valid yet", {"nbf": now + 600}),
             ("lives too long", {"exp": now + 90_000}),
             ("expiry as text", {"exp": "tomorrow"}),
-            ("issue time as text", {"iat": "x"}),
+            ("expiry as digits", {"exp": str(now + 60)}),
+            ("issue time as digits", {"iat": str(now)}),
+            ("not before as digits", {"nbf": str(now)}),
+            ("expiry as a truth", {"iat": 0, "exp": True}),
+            ("expiry that is no number", {"exp": float("nan")}),
+            ("expiry without end", {"exp": float("inf")}),
+            ("not before of nothing", {"nbf": None}),
             ("infinite expiry", {"exp": 10**400}),
             ("roles as text", {"roles": "admin"}),
             ("roles as numbers", {"roles": [1]}),
@@ -168,7 +189,85 @@ def test_every_bad_token_is_refused(verifier: auth.Verifier, local: identity.Ide
         except errors.Unauthenticated:
             pass
     assert accepted == []
-    assert len(vectors) >= 60
+    assert len(vectors) >= 80
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"header": {"typ": "JWT"}}, "is no access token: the typ in its header must be at+jwt"),
+        ({"header": {"crit": ["exp"]}}, "is malformed: it is no JWT, or has a crit in its header"),
+        ({"header": {"kid": "other"}}, "is signed with an unknown key"),
+        ({"iss": "https://other.test/"}, "has another issuer: its iss must be kobklein"),
+        ({"aud": "other"}, "is for another audience: its aud must be or contain kobklein-api"),
+        ({"aud": ...}, "has no usable aud"),
+        ({"sub": "a b"}, "has no usable sub"),
+        ({"roles": {"realm": []}}, "has no usable roles: they must be a list of texts"),
+        ({"exp": "1"}, "has no usable exp: it must be a number of seconds"),
+        ({"iat": 1_700_000_000, "exp": 1_700_000_060}, "expired at 2023-11-14T22:14:20Z"),
+        ({"nbf": 4_000_000_000}, "is not valid before 2096-10-02T07:06:40Z"),
+        ({"exp": 4_000_000_000}, "lives longer than 86400 s"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong_with_the_token(
+    verifier: auth.Verifier, local: identity.Identity, changes: dict[str, Any], why: str
+) -> None:
+    token = Forge(local).token(**changes)
+    with pytest.raises(errors.Unauthenticated) as caught:
+        verifier.verify(token)
+    assert str(caught.value).startswith(f"the token {why}")
+    assert caught.value.metadata == {"error": "invalid_token"}
+
+
+def test_an_extension_that_the_library_would_take_is_refused(verifier: auth.Verifier, local: identity.Identity) -> None:
+    token = Forge(local).raw({"alg": "EdDSA", "crit": ["b64"], "b64": False}, claims(), "AAAA")
+    with pytest.raises(errors.Unauthenticated, match="has a crit in its header"):
+        verifier.verify(token)
+
+
+def test_no_refusal_repeats_a_part_of_the_token(verifier: auth.Verifier, local: identity.Identity) -> None:
+    planted = "hunter2planted"
+    forge = Forge(local)
+    claims_of_it = [{name: planted} for name in ("iss", "aud", "exp", "iat", "nbf", "roles")]
+    tokens = [forge.token(**changes) for changes in [*claims_of_it, {"sub": f"{planted}/"}]]
+    tokens += [forge.token(header={name: planted}) for name in ("typ", "kid", "crit")]
+    tokens += [f"{forge.token()}{planted}", planted, f"{planted}.{planted}.{planted}"]
+    for token in tokens:
+        with pytest.raises(errors.Unauthenticated) as caught:
+            verifier.verify(token)
+        assert planted not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "why"),
+    [
+        ("", "there is no Authorization header"),
+        ("eyJ.eyJ.x", "must be the word Bearer and the token"),
+        ("Basic dTpw", "must be the word Bearer and the token"),
+        ("Bearer", "must be the word Bearer and the token"),
+    ],
+)
+def test_without_a_token_the_refusal_says_what_to_send(authorization: str, why: str) -> None:
+    with pytest.raises(errors.Unauthenticated) as caught:
+        auth.bearer(authorization)
+    assert why in str(caught.value)
+    assert caught.value.metadata == {}
+
+
+@pytest.mark.parametrize(
+    "audience", ["kobklein-api", ["kobklein-api"], ["https://tenant.test/userinfo", "kobklein-api"]]
+)
+def test_an_audience_is_ours_or_a_list_with_ours(
+    verifier: auth.Verifier, local: identity.Identity, audience: Any
+) -> None:
+    assert verifier.verify(Forge(local).token(aud=audience)).subject == "user-1"
+
+
+@pytest.mark.parametrize("subject", ["auth0|5f7c8ec7c33c6c004bbafe82", "jean@example.ht", "a" * 255, "!\"'<&>=,;:%+|~"])
+def test_subjects_are_what_identity_providers_write(
+    verifier: auth.Verifier, local: identity.Identity, subject: str
+) -> None:
+    assert verifier.verify(Forge(local).token(sub=subject)).subject == subject
 
 
 def test_a_remembered_token_still_expires(local: identity.Identity, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +316,7 @@ def test_a_shared_secret_counts_only_where_it_is_configured(local: identity.Iden
 
 def test_a_short_shared_secret_is_refused() -> None:
     with pytest.raises(ValueError, match="32 characters"):
-        auth.Verifier(AuthSettings.model_validate({"hs256_secret": "short"}))
+        AuthSettings.model_validate({"hs256_secret": "short"})
 
 
 @pytest.mark.parametrize("sources", [{}, {"hs256_secret": "s" * 32, "jwks_url": "http://127.0.0.1:1"}])
@@ -243,7 +342,7 @@ def test_a_user_is_the_subject_of_its_own_request() -> None:
 
 
 def test_a_user_may_not_name_another_subject() -> None:
-    with pytest.raises(errors.PermissionDenied):
+    with pytest.raises(errors.PermissionDenied, match=r"user_id names somebody else, .* this token has the role user"):
         auth.authorize(CREATE, caller("user-1", "user"), pb.CreatePaymentRequest(user_id="user-2"))
 
 
@@ -255,7 +354,10 @@ def test_an_admin_may_name_every_subject() -> None:
 
 @pytest.mark.parametrize("roles", [(), ("support",), ("finance",)])
 def test_a_role_that_the_contract_does_not_name_is_refused(roles: tuple[str, ...]) -> None:
-    with pytest.raises(errors.PermissionDenied):
+    has = " or ".join(f"the role {role}" for role in roles) or "no role"
+    with pytest.raises(
+        errors.PermissionDenied, match=rf"this needs the role admin or .*the role user; this token has {has}"
+    ):
         auth.authorize(CREATE, caller("x", *roles), pb.CreatePaymentRequest())
 
 
@@ -272,3 +374,81 @@ def test_a_service_signs_its_own_tokens(local: identity.Identity, verifier: auth
 
 def caller_of(token: str) -> auth.Caller:
     return auth.Caller("payments-service", frozenset({"service"}), token)
+
+
+class Published:
+    """A key set at a URL, as an identity provider serves it."""
+
+    def __init__(self) -> None:
+        self.document: object = {"keys": []}
+        self.fetched = 0
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.fetched += 1
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(json.dumps(outer.document).encode())
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def fetched_since(self, before: int) -> bool:
+        return self.fetched > before
+
+    @property
+    def settings(self) -> AuthSettings:
+        return AuthSettings(jwks_url=f"http://127.0.0.1:{self.server.server_port}/")
+
+
+@pytest.fixture
+def published() -> Iterator[Published]:
+    made = Published()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def pair(key_id: str) -> tuple[jwt.PyJWK, dict[str, Any]]:
+    """Return a new private key and the public JWK of it."""
+    private, names = ed25519.Ed25519PrivateKey.generate(), {"kid": key_id, "alg": "EdDSA"}
+    as_jwk = jwt.algorithms.OKPAlgorithm.to_jwk
+    return jwt.PyJWK(as_jwk(private, as_dict=True) | names), as_jwk(private.public_key(), as_dict=True) | names
+
+
+async def test_a_key_that_is_replaced_under_its_id_is_taken_and_one_that_is_gone_is_trusted_no_more(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys._KeyUrl, "_SOONEST_SECONDS", 0.01)
+
+    def passes(key: jwt.PyJWK) -> bool:
+        token = auth.sign(key, published.settings, subject="u", roles=["user"], lifetime_seconds=900)
+        try:
+            return bool(verifier.verify(token))
+        except errors.Unauthenticated:
+            return False
+
+    (old, old_public), (new, new_public), (other, other_public) = pair("one"), pair("one"), pair("two")
+    published.document = {"keys": [old_public, {"kty": "unknown"}, {"kty": "oct", "k": "AAAA", "alg": "HS256"}]}
+    verifier = auth.Verifier(published.settings)
+    remembered = auth.sign(old, published.settings, subject="u", roles=["user"], lifetime_seconds=900)
+    assert verifier.verify(remembered)
+    published.document = {"keys": [new_public]}
+    await waiting.until("the new key", lambda: passes(new))  # The first such token has the keys fetched.
+    assert not passes(old)
+    with pytest.raises(errors.Unauthenticated):
+        verifier.verify(remembered)
+    published.document = {"keys": [other_public]}
+    await waiting.until("another key", lambda: passes(other))
+    assert not passes(new)
+    for document in ([], {"keys": "none"}, "text"):  # No key set: what was fetched last stays.
+        published.document, before = document, published.fetched
+        assert not passes(new)
+        await waiting.until("a fetch", functools.partial(published.fetched_since, before))
+    assert passes(other)
+    published.document = {"keys": []}
+    await waiting.until("no key", lambda: not (passes(new) or passes(other)))

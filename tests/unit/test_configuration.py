@@ -149,7 +149,7 @@ MISSING_OR_WRONG: list[tuple[dict[str, str | None], list[str]]] = [
     ),
     (
         {"GATEWAY_AUTH__JWKS_FILE": "{files}/other.json"},
-        ["GATEWAY_AUTH__JWKS_FILE: the file holds no JWK set"],
+        ["GATEWAY_AUTH__JWKS_FILE: the file holds no JWK set with a usable key"],
     ),
     (
         {"GATEWAY_HTTPS_KEY_FILE": "{files}/one.key"},
