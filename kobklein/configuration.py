@@ -4,7 +4,7 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar, get_args
 
 import pydantic
@@ -25,22 +25,22 @@ class Mistakes(Exception):  # as in kobklein.errors
     """Variables that are missing, wrong or unknown: a line for each, without values."""
 
 
-def read(settings: type[S], *, whole: type[Variables] | None = None) -> S:
+def read(settings: type[S], *, beside: Sequence[type[Variables]] = ()) -> S:
     """Return the settings of this process from its environment, or exit with 2 after a line for each mistake.
 
-    `whole` is what the process as a whole knows, where one command of it needs less.
+    `beside` are the settings of other commands with the same prefix, whose variables may be there too.
     """
     try:
-        return parse(settings, whole=whole)
+        return parse(settings, beside=beside)
     except Mistakes as mistakes:
         sys.stderr.write(f"{mistakes}\n")
         sys.exit(WRONG)
 
 
-def parse(settings: type[S], *, whole: type[Variables] | None = None) -> S:
+def parse(settings: type[S], *, beside: Sequence[type[Variables]] = ()) -> S:
     """Return the settings of this process from its environment; raises Mistakes."""
     prefix = settings.model_config.get("env_prefix", "").upper()
-    lines = [*_unknown(whole or settings, prefix)]
+    lines = [*_unknown((settings, *beside), prefix)]
     try:
         found = settings()
     except pydantic.ValidationError as error:
@@ -62,9 +62,9 @@ def variables(group: type[pydantic.BaseModel], prefix: str) -> Iterator[str]:
         yield from variables(inner, f"{variable}__") if inner else (variable,)
 
 
-def _unknown(settings: type[pydantic.BaseModel], prefix: str) -> Iterator[str]:
+def _unknown(groups: Sequence[type[pydantic.BaseModel]], prefix: str) -> Iterator[str]:
     """Yield a line for each variable that has the prefix of this process and no meaning."""
-    known = list(variables(settings, prefix))
+    known = [variable for group in groups for variable in variables(group, prefix)]
     for given in sorted(os.environ):
         name = given.upper()
         if not prefix or not name.startswith(prefix) or name in known:

@@ -1,69 +1,89 @@
-"""PostgreSQL as every service uses it: engines, whole-transaction retries, foreign errors translated, migrations."""
+"""PostgreSQL as every service uses it: engines, whole-transaction retries, foreign errors translated."""
 
 import asyncio
 import contextlib
+import math
 import random
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, TypeVar
 
-import alembic.command
-import alembic.config
 import psycopg
 import sqlalchemy
-import structlog
 from sqlalchemy import exc
 from sqlalchemy.ext import asyncio as sa
 
-from kobklein import errors
+from kobklein import errors, silence
 
-_log = structlog.get_logger()
 T = TypeVar("T")
 MAX_ATTEMPTS: Final = 5
 _RETRYABLE: Final = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 _AWAY: Final = (psycopg.OperationalError, psycopg.InterfaceError)
-_STATEMENT_TIMEOUT_MS: Final = 15_000
+_STATEMENT_SECONDS: Final = 15.0
+SILENT_MARGIN_SECONDS: Final = 5.0
+"""How much longer than its statement timeout a server may say nothing: a live one ends the statement."""
+WRITER_SILENT_SECONDS: Final = 12.0
+"""The same for the connections that all writing waits for; their statements end after 10 seconds."""
 _LOST: Final[dict[str, Any]] = {
+    "client_encoding": "utf8",
     "connect_timeout": 5,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-"""How soon a server that does not answer is given up: times are in seconds."""
+"""How soon a server that is gone is given up: times are in seconds."""
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+Connection = silence.Connection
 Session = sa.AsyncSession
 Sessions = sa.async_sessionmaker[sa.AsyncSession]
 
 
-def engine(url: str, *, pool_size: int) -> sa.AsyncEngine:
-    """Return an engine for a `postgresql://` URL; nothing in it waits for ever.
+def engine(
+    url: str,
+    *,
+    pool_size: int,
+    statement_seconds: float = _STATEMENT_SECONDS,
+    silent_margin_seconds: float = SILENT_MARGIN_SECONDS,
+) -> sa.AsyncEngine:
+    """Return an engine for a `postgresql://` URL. Every wait in it has an end.
 
     Connections are not tried out before each use: that costs a round trip per transaction, and the first call that
     meets a lost one empties the pool and is answered UNAVAILABLE, which every client repeats.
     """
+    options = f"-c statement_timeout={round(statement_seconds * 1000)} -c idle_in_transaction_session_timeout=30000"
+    silent_seconds = statement_seconds + silent_margin_seconds
     return sa.create_async_engine(
-        _with_driver(url),
+        "postgresql+psycopg://",
+        async_creator=lambda: connect_async(url, options=options, silent_seconds=silent_seconds),
         pool_size=pool_size,
         max_overflow=0,
         hide_parameters=True,  # Values in an error would be users' data in a log.
         pool_timeout=5,
-        connect_args={
-            **_LOST,
-            "options": f"-c timezone=UTC -c statement_timeout={_STATEMENT_TIMEOUT_MS}"
-            " -c idle_in_transaction_session_timeout=30000",
-            "tcp_user_timeout": 20_000,
-        },
     )
 
 
-def connect(url: str, *, options: str) -> Connection:
-    """Return a connection for one thread, which blocks; each statement commits unless it stands in a transaction.
+def connect(url: str, *, options: str = "", silent_seconds: float, autocommit: bool = True) -> Connection:
+    """Return a connection for one thread, which blocks; with `autocommit`, each statement outside of a block commits.
 
-    `options` are settings of the server for this session, `-c name=value` each. Raises psycopg.OperationalError.
+    `options` are settings of the server for this session, `-c name=value` each. A server that says nothing for
+    `silent_seconds` while it is to answer has the connection shut. Raises psycopg.OperationalError.
     """
-    return psycopg.Connection.connect(
-        url, autocommit=True, client_encoding="utf8", options=options, tcp_user_timeout=10_000, **_LOST
+    connection = Connection.connect(
+        plain(url), autocommit=autocommit, options=f"-c timezone=UTC {options}", tcp_user_timeout=10_000, **_LOST
     )
+    connection.silent_seconds = silent_seconds if math.isfinite(silent_seconds) else None
+    return connection
+
+
+async def connect_async(
+    url: str, *, options: str = "", silent_seconds: float, autocommit: bool = False
+) -> silence.AsyncConnection:
+    """Return a connection for coroutines; for the rest, see `connect`."""
+    connection = await silence.AsyncConnection.connect(
+        plain(url), autocommit=autocommit, options=f"-c timezone=UTC {options}", tcp_user_timeout=20_000, **_LOST
+    )
+    connection.silent_seconds = silent_seconds
+    return connection
 
 
 def sessions(database: sa.AsyncEngine) -> Sessions:
@@ -117,25 +137,6 @@ async def probe(database: sa.AsyncEngine) -> None:
         await connection.execute(sqlalchemy.text("SELECT 1"))
 
 
-def migrate(package: str, owner_url: str, *, application_url: str, revision: str = "head") -> None:
-    """Bring the schema of a service up to a revision, as the role that owns it, and let the application role use it.
-
-    Replicas may do so at once: a lock in the database lets one after the other. `package` holds the folder
-    `migrations`; its revisions find the name of the application role in `config.attributes["application_role"]`.
-    """
-    config = alembic.config.Config()
-    config.set_main_option("script_location", f"{package}:migrations")
-    owner = sqlalchemy.create_engine(_with_driver(owner_url), poolclass=sqlalchemy.NullPool)
-    with owner.begin() as connection:
-        connection.execute(
-            sqlalchemy.text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": f"migrate {package}"}
-        )
-        config.attributes["connection"] = connection
-        config.attributes["application_role"] = sqlalchemy.make_url(application_url).username
-        alembic.command.upgrade(config, revision)
-    owner.dispose()
-    _log.info("migrated", package=package)
-
-
-def _with_driver(url: str) -> sqlalchemy.URL:
-    return sqlalchemy.make_url(url).set(drivername="postgresql+psycopg")
+def plain(url: str) -> str:
+    """Return a URL without the name of a driver, which libpq does not know."""
+    return re.sub(r"^postgresql\+\w+://", "postgresql://", url)

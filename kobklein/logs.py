@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from kobklein.settings import Settings
+from kobklein.settings import ProcessSettings
 
 _MASK: Final = "***"
 _SECRET_KEYS: Final = re.compile(r"(?i)authorization|password|secret|token|signature|api_?key|card_?number|cvc")
@@ -30,7 +30,7 @@ Each reads a text once, whatever is in it: what one attempt has read, no later o
 """
 
 
-def configure(settings: Settings, *, process: str) -> None:
+def configure(settings: ProcessSettings, *, process: str) -> None:
     """Send structlog's and the standard library's logs to standard error, masked, as JSON or for a person."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     renderer: Any = (

@@ -21,10 +21,11 @@ from kobklein import jwks
 T = TypeVar("T")
 KEY_BYTES: Final = 32
 _LEAST_SECRET: Final = 32
+_HOST: Final = r"(?:\[[^\s\]]+\]|[^\s:@/?\[\],]*)(?::\d{1,5})?"
 _DATABASE_URL: Final = re.compile(
-    r"postgres(?:ql)?://(?:[^\s:@/?]*(?::[^\s@/?]*)?@)?(?:\[[^\s\]]+\]|[^\s:@/?\[\]]*)(?::\d{1,5})?(?:/[^\s?]*)?(?:\?\S*)?"
+    rf"postgres(?:ql)?://(?:[^\s:@/?]*(?::[^\s@/?]*)?@)?{_HOST}(?:,{_HOST})*(?:/[^\s?]*)?(?:\?\S*)?"
 )
-"""URLs that libpq and SQLAlchemy read alike; what they would say of another has a part of it."""
+"""URLs that libpq reads, of one server or several; its message about another one has a part of it."""
 _NO_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 BROKEN_RULES: Final = "broken_rules"
 """The type of an error that has the rules of a group which do not hold as `rules` in its context."""
@@ -234,12 +235,35 @@ class Variables(Group, pydantic_settings.BaseSettings):
     )
 
 
-class Settings(Variables):
-    """Settings that every process has."""
+class ProcessSettings(Variables):
+    """Settings that every process and command has which logs."""
 
     environment: Environment = Environment.DEVELOPMENT
     log_level: LogLevel = "info"
     log_json: bool = False
+
+
+class MigrationSettings(ProcessSettings):
+    """Settings of the command `migrate` of a service."""
+
+    database_url: DatabaseUrl
+    """The service's own URL: its role is let in to what the migrations make."""
+    migration_database_url: DatabaseUrl | None = None
+    """The same database as the role that owns the schema; without it, `database_url` is used."""
+    migration_wait_seconds: float = pydantic.Field(default=60.0, ge=0)
+    """How long a database that is away is waited for."""
+    migration_statement_seconds: float = pydantic.Field(default=3600.0, gt=0)
+    """How long one statement of a migration may take."""
+
+    @property
+    def owner_url(self) -> str:
+        """The URL of the role that changes the schema."""
+        return (self.migration_database_url or self.database_url).get_secret_value()
+
+
+class Settings(ProcessSettings):
+    """Settings that every process has which serves."""
+
     auth: AuthSettings
     rates: RateSettings = RateSettings()
     tls: TlsSettings | None = None
@@ -267,8 +291,6 @@ class ServiceSettings(Settings):
     metrics_port: int | None = pydantic.Field(default=None, ge=0, le=65535)
     database_url: DatabaseUrl
     """`postgresql://…` of a role that may read and write, but not change the schema."""
-    migration_database_url: DatabaseUrl | None = None
-    """The same database as the role that owns the schema; without it, `database_url` is used."""
     database_pool_size: int = pydantic.Field(default=10, ge=1, le=100)
     page_token_key: SecretKey
     """The same in every replica."""

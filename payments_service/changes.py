@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Final
 
 import psycopg
-import sqlalchemy
 import structlog
 
 from kobklein import database
@@ -80,8 +79,8 @@ class Changes:
             await asyncio.sleep(self._poll_seconds)
 
     async def _listen(self, url: str) -> None:
-        plain = sqlalchemy.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-        async with await psycopg.AsyncConnection.connect(plain, autocommit=True, connect_timeout=5) as connection:
+        silent_seconds = _PING_SECONDS + database.SILENT_MARGIN_SECONDS
+        async with await database.connect_async(url, silent_seconds=silent_seconds, autocommit=True) as connection:
             await connection.execute(f"LISTEN {CHANNEL}")
             self._wake_all()
             while True:

@@ -4,7 +4,6 @@ import contextlib
 import functools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import Final
 
 import grpc
 
@@ -20,8 +19,6 @@ from payments_service.settings import Settings
 from payments_service.settlement import Settlement
 from payments_service.wallets import METHODS, Ledger
 from payments_service.webhooks import Webhooks
-
-_PACKAGE: Final = "payments_service"
 
 
 @contextlib.asynccontextmanager
@@ -105,15 +102,6 @@ class _Parts:
         payments_pb2_grpc.add_PaymentsServiceServicer_to_server(payments, grpc_server)
         events = ProviderEventsServicer(self._sessions, pager=pager)
         provider_events_pb2_grpc.add_ProviderEventsServiceServicer_to_server(events, grpc_server)
-
-
-def migrate(settings: Settings) -> None:
-    """Bring the schema up to date; any number of replicas may do so at once."""
-    application_url = settings.database_url.get_secret_value()
-    owner_url = settings.migration_database_url
-    database.migrate(
-        _PACKAGE, owner_url.get_secret_value() if owner_url else application_url, application_url=application_url
-    )
 
 
 def _provider(settings: Settings) -> Stripe:

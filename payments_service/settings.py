@@ -7,6 +7,7 @@ import pydantic
 import pydantic_settings
 
 from kobklein import jwks
+from kobklein import settings as common
 from kobklein.settings import Group, ListOf, Secret, ServiceSettings, WebAddress, holds
 
 Seconds = pydantic.PositiveFloat
@@ -107,3 +108,9 @@ class Settings(ServiceSettings):
         yield from (wrong := tuple(super().broken_files()))
         if not wrong and not holds(self.service_key_file, jwks.private):
             yield "{service_key_file}: the file holds no private JWK"
+
+
+class MigrationSettings(common.MigrationSettings):
+    """Settings of `migrate`."""
+
+    model_config = pydantic_settings.SettingsConfigDict(env_prefix="PAYMENTS_")

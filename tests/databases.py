@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from deploy.local import postgres
-from kobklein import database
+from kobklein import migrations
 
 _PASSWORD: Final = "test"
 _numbers = itertools.count(1)
@@ -24,16 +24,16 @@ class Database:
 def template(server: postgres.Server, package: str) -> str:
     """Make the migrated database that copies are taken from, and return its name."""
     name = f"{package}_template"
-    made = _created(server, package, name)
-    database.migrate(package, made.owner_url, application_url=made.application_url)
+    made = create(server, package, name)
+    migrations.migrate(package, made.owner_url, application_url=made.application_url)
     return name
 
 
 def at_revision(server: postgres.Server, package: str, revision: str) -> Iterator[Database]:
     """Yield a database with the schema of an earlier revision and no rows, dropped afterwards."""
     name = f"{package}_{next(_numbers)}"
-    made = _created(server, package, name)
-    database.migrate(package, made.owner_url, application_url=made.application_url, revision=revision)
+    made = create(server, package, name)
+    migrations.migrate(package, made.owner_url, application_url=made.application_url, revision=revision)
     yield made
     server.drop_database(name)
 
@@ -43,16 +43,17 @@ def copy(server: postgres.Server, package: str, *, of: str) -> Iterator[Database
     name = f"{package}_{next(_numbers)}"
     server.create_database(name, owner=_roles(package)[0], template=of)
     _let_in(server, package, name)
-    yield _at(server, package, name)
+    yield named(server, package, name)
     server.drop_database(name)
 
 
-def _created(server: postgres.Server, package: str, name: str) -> Database:
+def create(server: postgres.Server, package: str, name: str) -> Database:
+    """Create a database without a schema; its maker drops it."""
     for role in _roles(package):
         server.create_role(role, _PASSWORD)
     server.create_database(name, owner=_roles(package)[0])
     _let_in(server, package, name)
-    return _at(server, package, name)
+    return named(server, package, name)
 
 
 def _let_in(server: postgres.Server, package: str, name: str) -> None:
@@ -63,7 +64,8 @@ def _roles(package: str) -> tuple[str, str]:
     return f"{package}_owner", f"{package}_application"
 
 
-def _at(server: postgres.Server, package: str, name: str) -> Database:
+def named(server: postgres.Server, package: str, name: str) -> Database:
+    """Return the URLs of a database, which may not be there."""
     owner, application = _roles(package)
     return Database(
         owner_url=server.url(database=name, user=owner, password=_PASSWORD),

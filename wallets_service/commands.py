@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import psycopg
+import pydantic
 import pydantic_settings
 import rich.console
 import rich.markup
@@ -45,6 +46,13 @@ class Settings(Variables):
     database_url: DatabaseUrl
     seal_key: SecretKey | None = None
     seal_trusted_keys: ListOf[Key] = ()
+    audit_statement_seconds: float = pydantic.Field(default=3600.0, gt=0)
+    """How long one statement of a command may take; a database that is silent for longer is given up."""
+
+    @property
+    def clock(self) -> snapshots.Clock:
+        """The limits of a command: it may last, but none of its statements hangs."""
+        return snapshots.Clock(statement_seconds=self.audit_statement_seconds)
 
     @property
     def own_key(self) -> frozenset[bytes]:
@@ -75,7 +83,7 @@ def verify(
         with _progress() as advance:
             report = verification.verify(
                 settings.database_url.get_secret_value(),
-                snapshots.Clock(),
+                settings.clock,
                 head=kept,
                 trusted=trusted,
                 progress=advance,
@@ -92,8 +100,10 @@ def verify(
 @app.command()
 def head() -> None:
     """Print the signed end of the chain of seals as JSON, to be kept where nobody can change both."""
-    with _told(), snapshots.connected(_settings().database_url.get_secret_value(), snapshots.Clock()) as snapshot:
-        last = repository.latest(snapshot.connection)
+    with _told():
+        settings = _settings()
+        with snapshots.connected(settings.database_url.get_secret_value(), settings.clock) as snapshot:
+            last = repository.latest(snapshot.connection)
     if last is None:
         _aside.print("Nothing is sealed yet.")
         sys.exit(_UNDECIDED)
@@ -116,9 +126,10 @@ def trial_balance(
     at = _instant(time) if time is not None else None
     with _told(), _progress() as advance:
         validation.check(ledger_pb2.GetTrialBalanceRequest(currency=currency))
-        url = _settings().database_url.get_secret_value()
+        settings = _settings()
         advance("adding up", 0, 0)
-        found = trial_balances.draw_up(url, snapshots.Clock(), at=at, basis=basis, currency=currency)
+        url = settings.database_url.get_secret_value()
+        found = trial_balances.draw_up(url, settings.clock, at=at, basis=basis, currency=currency)
     if as_json:
         _print_json(proofs.trial_balance(found))
     else:
@@ -140,7 +151,7 @@ def _told() -> Iterator[None]:
 
 
 def _settings() -> Settings:
-    return configuration.read(Settings, whole=service.Settings)
+    return configuration.read(Settings, beside=(service.Settings, service.MigrationSettings))
 
 
 def _give_up(why: str) -> NoReturn:

@@ -97,17 +97,6 @@ async def run(settings: Settings) -> AsyncIterator[int]:
         )
 
 
-def migrate(settings: Settings) -> None:
-    """Bring the schema up to date; any number of replicas may do so at once."""
-    application_url = settings.database_url.get_secret_value()
-    owner_url = settings.migration_database_url
-    database.migrate(
-        "wallets_service",
-        owner_url.get_secret_value() if owner_url else application_url,
-        application_url=application_url,
-    )
-
-
 async def _forget_keys(sessions: database.Sessions) -> None:
     try:
         while await database.transaction(sessions, idempotency.forget):

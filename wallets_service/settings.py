@@ -9,6 +9,7 @@ from typing import Final
 import pydantic
 import pydantic_settings
 
+from kobklein import settings as common
 from kobklein import zones
 from kobklein.settings import Group, Key, ListOf, SecretKey, ServiceSettings
 from wallets_service.proof import chain
@@ -117,3 +118,9 @@ class Settings(ServiceSettings):
         if name not in zones.names():
             raise ValueError("must be the name of a time zone, such as America/Port-au-Prince")
         return name
+
+
+class MigrationSettings(common.MigrationSettings):
+    """Settings of `migrate`."""
+
+    model_config = pydantic_settings.SettingsConfigDict(env_prefix="WALLETS_")

@@ -93,6 +93,15 @@ class Process:
             return self.ready()
         return False
 
+    def wait_until_done(self) -> None:
+        """Wait until a process that has an end of its own has reached it; raises StartError if it failed."""
+        try:
+            code = self._running.wait(START_SECONDS)
+        except subprocess.TimeoutExpired:
+            code = None
+        if code != 0:
+            raise StartError(f"{self.name} did not end well; the end of {self.log}:\n{self.tail()}")
+
     def stop(self) -> None:
         """Ask the process to end, and end it if it does not."""
         for number in self.stop_signals:

@@ -28,6 +28,8 @@ class Environment(settings.Variables):
     stripe_return_url: str = "http://127.0.0.1:3000/payment/success"
     payments_database_url: settings.DatabaseUrl | None = None
     wallets_database_url: settings.DatabaseUrl | None = None
+    payments_migration_database_url: settings.DatabaseUrl | None = None
+    wallets_migration_database_url: settings.DatabaseUrl | None = None
 
     def broken_rules(self) -> Iterator[str]:
         """Yield half of a pair."""
@@ -50,14 +52,22 @@ class Stack:
     webhook_secret: str
     payments_database_url: str
     wallets_database_url: str
+    migrations: tuple[processes.Process, ...]
+    """What brings the schemas up to date, and ends; it alone knows the owners of the databases."""
     processes: dict[str, processes.Process]
     """By name: sandbox, wallets, payments, gateway."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class _Database:
+    url: str
+    owner_url: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Databases:
-    payments: Mapping[str, str]
-    wallets: Mapping[str, str]
+    payments: _Database
+    wallets: _Database
 
 
 @contextlib.contextmanager
@@ -85,9 +95,11 @@ def running(
     )
     stack = builder.build(database)
     with contextlib.ExitStack() as exits:
-        for process in stack.processes.values():
-            process.start()
+        for process in (*stack.migrations, *stack.processes.values()):
+            process.start()  # The services wait for their schema by themselves.
             exits.callback(process.stop)
+        for process in stack.migrations:
+            process.wait_until_done()
         for process in stack.processes.values():
             process.wait_until_ready()
         yield stack
@@ -118,9 +130,10 @@ class _Builder:
             sandbox_url=None if self._real_stripe else self._url("sandbox"),
             identity=self.identity,
             webhook_secret=self._webhook_secret,
-            payments_database_url=databases.payments["DATABASE_URL"],
-            wallets_database_url=databases.wallets["DATABASE_URL"],
+            payments_database_url=databases.payments.url,
+            wallets_database_url=databases.wallets.url,
             processes={process.name: process for process in made},
+            migrations=(self._migration("wallets", databases.wallets), self._migration("payments", databases.payments)),
         )
 
     @property
@@ -138,10 +151,11 @@ class _Builder:
     def _url(self, name: str) -> str:
         return f"http://{self._target(name)}"
 
-    def _database(self, server: postgres.Server | None, name: str) -> dict[str, str]:
+    def _database(self, server: postgres.Server | None, name: str) -> _Database:
         given: pydantic.SecretStr | None = getattr(self.outside, f"{name}_database_url")
+        owner_given: pydantic.SecretStr | None = getattr(self.outside, f"{name}_migration_database_url")
         if given is not None:
-            return {"DATABASE_URL": given.get_secret_value()}
+            return _Database(given.get_secret_value(), (owner_given or given).get_secret_value())
         if server is None:
             raise ValueError(f"there is no database for {name}")
         owner, owner_password = f"{name}_owner", self.identity.secret(f"{name}-owner")
@@ -150,10 +164,19 @@ class _Builder:
         server.create_role(user, password)
         server.create_database(name, owner=owner)
         server.grant_connect(name, role=user)
-        return {
-            "DATABASE_URL": server.url(database=name, user=user, password=password),
-            "MIGRATION_DATABASE_URL": server.url(database=name, user=owner, password=owner_password),
-        }
+        return _Database(
+            server.url(database=name, user=user, password=password),
+            server.url(database=name, user=owner, password=owner_password),
+        )
+
+    def _migration(self, name: str, database: _Database) -> processes.Process:
+        environment = {"DATABASE_URL": database.url, "MIGRATION_DATABASE_URL": database.owner_url}
+        return self._process(
+            f"{name}-migrate",
+            ["-m", f"{name}_service", "migrate"],
+            _prefixed(f"{name.upper()}_", environment),
+            lambda: False,
+        )
 
     def _sandbox(self) -> processes.Process:
         arguments = ["-m", "deploy.sandbox", "--port", str(self.ports["sandbox"])]
@@ -164,10 +187,10 @@ class _Builder:
         url = self._url("sandbox")
         return self._process("sandbox", arguments, secrets, lambda: httpx.get(url).is_success)
 
-    def _wallets(self, database: Mapping[str, str]) -> processes.Process:
-        return self._service("wallets", {**database, "SEAL_KEY": self.identity.secret("seal")})
+    def _wallets(self, database: _Database) -> processes.Process:
+        return self._service("wallets", database, {"SEAL_KEY": self.identity.secret("seal")})
 
-    def _payments(self, database: Mapping[str, str]) -> processes.Process:
+    def _payments(self, database: _Database) -> processes.Process:
         key = self.outside.stripe_secret_key
         stripe = {
             "STRIPE__SECRET_KEY": key.get_secret_value() if key else SANDBOX_KEY,
@@ -180,7 +203,7 @@ class _Builder:
             "WALLETS_TARGET": self._target("wallets"),
             "SERVICE_KEY_FILE": str(self.identity.private_key_file),
         }
-        return self._service("payments", {**database, **stripe, **service})
+        return self._service("payments", database, {**stripe, **service})
 
     def _gateway(self) -> processes.Process:
         environment = {
@@ -194,10 +217,12 @@ class _Builder:
             "gateway", ["-m", "gateway"], _prefixed("GATEWAY_", environment), lambda: httpx.get(url).is_success
         )
 
-    def _service(self, name: str, specific: Mapping[str, str]) -> processes.Process:
+    def _service(self, name: str, database: _Database, specific: Mapping[str, str]) -> processes.Process:
         environment = {
             "PORT": str(self.ports[name]),
             "METRICS_PORT": str(self.ports[f"{name}_metrics"]),
+            "DATABASE_URL": database.url,
+            "MIGRATION_DATABASE_URL": "",  # What was inherited is for the migrations alone.
             "PAGE_TOKEN_KEY": self.identity.secret("page-tokens"),
             "AUTH__JWKS_FILE": str(self.identity.public_keys_file),
             **specific,

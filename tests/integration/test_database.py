@@ -10,7 +10,6 @@ from sqlalchemy import exc
 
 from deploy.local import postgres as embedded
 from kobklein import database, errors
-from tests import databases
 
 
 @pytest.fixture
@@ -111,18 +110,3 @@ async def test_a_broken_constraint_is_known_by_its_name(sessions: database.Sessi
     with pytest.raises(exc.IntegrityError) as raised:
         await database.transaction(sessions, work)
     assert database.constraint(raised.value) == "one_name"
-
-
-async def test_replicas_may_migrate_at_once(postgres: embedded.Server, wallets_database: databases.Database) -> None:
-    """A migrated database is brought up to date again by many at once, and stays as it is."""
-    await asyncio.gather(
-        *(
-            asyncio.to_thread(
-                database.migrate,
-                "wallets_service",
-                wallets_database.owner_url,
-                application_url=wallets_database.application_url,
-            )
-            for _ in range(4)
-        )
-    )

@@ -12,8 +12,7 @@ import sqlalchemy
 
 from deploy.local import postgres as embedded
 from tests import databases
-from tests import wallets as service
-from wallets_service import models, server
+from wallets_service import models
 from wallets_service.proof import chain
 
 Connection = psycopg.Connection
@@ -311,8 +310,3 @@ def test_the_models_are_what_the_migrations_make(ledger: databases.Database) -> 
     with engine.connect() as connection:
         context = alembic.migration.MigrationContext.configure(connection, opts={"compare_type": True})
         assert alembic.autogenerate.compare_metadata(context, models.Base.metadata) == []
-
-
-def test_migrating_again_changes_nothing_and_the_application_role_may_ask_for_it(ledger: databases.Database) -> None:
-    server.migrate(service.settings(ledger, migration_database_url=ledger.owner_url))
-    server.migrate(service.settings(ledger))

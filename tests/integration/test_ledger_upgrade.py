@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from deploy.local import postgres as embedded
-from kobklein import database
+from kobklein import migrations
 from kobklein.wallets.v1 import wallets_pb2
 from tests import databases, wallets
 from wallets_service.ledger import entries
@@ -48,7 +48,7 @@ def first_revision(postgres: embedded.Server) -> Iterator[databases.Database]:
 
 
 def upgrade(old: databases.Database) -> None:
-    database.migrate("wallets_service", old.owner_url, application_url=old.application_url)
+    migrations.migrate("wallets_service", old.owner_url, application_url=old.application_url)
 
 
 def fill(old: databases.Database) -> list[Account]:

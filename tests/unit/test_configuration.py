@@ -27,7 +27,12 @@ PROCESSES: dict[str, type[Variables]] = {
     "PAYMENTS_": payments_service.settings.Settings,
     "WALLETS_": wallets_service.settings.Settings,
 }
-ALL = {**PROCESSES, "WALLETS_ (commands)": wallets_service.commands.Settings, "(make run)": stack.Environment}
+MIGRATIONS = {
+    "PAYMENTS_": payments_service.settings.MigrationSettings,
+    "WALLETS_": wallets_service.settings.MigrationSettings,
+}
+COMMANDS: list[type[Variables]] = [*PROCESSES.values(), *MIGRATIONS.values(), wallets_service.commands.Settings]
+ALL = {**{str(each): each for each in COMMANDS}, "(make run)": stack.Environment}
 
 
 @pytest.fixture(scope="module")
@@ -322,6 +327,7 @@ def test_a_database_url_that_cannot_be_read_is_not_repeated(
         "postgres://app@db",
         "postgresql://app:p%40ss#word@[::1]:5432/x?sslmode=verify-full",
         "postgresql://app:pass@/x?host=/run/postgresql",
+        "postgresql://app:pass@db1:5432,db2:5432,[::1]/x?target_session_attrs=read-write",
     ],
 )
 def test_a_database_url_that_can_be_read_is_taken(
@@ -370,16 +376,18 @@ def test_every_rule_between_variables_names_them_and_no_error_repeats_a_value(se
         assert set(group.__pydantic_decorators__.model_validators) == {"_rules_hold"}, "belongs in broken_rules"
 
 
-@pytest.mark.parametrize("prefix", PROCESSES)
+@pytest.mark.parametrize("settings", COMMANDS)
 def test_the_example_of_the_environment_shows_the_defaults(
-    monkeypatch: pytest.MonkeyPatch, good: dict[str, str], prefix: str
+    monkeypatch: pytest.MonkeyPatch, good: dict[str, str], settings: type[Variables]
 ) -> None:
-    example = (CHECKOUT / "deploy" / "env.example").read_text()
+    example, prefix = (CHECKOUT / "deploy" / "env.example").read_text(), settings.model_config["env_prefix"]
+    known = set(configuration.variables(settings, prefix))
     shown = dict(re.findall(rf"^# ({prefix}\w+)=(.+)$", example, re.MULTILINE))
-    group = {name: value for name, value in shown.items() if "RATE_SOURCE" not in name}  # Which is off by default.
+    defaults = {name: shown[name] for name in known & set(shown) if "RATE_SOURCE" not in name}  # Off by default.
+    needed = {name: good[name] for name in known & set(good)}
 
     def read(environment: dict[str, str]) -> Any:
-        assert told(monkeypatch, PROCESSES[prefix], environment) == []
-        return configuration.parse(PROCESSES[prefix])
+        assert told(monkeypatch, settings, environment) == []
+        return configuration.parse(settings)
 
-    assert read(good | group) == read({name: value for name, value in good.items() if name.startswith(prefix)})
+    assert read(needed | defaults) == read(needed)

@@ -11,20 +11,21 @@ import gateway.settings
 import payments_service.errors
 import payments_service.servicer
 import payments_service.settings
+import wallets_service.commands
 import wallets_service.errors
 import wallets_service.metrics
 import wallets_service.server
 import wallets_service.settings
 from gateway import bindings, webhooks
-from kobklein import contract, errors
+from kobklein import contract, errors, settings
 from tests import seal_oracle
 from wallets_service.proof import chain
 
 CHECKOUT = Path(__file__).parents[2]
 PROCESSES = {
-    "GATEWAY_": gateway.settings.Settings,
-    "PAYMENTS_": payments_service.settings.Settings,
-    "WALLETS_": wallets_service.settings.Settings,
+    "GATEWAY_": [gateway.settings.Settings],
+    "PAYMENTS_": [payments_service.settings.Settings, settings.MigrationSettings],
+    "WALLETS_": [wallets_service.settings.Settings, settings.MigrationSettings, wallets_service.commands.Settings],
 }
 OURS = (errors.__name__, payments_service.errors.__name__, wallets_service.errors.__name__)
 ABSTRACT = {errors.Error, wallets_service.errors.Refusal}
@@ -68,7 +69,7 @@ def test_the_same_mistake_has_the_same_http_status_wherever_it_is_made(ends: tup
 def test_the_example_of_the_environment_is_complete(prefix: str) -> None:
     example = (CHECKOUT / "deploy" / "env.example").read_text()
     listed = set(re.findall(rf"^#? ?({prefix}\w+)=", example, re.MULTILINE))
-    assert listed == set(variables(PROCESSES[prefix], prefix))
+    assert listed == {variable for model in PROCESSES[prefix] for variable in variables(model, prefix)}
 
 
 def test_every_metric_of_the_ledger_is_explained_to_operators() -> None:

@@ -32,7 +32,7 @@ its time."""
 _PART_TRANSFERS: Final = 200
 """How many transfers are written by one statement, when there are more."""
 _OPTIONS: Final = (
-    "-c timezone=UTC -c statement_timeout=10000 -c lock_timeout=1000"
+    "-c statement_timeout=10000 -c lock_timeout=1000"
     f" -c transaction_timeout={LONGEST_SECONDS * 1000}"
     # Every statement of a batch is a look-up by key. Plans are made once, perhaps while the tables are still small, and
     # must not be the ones that only suit small tables.
@@ -72,8 +72,16 @@ class KeptError(BlockedError):
 class Writer:
     """Writes batches over a connection of its own, which is made anew when it is lost."""
 
-    def __init__(self, url: str, isolation: Isolation, zone: datetime.tzinfo = datetime.UTC) -> None:
+    def __init__(
+        self,
+        url: str,
+        isolation: Isolation,
+        zone: datetime.tzinfo = datetime.UTC,
+        *,
+        silent_seconds: float = database.WRITER_SILENT_SECONDS,
+    ) -> None:
         self._url = url
+        self._silent_seconds = silent_seconds
         self._isolation = isolation
         self._zone = zone
         self._known = Known()
@@ -162,7 +170,7 @@ class Writer:
 
     def _connected(self) -> database.Connection:
         if self._connection is None or self._connection.broken or self._connection.closed:
-            self._connection = database.connect(self._url, options=_OPTIONS)
+            self._connection = database.connect(self._url, options=_OPTIONS, silent_seconds=self._silent_seconds)
             self._connection.prepare_threshold = 0  # Every statement is run again and again.
             self._connection.set_isolation_level(_LEVELS[self._isolation])
         return self._connection

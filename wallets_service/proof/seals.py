@@ -17,7 +17,7 @@ RUN_TRANSFERS: Final = 1_000
 """How many transfers one seal binds at most: with its digests, it is read and written as one row."""
 _RUNS_PER_ROUND: Final = 40
 """How many seals are made before anybody looks whether to go on: a process that leaves waits for a round or two."""
-_OPTIONS: Final = "-c timezone=UTC -c statement_timeout=10000 -c idle_in_transaction_session_timeout=30000"
+_OPTIONS: Final = "-c statement_timeout=10000 -c idle_in_transaction_session_timeout=30000"
 
 
 class Sealer:
@@ -28,8 +28,16 @@ class Sealer:
     from its end.
     """
 
-    def __init__(self, url: str, key: chain.Key, *, runs_per_round: int = _RUNS_PER_ROUND) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: chain.Key,
+        *,
+        runs_per_round: int = _RUNS_PER_ROUND,
+        silent_seconds: float = database.WRITER_SILENT_SECONDS,
+    ) -> None:
         self._url = url
+        self._silent_seconds = silent_seconds
         self._key = key
         self._runs_per_round = runs_per_round
         self._connection: database.Connection | None = None
@@ -85,5 +93,5 @@ class Sealer:
 
     def _connected(self) -> database.Connection:
         if self._connection is None or self._connection.closed or self._connection.broken:
-            self._connection = database.connect(self._url, options=_OPTIONS)
+            self._connection = database.connect(self._url, options=_OPTIONS, silent_seconds=self._silent_seconds)
         return self._connection

@@ -14,24 +14,34 @@ from kobklein import database
 from wallets_service import errors
 
 T = TypeVar("T")
-_OPTIONS: Final = "-c timezone=UTC -c work_mem=64MB -c idle_in_transaction_session_timeout=600000"
+_OPTIONS: Final = "-c work_mem=64MB -c idle_in_transaction_session_timeout=600000"
 _CANCEL_SECONDS: Final = 2.0
 
 
 class Clock:
-    """How long a report may still take. It is stopped from another thread when nobody waits for the report any more."""
+    """How long a report may still take, and each of its statements at most.
 
-    def __init__(self, seconds: float = math.inf) -> None:
+    It is stopped from another thread when its caller stops waiting.
+    """
+
+    def __init__(self, seconds: float = math.inf, *, statement_seconds: float = math.inf) -> None:
         self._end = time.monotonic() + seconds
+        self._statement_seconds = statement_seconds
         self._connection: database.Connection | None = None
 
     @property
-    def milliseconds(self) -> int:
-        """What is left, as PostgreSQL wants it; 0 is without limit. Raises LedgerTooLarge when nothing is."""
-        left = self._end - time.monotonic()
+    def seconds(self) -> float:
+        """How long the next statement may take. Raises LedgerTooLarge when no time is left."""
+        left = min(self._end - time.monotonic(), self._statement_seconds)
         if left <= 0:
             raise errors.LedgerTooLarge
-        return 0 if math.isinf(left) else max(1, math.ceil(left * 1000))
+        return left
+
+    @property
+    def milliseconds(self) -> int:
+        """The same as PostgreSQL wants it; 0 is without limit."""
+        seconds = self.seconds
+        return 0 if math.isinf(seconds) else max(1, math.ceil(seconds * 1000))
 
     def watch(self, connection: database.Connection) -> None:
         """Note what to cancel."""
@@ -74,9 +84,12 @@ def connected(url: str, clock: Clock) -> Iterator[Snapshot]:
 
     Raises LedgerTooLarge when the time is over, Unavailable when the database is out of reach.
     """
-    with database.translated(), _timely(), contextlib.closing(database.connect(url, options=_OPTIONS)) as connection:
-        clock.watch(connection)
-        yield Snapshot(connection, clock)
+    with database.translated(), _timely():
+        silent_seconds = clock.seconds + database.SILENT_MARGIN_SECONDS
+        connection = database.connect(url, options=_OPTIONS, silent_seconds=silent_seconds)
+        with contextlib.closing(connection):
+            clock.watch(connection)
+            yield Snapshot(connection, clock)
 
 
 @contextlib.contextmanager

@@ -46,7 +46,6 @@ async def service(database: databases.Database) -> AsyncIterator[Server]:
     settings = {
         "WALLETS_AUTH": json.dumps({"hs256_secret": wallets.SECRET}),
         "WALLETS_DATABASE_URL": database.application_url,
-        "WALLETS_MIGRATION_DATABASE_URL": database.owner_url,
         "WALLETS_PAGE_TOKEN_KEY": "00" * 32,
         "WALLETS_PORT": str(port),
         "WALLETS_LOG_LEVEL": "warning",
