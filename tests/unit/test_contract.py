@@ -7,8 +7,10 @@ import orjson
 import pytest
 from google.protobuf import descriptor, descriptor_pb2, descriptor_pool, struct_pb2
 
+import payments_service.server  # It loads every service of the contract that SERVICES names.
 import payments_service.servicer
 import wallets_service.server
+from gateway import examples
 from kobklein import client, contract, validation
 from kobklein.payments.v1 import payments_pb2 as pb
 
@@ -89,6 +91,12 @@ def test_all_free_data_of_requests_has_limits() -> None:
     assert [name for name, rule in rules.items() if not (rule.max_items and rule.max_bytes)] == []
     maps = {each.full_name: validation.rules_of(each) for each in given() if validation.is_map(each)}
     assert [name for name, rule in maps.items() if not (rule.max_items and rule.max_length)] == []
+
+
+def test_every_example_can_be_shown() -> None:
+    kinds = [kind for method in METHODS for kind in (method.descriptor.input_type, method.descriptor.output_type)]
+    shown = {field.full_name: examples.stated(field) for kind in kinds for field in fields(kind, given=False)}
+    assert shown["kobklein.payments.v1.ListProviderEventsRequest.type"] == ["charge.refunded"]
 
 
 def test_every_text_of_a_request_has_a_longest_length() -> None:
