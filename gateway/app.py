@@ -1,5 +1,6 @@
 """The application: everything of the gateway wired together."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -44,7 +45,10 @@ def create(
     settings: Settings, services: Sequence[backends.Backend], *, texts: Mapping[str, str] | None = None
 ) -> ASGIApp:
     """Return the application in front of the given services; `texts` are the contract's comments by full name."""
-    gate = callers.Gate(auth.Verifier(settings.auth), ratelimits.RateLimiter(settings.rates, scope="gateway "))
+    failures = callers.Failures(settings)
+    gate = callers.Gate(
+        auth.Verifier(settings.auth), ratelimits.RateLimiter(settings.rates, scope="gateway "), failures
+    )
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, telemetry=_NO_TELEMETRY)
     app.router.redirect_slashes = False
     served = list(_endpoints(settings, services, gate))
@@ -55,7 +59,7 @@ def create(
         app.include_router(docs.router(openapi.document([endpoint.binding for endpoint in served], texts or {})))
         app.router.routes.append(docs.static())
     for kind in (errors.Error, grpc.aio.AioRpcError, problems.Refused, HTTPException, Exception):
-        app.add_exception_handler(kind, _refusal)
+        app.add_exception_handler(kind, functools.partial(_refusal, failures))
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -91,12 +95,16 @@ def _webhooks(
                 yield webhooks.WebhookRoute(provider, backend.channel, method, gate, settings)
 
 
-async def _refusal(request: Request, error: Exception) -> Response:
+async def _refusal(failures: callers.Failures, request: Request, error: Exception) -> Response:
     """Return the problem document of whatever was raised; the one place where errors become answers."""
     exchange = exchanges.of(request.scope)
     problem = problems.of(error, exchange.client_view)
     if problem.status in (401, 403):
         exchange.refusal = problem.detail
+    try:
+        await failures.count(exchange, problem.status)
+    except errors.RateLimited as limited:
+        problem = problems.of(limited)
     if isinstance(error, grpc.aio.AioRpcError) and problem.status == problems.INTERNAL:
         _log.error(
             "call failed",

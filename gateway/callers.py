@@ -1,74 +1,65 @@
 """Who sent a request, from its token or its address, and whether it may go on."""
 
-import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from starlette.types import Scope
-
-from gateway import exchanges
-from gateway.settings import Network
+from gateway import addresses, exchanges
+from gateway.settings import Settings
 from kobklein import auth, contract, errors, ratelimits
 
-_MAX_HOPS: Final = 20
+_REFUSALS: Final = frozenset((401, 403, 404, 405))
+"""Statuses that someone gets who looks around, or has no right to what is there."""
+
+
+class Failures:
+    """The budget of each address for calls that are refused; those that succeed draw nothing from it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._budget = ratelimits.Budget(
+            settings.rates.failures, storage=settings.rates.storage, name="gateway failures"
+        )
+
+    async def check(self, exchange: exchanges.Exchange) -> None:
+        """Raise RateLimited if the budget of the client's address is used up; costs less than proving a token."""
+        await self._budget.check(addresses.limited_as(exchange.client))
+
+    async def count(self, exchange: exchanges.Exchange, status: int) -> None:
+        """Count an answer that refuses a call; raises RateLimited, the answer instead, when the budget is used up."""
+        if status in _REFUSALS or (exchange.signed and 400 <= status < 500):
+            await self._budget.spend(addresses.limited_as(exchange.client))
 
 
 class Gate:
-    """Lets a request pass to a method: a proved caller, a fitting role, and a call left in the budget."""
+    """Lets a request pass to a method: a proved caller, a call left in the budget, and a fitting role."""
 
-    def __init__(self, verifier: auth.Verifier, limiter: ratelimits.RateLimiter) -> None:
+    def __init__(self, verifier: auth.Verifier, limiter: ratelimits.RateLimiter, failures: Failures) -> None:
         self._verifier = verifier
         self._limiter = limiter
+        self._failures = failures
 
     async def admit(self, method: contract.Method, exchange: exchanges.Exchange) -> None:
         """Raise Unauthenticated, PermissionDenied or RateLimited, or note who calls."""
         if exchange.repeated:
             raise errors.InvalidArgument(*_repeated(exchange.repeated))
-        caller = None if method.anonymous else self._caller(exchange.headers)
+        caller = None if method.anonymous else await self._caller(exchange)
         if caller is not None:
             exchange.subject = caller.subject
+            await self._limiter.check(method.rules.rate_limit, caller.subject)
             auth.check_public(caller)
+        elif method.anonymous:
+            key = f"address {addresses.limited_as(exchange.client)}"
+            await self._limiter.check(method.rules.rate_limit, key)
         auth.check_role(method, caller)
-        key = caller.subject if caller is not None else f"address {exchange.client}"
-        await self._limiter.check(method.rules.rate_limit, key)
 
-    def _caller(self, headers: Mapping[bytes, bytes]) -> auth.Caller:
-        return self._verifier.verify(auth.bearer(headers.get(b"authorization", b"").decode("latin-1")))
+    async def _caller(self, exchange: exchanges.Exchange) -> auth.Caller:
+        """Return who the token proves; one that is not known yet is proved only while its address has failures left."""
+        token = auth.bearer(exchange.headers.get(b"authorization", b"").decode("latin-1"))
+        if not self._verifier.knows(token):
+            await self._failures.check(exchange)
+        return self._verifier.verify(token)
 
 
 def _repeated(names: Sequence[bytes]) -> list[errors.Violation]:
     return [
         errors.Violation(name.decode("latin-1").title(), "is given more than once") for name in dict.fromkeys(names)
     ]
-
-
-def address(scope: Scope, trusted: Sequence[Network]) -> str:
-    """Return the client's address: the connection's, or what the nearest untrusted hop in `X-Forwarded-For` is.
-
-    The header counts only where each proxy that wrote it is trusted, read from the right: what a client itself writes
-    into it is to the left of that.
-    """
-    peer = scope["client"][0] if scope.get("client") else ""
-    if not trusted or not _is_trusted(peer, trusted):
-        return peer
-    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
-    hops = [hop.strip() for hop in forwarded.split(",")[-_MAX_HOPS:] if hop.strip()]
-    for hop in reversed(hops):
-        if not _is_address(hop):
-            return peer
-        peer = hop
-        if not _is_trusted(hop, trusted):
-            break
-    return peer
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_trusted(text: str, trusted: Sequence[Network]) -> bool:
-    return _is_address(text) and any(ipaddress.ip_address(text) in network for network in trusted)

@@ -7,20 +7,25 @@ reads its answer. ASGI middleware cannot help, since it runs only once a head is
 import asyncio
 import functools
 import http
+import re
 from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway import exchanges, problems
+from gateway import exchanges, problems, slots
+from gateway.connection_limits import ConnectionLimits
 from gateway.settings import Settings
 from kobklein import ids
 
 _LINGER_SECONDS: Final = 1.0
+_SPARE_SECONDS: Final = 1.0
+"""How long a connection beyond the limits may take over a request for health."""
+_NO_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def protocol(settings: Settings) -> type[HttpToolsProtocol]:
     """Return the protocol class for uvicorn's `http` option."""
-    return type("LimitedConnection", (Connection,), {"limits": settings})
+    return type("LimitedConnection", (Connection,), {"limits": settings, "all": ConnectionLimits(settings)})
 
 
 class Connection(HttpToolsProtocol):
@@ -30,13 +35,16 @@ class Connection(HttpToolsProtocol):
       however steadily the bytes come; then 408.
     - A head may have `longest_head_bytes`; then 431. Trailers are dropped: they would pose as headers.
     - An answer may wait `send_stall_seconds` for the client to read on; then the connection is cut.
-    - More than `most_connections` at a time are turned away with 503.
+    - More than `most_connections` at a time, or `most_connections_per_address` of one address, are turned away with
+      503, unless they ask for health at once.
+    - HTTP/1.1 without a `Host`, and an address with a `%` that two hexadecimal digits do not follow, are 400.
 
     And it lets an application cut an answer off on purpose, which to uvicorn alone would be an error to log, and calls
     back when the client leaves, so that no task has to wait for that.
     """
 
     limits: ClassVar[Settings]
+    all: ClassVar[ConnectionLimits]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -45,18 +53,23 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._refused = False
+        self._spare = False
         self._departure = exchanges.Departure()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Start the clock, or turn the client away."""
         super().connection_made(transport)
+        self._spare = not self.all.enter(self, self.client[0] if self.client else "")
         self._arm()
-        if len(self.connections) > self.limits.most_connections:
-            self._refuse(503, "too many connections")
+
+    def turn_away(self) -> None:
+        """Refuse a connection that is one too many."""
+        self._refuse(503, "too many connections")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop every clock, and whatever runs for this client alone."""
         self._disarm()
+        self.all.leave(self)
         self.resume_writing()
         super().connection_lost(exc)
         self._departure.happen()
@@ -87,8 +100,11 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         self._check_head()
+        self._check_request()
         if not self._refused:
             super().on_headers_complete()
+            if self._spare:
+                self.cycle.keep_alive = False
             extensions: dict[str, Any] = {
                 exchanges.CUT: {"close": functools.partial(_cut, self.cycle)},
                 exchanges.DEPARTURE: self._departure,
@@ -129,7 +145,8 @@ class Connection(HttpToolsProtocol):
         self._refuse(400, msg)
 
     def _arm(self) -> None:
-        self._deadline = self.loop.call_later(self.limits.receive_seconds, self._expire)
+        seconds = min(_SPARE_SECONDS, self.limits.receive_seconds) if self._spare else self.limits.receive_seconds
+        self._deadline = self.loop.call_later(seconds, self._expire)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
@@ -140,7 +157,9 @@ class Connection(HttpToolsProtocol):
         """End a connection whose request does not arrive, with an answer unless one is on its way."""
         cycle = self.cycle
         idle = cycle is None or cycle.response_complete
-        if idle if self._in_head else cycle is not None and not cycle.response_started:
+        if self._spare and self._in_head:
+            self.turn_away()
+        elif idle if self._in_head else cycle is not None and not cycle.response_started:
             self._refuse(408, f"the request did not arrive within {self.limits.receive_seconds:g} seconds")
         else:
             self.transport.abort()
@@ -148,6 +167,17 @@ class Connection(HttpToolsProtocol):
     def _check_head(self) -> None:
         if self._head_bytes > self.limits.longest_head_bytes:
             self._refuse(431, f"the head is longer than {self.limits.longest_head_bytes} bytes")
+
+    def _check_request(self) -> None:
+        """Refuse what no HTTP request may be, and what a connection beyond the limits may not ask for."""
+        if _NO_ESCAPE.search(self.url):
+            self._refuse(400, "the address has a % that two hexadecimal digits do not follow")
+        elif self.parser.get_http_version() == "1.1" and all(name != b"host" for name, _ in self.headers):
+            self._refuse(400, "a request of HTTP/1.1 needs a Host header")
+        elif self._spare and self.url.partition(b"?")[0].decode("latin-1") not in slots.HEALTH:
+            self.turn_away()
+        elif self._spare:
+            self.all.leave(self)
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer below the application, which knows nothing of this request, and close."""

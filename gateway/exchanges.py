@@ -105,6 +105,8 @@ class Exchange:
     refusal: str = ""
     """Why the caller was not proved or may not call."""
     status: int = 0
+    signed: bool = False
+    """Whether it is anonymous and its body has to prove who sent it, as that of a webhook."""
     client_view: problems.ClientView = violations.as_given
     """How a violation, which speaks of proto names, is shown to the client."""
 

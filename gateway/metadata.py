@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from gateway import exchanges
-from kobklein import contract, errors, ids
+from kobklein import calls, contract, errors, ids
 from kobklein.options.v1 import options_pb2
 
 Metadata = tuple[tuple[str, str], ...]
@@ -22,7 +22,7 @@ _UNIT_SECONDS: Final = {b"H": 3600, b"M": 60, b"S": 1, b"m": 1e-3, b"u": 1e-6, b
 def of(exchange: exchanges.Exchange, method: contract.Method) -> Metadata:
     """Return the metadata of the call; raises IdempotencyKeyMissing, or InvalidArgument for a bad header."""
     headers = exchange.headers
-    found = [("x-request-id", exchange.request_id)]
+    found = [("x-request-id", exchange.request_id), (calls.CLIENT_ADDRESS, exchange.client)]
     if not method.anonymous:
         found.append(("authorization", headers[b"authorization"].decode("latin-1")))
     if method.rules.idempotency:

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import callers, exchanges, metrics, problems, slots
+from gateway import addresses, exchanges, metrics, problems, slots, webhooks
 from gateway.settings import Settings
 
 _log = structlog.get_logger()
@@ -38,7 +38,7 @@ class Edge:
         if scope["type"] != "http":
             return
         start = time.perf_counter()
-        exchange = exchanges.begin(scope, receive, send, client=callers.address(scope, self._settings.trusted_proxies))
+        exchange = exchanges.begin(scope, receive, send, client=addresses.of(scope, self._settings.trusted_proxies))
         exchange.send = self._send(exchange, send)
         metrics.RUNNING.inc()
         try:
@@ -48,19 +48,29 @@ class Edge:
             _record(exchange, time.perf_counter() - start)
 
     async def _serve(self, exchange: exchanges.Exchange) -> None:
+        path = exchange.scope["path"]
+        if path in slots.HEALTH:
+            await self._answer(exchange)
+            return
+        exchange.signed = path in webhooks.PATHS
         try:
-            exchange.slot = self._slots.take()
+            client = addresses.limited_as(exchange.client)
+            exchange.slot = self._slots.take_webhook(client) if exchange.signed else self._slots.take()
         except problems.Refused as refused:
             await exchange.refuse(refused.problem)
             return
+        try:
+            await self._answer(exchange)
+        finally:
+            exchange.slot.free()
+
+    async def _answer(self, exchange: exchanges.Exchange) -> None:
         try:
             await self._app(exchange.scope, exchange.receive, exchange.send)
         except Exception as error:  # The edge of the process: whatever it is, the client gets a problem document.
             _log.error("internal error", route=exchange.route, request_id=exchange.request_id, exc_info=error)
             if exchange.status == 0:
                 await exchange.refuse(problems.of(error))
-        finally:
-            exchange.slot.free()
 
     def _send(self, exchange: exchanges.Exchange, send: Send) -> Send:
         request_id = (b"x-request-id", exchange.request_id.encode())
@@ -86,6 +96,7 @@ def _record(exchange: exchanges.Exchange, seconds: float) -> None:
         status=status,
         ms=round(seconds * 1000, 1),
         subject=exchange.subject,
+        client=exchange.client,
         **({"detail": exchange.refusal} if exchange.refusal else {}),
         request_id=exchange.request_id,
     )

@@ -17,6 +17,7 @@ _PROBE_SECONDS: Final = 2.0
 def router(services: Sequence[backends.Backend], *, shows_metrics: bool) -> APIRouter:
     """Return the operational routes; none of them is part of the public API."""
     operations = APIRouter(include_in_schema=False)
+    probe = Probe(services)
 
     @operations.get("/healthz")
     async def healthz() -> Response:
@@ -24,7 +25,7 @@ def router(services: Sequence[backends.Backend], *, shows_metrics: bool) -> APIR
 
     @operations.get("/readyz")
     async def readyz() -> Response:
-        states = dict(await asyncio.gather(*map(_state, services)))
+        states = await probe()
         ready = all(state == "SERVING" for state in states.values())
         return _json(200 if ready else 503, {"status": "ready" if ready else "not ready", "services": states})
 
@@ -35,6 +36,23 @@ def router(services: Sequence[backends.Backend], *, shows_metrics: bool) -> APIR
             return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
     return operations
+
+
+class Probe:
+    """Asks the services how they are: once at a time, however many want to know."""
+
+    def __init__(self, services: Sequence[backends.Backend]) -> None:
+        self._services = services
+        self._running: asyncio.Task[dict[str, str]] | None = None
+
+    async def __call__(self) -> dict[str, str]:
+        """Return the state of each service."""
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._running)
+
+    async def _ask(self) -> dict[str, str]:
+        return dict(await asyncio.gather(*map(_state, self._services)))
 
 
 async def _state(backend: backends.Backend) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import pydantic
 import pydantic_settings
 
 import kobklein.settings
-from kobklein.settings import NO_PAIR, ListOf, are_a_pair
+from kobklein.settings import NO_PAIR, ListOf, Rate, are_a_pair
 
 
 def _network(given: object) -> object:
@@ -20,6 +20,13 @@ def _network(given: object) -> object:
 
 
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, pydantic.BeforeValidator(_network)]
+
+
+class RateSettings(kobklein.settings.RateSettings):
+    """How many calls one caller may make, and how many of one address may fail."""
+
+    failures: Rate = "600/minute"
+    """Calls of one address that are refused: without a good token, without the right, to no path, unproved webhooks."""
 
 
 class Settings(kobklein.settings.Settings):
@@ -46,6 +53,8 @@ class Settings(kobklein.settings.Settings):
     heartbeat_seconds: float = pydantic.Field(default=15, gt=0)
     receive_seconds: float = pydantic.Field(default=10, gt=0)
     """From a request's first byte to its last, however steadily it trickles."""
+    webhook_seconds: float = pydantic.Field(default=5, gt=0)
+    """How long the body of a webhook may take: it holds one of few places, and proves its sender at its end only."""
     send_stall_seconds: float = pydantic.Field(default=20, gt=0)
     """How long a client may leave an answer unread before it is cut off."""
     keep_alive_seconds: int = pydantic.Field(default=30, ge=1)
@@ -55,10 +64,17 @@ class Settings(kobklein.settings.Settings):
     """Longest body of a request, where the contract does not say `max_body_bytes`."""
     longest_head_bytes: int = pydantic.Field(default=32 * 1024, ge=1024)
     most_connections: int = pydantic.Field(default=4000, ge=1)
+    most_connections_per_address: int = pydantic.Field(default=2000, ge=1)
+    """A network of IPv6 counts as one address; trusted proxies have no limit of their own."""
     most_requests: int = pydantic.Field(default=1000, ge=1)
     """Requests served at a time; more are told to come back."""
+    most_webhooks: int = pydantic.Field(default=50, ge=1)
+    most_webhooks_per_address: int = pydantic.Field(default=20, ge=1)
+    """Webhooks of providers received at a time, which do not count among the requests."""
     most_streams: int = pydantic.Field(default=250, ge=1)
     """Streams open at a time, which do not count among the requests."""
+
+    rates: RateSettings = RateSettings()
 
     trusted_proxies: ListOf[Network] = ()
     """Networks whose `X-Forwarded-For` is believed."""

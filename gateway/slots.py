@@ -1,54 +1,76 @@
-"""How much the gateway serves at a time: requests, which are answered soon, and streams, which stay.
+"""How much the gateway serves at a time: requests, which are answered soon, webhooks, and streams, which stay.
 
-Streams have places of their own: however many clients watch, the places of requests are there for requests.
+Each kind has places of its own: however many clients watch, or send webhooks that never end, the places of requests are
+there for requests. Health takes no place at all.
 """
 
+import collections
 from typing import Final
 
 from gateway import problems
 from gateway.settings import Settings
 
+HEALTH: Final = frozenset({"/healthz", "/readyz"})
+"""Paths that are answered whatever else is going on."""
 _REQUESTS_TAKEN: Final = problems.Refused(503, "too many requests at a time", (b"retry-after", b"1"))
+_WEBHOOKS_TAKEN: Final = problems.Refused(503, "too many webhooks at a time", (b"retry-after", b"5"))
 _STREAMS_TAKEN: Final = problems.Refused(503, "too many streams at a time", (b"retry-after", b"5"))
+
+
+class Places:
+    """The places of one kind, of which a single address may have a part only."""
+
+    def __init__(self, most: int, refusal: problems.Refused, *, most_of_one: int | None = None) -> None:
+        self._most = most
+        self._most_of_one = most if most_of_one is None else most_of_one
+        self._refusal = refusal
+        self._taken = collections.Counter[str]()
+
+    def take(self, address: str) -> None:
+        """Take a place; raises Refused (503) when there is none, or none for this address."""
+        if self._taken.total() >= self._most or self._taken[address] >= self._most_of_one:
+            raise self._refusal
+        self._taken[address] += 1
+
+    def free(self, address: str) -> None:
+        """Give a place back."""
+        self._taken[address] -= 1
+        if not self._taken[address]:
+            del self._taken[address]
 
 
 class Slots:
     """The places of one process."""
 
     def __init__(self, settings: Settings) -> None:
-        self.most_requests = settings.most_requests
-        self.most_streams = settings.most_streams
-        self.requests = 0
-        self.streams = 0
+        self._requests = Places(settings.most_requests, _REQUESTS_TAKEN)
+        self._webhooks = Places(settings.most_webhooks, _WEBHOOKS_TAKEN, most_of_one=settings.most_webhooks_per_address)
+        self.streams = Places(settings.most_streams, _STREAMS_TAKEN)
 
     def take(self) -> "Slot":
         """Return a place among the requests, to be freed; raises Refused (503) when there is none."""
-        if self.requests >= self.most_requests:
-            raise _REQUESTS_TAKEN
-        self.requests += 1
-        return Slot(self)
+        return Slot(self, self._requests)
+
+    def take_webhook(self, address: str) -> "Slot":
+        """Return a place among the webhooks, to be freed; raises Refused (503) when there is none for this address."""
+        return Slot(self, self._webhooks, address)
 
 
 class Slot:
     """The place of one request."""
 
-    __slots__ = ("_slots", "_stream")
+    __slots__ = ("_address", "_places", "_slots")
 
-    def __init__(self, slots: Slots) -> None:
-        self._slots = slots
-        self._stream = False
+    def __init__(self, slots: Slots, places: Places, address: str = "") -> None:
+        places.take(address)
+        self._slots, self._places, self._address = slots, places, address
 
     def become_stream(self) -> None:
         """Change the place for one among the streams; raises Refused (503) when there is none."""
-        if self._slots.streams >= self._slots.most_streams:
-            raise _STREAMS_TAKEN
-        self._slots.requests -= 1
-        self._slots.streams += 1
-        self._stream = True
+        self._slots.streams.take(self._address)
+        self._places.free(self._address)
+        self._places = self._slots.streams
 
     def free(self) -> None:
         """Give the place back."""
-        if self._stream:
-            self._slots.streams -= 1
-        else:
-            self._slots.requests -= 1
+        self._places.free(self._address)

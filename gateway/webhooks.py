@@ -1,5 +1,6 @@
 """Webhooks of payment providers: the raw bytes and their signature go to the payments service, which verifies them."""
 
+import asyncio
 from typing import Final
 
 import grpc
@@ -7,9 +8,9 @@ import orjson
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from gateway import bodies, callers, exchanges, metadata, routes
+from gateway import bodies, callers, exchanges, metadata, problems, routes
 from gateway.settings import Settings
-from kobklein import contract, errors
+from kobklein import contract, errors, signatures
 from kobklein.payments.v1 import payments_pb2, payments_pb2_grpc
 
 SERVICE: Final = "kobklein.payments.v1.PaymentsService"
@@ -30,6 +31,7 @@ class WebhookRoute(BaseRoute):
         self._header = SIGNATURE_HEADERS[provider].lower().encode()
         self._stub = payments_pb2_grpc.PaymentsServiceStub(channel)
         self._method = method
+        self._longest = method.rules.max_body_bytes or settings.longest_body_bytes
         self._gate = gate
         self._settings = settings
 
@@ -52,7 +54,9 @@ class WebhookRoute(BaseRoute):
         signature = exchange.headers.get(self._header)
         if not signature:
             raise errors.InvalidArgument.of(SIGNATURE_HEADERS[self._provider], "is required")
-        payload = await bodies.read(exchange.receive, exchange.headers, longest=self._settings.longest_body_bytes)
+        if not signatures.is_current(signature.decode("latin-1")):
+            raise errors.InvalidArgument.of(SIGNATURE_HEADERS[self._provider], signatures.NOT_CURRENT)
+        payload = await self._payload(exchange)
         if not payload:
             raise errors.InvalidArgument.of("body", "is required")
         request = payments_pb2.ReceiveWebhookRequest(
@@ -62,7 +66,17 @@ class WebhookRoute(BaseRoute):
             request, timeout=self._settings.call_seconds, metadata=metadata.of(exchange, self._method)
         )
 
+    async def _payload(self, exchange: exchanges.Exchange) -> bytes:
+        try:
+            async with asyncio.timeout(self._settings.webhook_seconds):
+                return await bodies.read(exchange.receive, exchange.headers, longest=self._longest)
+        except TimeoutError:
+            raise problems.Refused(408, "the body did not arrive in time", (b"connection", b"close")) from None
+
 
 def path(provider: str) -> str:
     """Return the path that a provider's webhooks come to."""
     return f"/payments/{provider}/webhook"
+
+
+PATHS: Final = frozenset(map(path, SIGNATURE_HEADERS))

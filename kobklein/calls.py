@@ -2,8 +2,12 @@
 
 import contextvars
 import dataclasses
+from typing import Final
 
 from kobklein import auth
+
+CLIENT_ADDRESS: Final = "x-client-address"
+"""Metadata with the address that a call came from, where another process of ours made it for a client."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -15,6 +19,8 @@ class Call:
     """Whether the caller may act for every subject and see every resource."""
     request_id: str
     idempotency_key: str = ""
+    client: str = ""
+    """The address that the call came from, behind the gateway too; empty where it is not known."""
     replayed: bool = False
     """Set by the idempotency store when the answer is that of an earlier call."""
 

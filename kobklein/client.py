@@ -73,9 +73,13 @@ def _service_config(methods: Iterable[contract.Method]) -> str:
 
 
 def metadata(token: str) -> tuple[tuple[str, str], ...]:
-    """Return the metadata of a call made in this process's own name: its token, and the id of the call it serves."""
+    """Return the metadata of a call made in this process's own name.
+
+    It has the process's token, and the id and the client of the call that is served.
+    """
     try:
-        request_id = calls.current().request_id
+        call = calls.current()
     except LookupError:
         return (("authorization", f"Bearer {token}"),)
-    return (("authorization", f"Bearer {token}"), ("x-request-id", request_id))
+    known = (("x-request-id", call.request_id), (calls.CLIENT_ADDRESS, call.client))
+    return (("authorization", f"Bearer {token}"), *(pair for pair in known if pair[1]))

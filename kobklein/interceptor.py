@@ -11,7 +11,7 @@ from google.protobuf import message
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from kobklein import auth, calls, contract, errors, ids, metrics, ratelimits, streams
+from kobklein import auth, calls, contract, errors, ids, metrics, peers, ratelimits, streams
 from kobklein.options.v1 import options_pb2
 from kobklein.settings import ServiceSettings
 
@@ -113,11 +113,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
         """Return the call once everything the contract asks of it holds: caller, role, subject, budget, values, key."""
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         record.request_id = _request_id(metadata)
+        record.client = peers.client_address(context, metadata, trusted=self._settings.trusted_processes)
         caller = None if method.anonymous else self._verifier.verify(auth.bearer(metadata.get("authorization", "")))
         record.subject = caller.subject if caller else ""
         unrestricted = auth.authorize(method, caller, request)
         record.owner = None if unrestricted else record.subject
-        if (payer := _payer(method, caller, request, context)) is not None:
+        if (payer := _payer(method, caller, request, record.client)) is not None:
             await self._limiter.check(method.rules.rate_limit, payer)
         method.check(request)
         key = metadata.get("idempotency-key", "")
@@ -125,7 +126,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             raise errors.InvalidArgument.of("idempotency_key", f"is not 1 to {_MAX_KEY_LENGTH} printable characters")
         if not key and method.rules.idempotency == options_pb2.IDEMPOTENCY_REQUIRED:
             raise errors.IdempotencyKeyMissing
-        return calls.Call(caller, unrestricted, record.request_id, key)
+        return calls.Call(caller, unrestricted, record.request_id, key, record.client)
 
     def _seconds(self, method: contract.Method, context: _Context) -> float:
         report = method.rules.rate_limit == options_pb2.RATE_LIMIT_REPORT
@@ -134,9 +135,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return longest if remaining is None else min(longest, remaining)
 
 
-def _payer(
-    method: contract.Method, caller: auth.Caller | None, request: message.Message, context: _Context
-) -> str | None:
+def _payer(method: contract.Method, caller: auth.Caller | None, request: message.Message, client: str) -> str | None:
     """Return whose budget a call is counted against; None for nobody's.
 
     Another service acts for very many users, whose calls must not use up one budget between them: each user that it
@@ -144,16 +143,11 @@ def _payer(
     to what it has to do, as with internal traffic.
     """
     if caller is None:
-        return _address(context)
+        return f"address {client}"
     if contract.SERVICE not in caller.roles:
         return caller.subject
     user_id = method.subject(request)
     return f"{caller.subject} for {user_id}" if user_id else None
-
-
-def _address(context: _Context) -> str:
-    """Return who is at the other end, without the port, which is another one for each connection."""
-    return str(context.peer()).rpartition(":")[0]
 
 
 def _request_id(metadata: Mapping[str, str]) -> str:
@@ -180,7 +174,7 @@ class _Record:
 
     def __init__(self, method: contract.Method) -> None:
         self._method = method
-        self.request_id, self.subject = "", ""
+        self.request_id, self.subject, self.client = "", "", ""
         self.owner: str | None = ""
         """As the call's; until the caller is proved, that of nobody."""
         self._code = grpc.StatusCode.OK
@@ -207,6 +201,7 @@ class _Record:
             **({"detail": self._detail} if self._detail else {}),
             ms=round(seconds * 1000, 1),
             subject=self.subject,
+            client=self.client,
             request_id=self.request_id,
         )
 

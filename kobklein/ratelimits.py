@@ -36,6 +36,38 @@ def _windows(storage_uri: str) -> Windows:
     return limits.aio.strategies.MovingWindowRateLimiter(storage)
 
 
+class Budget:
+    """One budget, of each key; lets every call pass while the counts are out of reach."""
+
+    def __init__(self, rate: str, *, storage: str, name: str) -> None:
+        """Count in `storage`, where `name` keeps this budget apart from others."""
+        self._limiter = _windows(storage)
+        self._rate = limits.parse(rate)
+        self._name = name
+
+    async def check(self, key: str) -> None:
+        """Raise RateLimited if the budget of a key is used up; counts nothing."""
+        try:
+            window = await self._limiter.get_window_stats(self._rate, self._name, key)
+        except Exception:  # Each store has errors of its own; all mean that nothing is counted.
+            return
+        if window.remaining <= 0:
+            raise _limited(window)
+
+    async def spend(self, key: str) -> None:
+        """Count one call; raises RateLimited if there was none left."""
+        try:
+            passed = await self._limiter.hit(self._rate, self._name, key)
+        except Exception:  # As above.
+            return
+        if not passed:
+            raise _limited(await self._limiter.get_window_stats(self._rate, self._name, key))
+
+
+def _limited(window: limits.WindowStats) -> errors.RateLimited:
+    return errors.RateLimited(retry_after_seconds=max(1, int(window.reset_time - time.time()) + 1))
+
+
 class RateLimiter:
     """Counts calls in the configured store."""
 
@@ -66,5 +98,4 @@ class RateLimiter:
                 raise errors.Unavailable(part="the rate limiter") from error
             return
         if not passed:
-            window = await self._limiter.get_window_stats(budget, name, key)
-            raise errors.RateLimited(retry_after_seconds=max(1, int(window.reset_time - time.time()) + 1))
+            raise _limited(await self._limiter.get_window_stats(budget, name, key))

@@ -11,11 +11,13 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from kobklein import auth, client, contract, interceptor, metrics, ratelimits
+from kobklein import auth, contract, interceptor, metrics, ratelimits
 from kobklein.settings import ServiceSettings, TlsSettings
 
 _log = structlog.get_logger()
 _PROBE_SECONDS: Final = 2.0
+LONGEST_REQUEST_BYTES: Final = 1024 * 1024
+"""Longest request of a service that does not need more: a webhook of 512 KiB, or 64 KiB of JSON as a message."""
 
 AddServicers = Callable[[grpc.aio.Server], None]
 
@@ -27,6 +29,7 @@ async def running(
     settings: ServiceSettings,
     *,
     probe: Callable[[], Awaitable[None]],
+    longest_request_bytes: int = LONGEST_REQUEST_BYTES,
 ) -> AsyncIterator[int]:
     """Serve the named services of the contract, and yield the port.
 
@@ -43,7 +46,7 @@ async def running(
             )
         ],
         maximum_concurrent_rpcs=settings.concurrent_calls,
-        options=[("grpc.max_receive_message_length", client.MAX_MESSAGE_BYTES), ("grpc.so_reuseport", 0)],
+        options=[("grpc.max_receive_message_length", longest_request_bytes), ("grpc.so_reuseport", 0)],
     )
     _find_methods_by_name(server)
     add_servicers(server)

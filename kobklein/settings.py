@@ -294,6 +294,8 @@ class ServiceSettings(Settings):
     database_pool_size: int = pydantic.Field(default=10, ge=1, le=100)
     page_token_key: SecretKey
     """The same in every replica."""
+    trusted_processes: ListOf[str] = ("gateway", "payments_service")
+    """Names in the certificates of the processes whose word is taken for the address of the client they call for."""
     concurrent_calls: int = pydantic.Field(default=1000, ge=1)
     longest_call_seconds: float = pydantic.Field(default=10.0, gt=0)
     longest_report_seconds: float = pydantic.Field(default=120.0, gt=0)

@@ -123,9 +123,9 @@ async def running(application: Any, configured: Settings) -> AsyncIterator[Gatew
         await task
 
 
-async def exchange(port: int, raw: bytes) -> bytes:
-    """Send raw bytes, and return all that comes back until the connection ends."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def exchange(port: int, raw: bytes, *, address: str = "127.0.0.1") -> bytes:
+    """Send raw bytes from an address of this machine, and return all that comes back until the connection ends."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
     writer.write(raw)
     try:
         return await asyncio.wait_for(reader.read(), 10)

@@ -6,13 +6,14 @@ Shared by the property that the cost of input is linear, and by the benchmark th
 import contextlib
 import dataclasses
 import gc
+import ipaddress
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from deploy.sandbox import errors as sandbox_errors
 from deploy.sandbox import forms
-from gateway import bindings, callers, exchanges, problems, requests, templates
+from gateway import addresses, bindings, exchanges, problems, requests, templates
 from gateway.settings import Network
 from kobklein import contract, errors, logs
 from kobklein.payments.v1 import payments_pb2
@@ -22,7 +23,7 @@ from wallets_service import server
 METHODS: Final = contract.methods((*servicer.SERVICES, *server.SERVICES))
 _ROUTES: Final = {f"{one.http_method} {one.path}": one for one in bindings.of(METHODS.values())}
 _PAYMENT_ID: Final = "0198c5b0-7d2a-7c3e-9f61-2b8f4d1c9a10"
-_PROXIES: Final[tuple[Network, ...]] = (callers.ipaddress.ip_network("10.0.0.0/8"),)
+_PROXIES: Final[tuple[Network, ...]] = (ipaddress.ip_network("10.0.0.0/8"),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _headers(text: str) -> None:
         "client": ("10.0.0.1", 1),
         "headers": [(name, value) for name in (*names, *names)],
     }
-    exchanges.begin(scope, _nothing, _nothing, client=callers.address(scope, _PROXIES))
+    exchanges.begin(scope, _nothing, _nothing, client=addresses.of(scope, _PROXIES))
     exchanges.media_type(dict(scope["headers"]), b"content-type")
 
 

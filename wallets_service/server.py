@@ -8,7 +8,7 @@ from typing import Final
 import grpc
 import structlog
 
-from kobklein import database, idempotency, pages, server
+from kobklein import client, database, idempotency, pages, server
 from kobklein.wallets.v1 import (
     accounts_pb2_grpc,
     conversions_pb2_grpc,
@@ -93,7 +93,13 @@ async def run(settings: Settings) -> AsyncIterator[int]:
         if settings.rate_source is not None:
             rate_sources.append(await stack.enter_async_context(http.running(settings.rate_source)))
         yield await stack.enter_async_context(
-            server.running(SERVICES, add_servicers, settings, probe=lambda: database.probe(engine))
+            server.running(
+                SERVICES,
+                add_servicers,
+                settings,
+                probe=lambda: database.probe(engine),
+                longest_request_bytes=client.MAX_MESSAGE_BYTES,
+            )
         )
 
 

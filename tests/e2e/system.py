@@ -27,6 +27,7 @@ def environment(revocations: Path) -> dict[str, str]:
     for prefix in ("PAYMENTS_", "WALLETS_", "GATEWAY_"):
         told[f"{prefix}AUTH__REVOCATIONS_FILE"] = str(revocations)
         told |= {f"{prefix}RATES__{name}": "1000000/minute" for name in ("READ", "WRITE", "PAYMENT", "REPORT")}
+    told["GATEWAY_RATES__FAILURES"] = "1000000/minute"
     return told
 
 

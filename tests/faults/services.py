@@ -66,9 +66,9 @@ FAULTS: Final = (
     ),
     Fault(
         "a webhook of the future",
-        "payments_service/providers/stripe_webhooks.py",
-        " or int(times[0]) > time.time() + TOLERANCE_SECONDS:",
-        " or time.time() < 0:",
+        "kobklein/signatures.py",
+        "    return abs(int(times[0]) - time.time()) <= TOLERANCE_SECONDS\n",
+        "    return time.time() - int(times[0]) <= TOLERANCE_SECONDS\n",
         "tests/integration/test_webhook_forgery.py::test_five_hundred_mutants_change_nothing",
     ),
     Fault(

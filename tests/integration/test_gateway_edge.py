@@ -154,6 +154,11 @@ async def test_trailers_do_not_pose_as_headers(gateway: Gateway, gallery: Galler
         b"GET /v1/paintings/\xff HTTP/1.1\r\nhost: x\r\n\r\n",
         b"GET /v1 HTTP/1.1\r\nhost: x\r\nx: a\x00b\r\n\r\n",
         b"GET /v1 HTTP/1.1\r\n folded: x\r\n\r\n",
+        b"GET /v1/paintings/1 HTTP/1.1\r\nauthorization: Bearer " + TOKEN + b"\r\n\r\n",
+        HEAD.replace(b"/1 ", b"/%zz ") + b"\r\n",
+        HEAD.replace(b"/1 ", b"/1% ") + b"\r\n",
+        HEAD.replace(b"/1 ", b"/%2 ") + b"\r\n",
+        HEAD.replace(b"/1 ", b"/1?a=%zz ") + b"\r\n",
     ],
 )
 async def test_what_is_no_http_gets_a_problem_document_too(gateway: Gateway, raw: bytes) -> None:
@@ -181,7 +186,7 @@ async def test_the_log_has_one_line_a_request_without_path_body_or_token(gateway
     line = next(line for line in lines if line["event"] == "request")
     assert {**line, "ms": 0} == {
         "event": "request", "log_level": "info", "method": "GET", "route": "/v1/paintings/{id}", "status": 200,
-        "ms": 0, "subject": "user-1", "request_id": "r-7",
+        "ms": 0, "subject": "user-1", "client": "127.0.0.1", "request_id": "r-7",
     }  # fmt: skip
 
 

@@ -222,6 +222,7 @@ async def test_headers_travel_as_metadata_and_back(gateway: Gateway, gallery: Ga
     metadata = gallery.metadata[0]
     assert (metadata["idempotency-key"], metadata["x-request-id"], metadata["accept-language"]) == ("k 1", "r-1", "ht")
     assert metadata["authorization"].startswith("Bearer ")
+    assert metadata["x-client-address"] == "127.0.0.1"
     assert "x-other" not in metadata
     assert answer.headers["idempotency-replayed"] == "true"
     assert answer.headers["x-request-id"] == "r-1"

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+import structlog
 from google.protobuf import empty_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -345,6 +346,30 @@ async def test_mutual_tls_lets_only_our_own_certificates_in(local: identity.Iden
         assert await answered(port, friend, local)
         assert not await answered(port, stranger, local)
         assert not await answered(port, None, local)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "client_address"),
+    [
+        ("gateway", "203.0.113.7", "203.0.113.7"),
+        ("gateway", "2001:db8::1", "2001:db8::1"),
+        ("gateway", "not an address", "127.0.0.1"),
+        ("gateway", "", "127.0.0.1"),
+        ("stranger", "203.0.113.7", "127.0.0.1"),
+        (None, "203.0.113.7", "203.0.113.7"),
+    ],
+)
+async def test_only_processes_of_ours_say_which_client_they_call_for(
+    local: identity.Identity, tmp_path: Path, name: str | None, given: str, client_address: str
+) -> None:
+    ours, plain = certificates.authority("ours"), name is None
+    configured = settings(local, tls=None if plain else certificates.certified(tmp_path, "server", ours))
+    tls = None if plain else certificates.certified(tmp_path, str(name), ours)
+    metadata = (*bearer(local, "a", "admin"), ("x-client-address", given))
+    async with serving(configured) as port, client.channel(f"127.0.0.1:{port}", tls) as channel:
+        with structlog.testing.capture_logs() as lines:
+            await pb_grpc.PaymentsServiceStub(channel).GetPayment(pb.GetPaymentRequest(id=ID), metadata=metadata)
+    assert [line["client"] for line in lines if line["event"] == "call"] == [client_address]
 
 
 async def answered(port: int, tls: TlsSettings | None, local: identity.Identity) -> bool:

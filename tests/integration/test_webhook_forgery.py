@@ -15,6 +15,7 @@ import grpc
 import pytest
 
 from deploy.local.postgres import Server
+from kobklein import server
 from tests import payments
 from tests.integration.test_webhooks_inbox import all_applied, event, intent_of
 from tests.payments import WEBHOOK_SECRET, refused, signed
@@ -90,6 +91,12 @@ async def test_a_body_that_is_too_long_is_refused(client: payments.Client) -> No
     body = event("customer.created", {"object": "customer", "id": "cus_1", "text": "x" * 600_000})
     async with refused("INVALID_ARGUMENT", field="payload"):
         await client.receive(body)
+
+
+async def test_a_request_that_is_too_long_is_refused_before_it_is_received(client: payments.Client) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await client.receive(b"x" * (server.LONGEST_REQUEST_BYTES + 1))
+    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from google.api import http_pb2, httpbody_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool
 from starlette.exceptions import HTTPException
 
-from gateway import bindings, callers, comments, files, names, problems, reader, streams, writer
+from gateway import addresses, bindings, comments, files, names, problems, reader, streams, writer
 from kobklein import contract, enums, errors
 from kobklein.options.v1 import options_pb2
 from kobklein.payments.v1 import payments_pb2
@@ -94,8 +94,8 @@ def test_every_error_is_a_problem_and_no_surprise_tells_its_detail(error: Except
 )
 def test_only_trusted_proxies_say_where_a_client_is(peer: str, forwarded: list[str], address: str) -> None:
     headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
-    assert callers.address({"client": (peer, 1), "headers": headers}, TRUSTED) == address
-    assert callers.address({"client": (peer, 1), "headers": headers}, ()) == peer
+    assert addresses.of({"client": (peer, 1), "headers": headers}, TRUSTED) == address
+    assert addresses.of({"client": (peer, 1), "headers": headers}, ()) == peer
 
 
 def test_comments_of_every_kind_of_element_are_found() -> None:

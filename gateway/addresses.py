@@ -1,0 +1,58 @@
+"""Addresses of clients, behind proxies too, and what counts as one of them."""
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.types import Scope
+
+from gateway.settings import Network
+
+_MAX_HOPS: Final = 20
+_IPV6_NETWORK_BITS: Final = 64
+"""One customer of a provider has all addresses of such a network."""
+
+
+def of(scope: Scope, trusted: Sequence[Network]) -> str:
+    """Return the client's address: the connection's, or what the nearest untrusted hop in `X-Forwarded-For` is.
+
+    The header counts only where each proxy that wrote it is trusted, read from the right: what a client itself writes
+    into it is to the left of that.
+    """
+    peer = scope["client"][0] if scope.get("client") else ""
+    if not trusted or not is_trusted(peer, trusted):
+        return peer
+    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
+    hops = [hop.strip() for hop in forwarded.split(",")[-_MAX_HOPS:] if hop.strip()]
+    for hop in reversed(hops):
+        if not _is_address(hop):
+            return peer
+        peer = hop
+        if not is_trusted(hop, trusted):
+            break
+    return peer
+
+
+def is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+    """Whether an address is that of a trusted proxy."""
+    return _is_address(text) and any(ipaddress.ip_address(text) in network for network in trusted)
+
+
+def limited_as(text: str) -> str:
+    """Return what an address counts as where each one has a limit: itself, or its network of IPv6."""
+    if not _is_address(text):
+        return text
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv4Address):
+        return text
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((int(address), _IPV6_NETWORK_BITS), strict=False))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
