@@ -35,8 +35,8 @@ async def set_rate(client: wallets.Client, *arguments: Any, reason: str = "by th
 async def quote(
     client: wallets.Client,
     *,
-    sell: tuple[int, str] = (0, "USD"),
-    buy: tuple[int, str] = (0, "HTG"),
+    sell: tuple[int | None, str] = (None, "USD"),
+    buy: tuple[int | None, str] = (None, "HTG"),
     user: str = "ana",
     key: str = "",
 ) -> pb.Quote:

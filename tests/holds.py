@@ -12,7 +12,8 @@ from tests import databases, waiting, wallets
 
 async def create(client: wallets.Client, payer: str = "ana", *, key: str = "", **fields: Any) -> holds_pb2.Hold:
     """Let a user reserve 25 minor units for `ben`, unless the fields say otherwise."""
-    request = holds_pb2.CreateHoldRequest(**{"to_user_id": "ben", "amount": 25, "currency": "HTG", **fields})
+    given = {"to_user_id": "ben", "amount": 25, "currency": "HTG", "to_new_user": True, **fields}
+    request = holds_pb2.CreateHoldRequest(**given)
     made: holds_pb2.Hold = await client.holds.CreateHold(request, metadata=user(payer, key))
     return made
 

@@ -71,6 +71,8 @@ class _Books:
     holds: dict[str, Reservation] = dataclasses.field(default_factory=dict)
     endings: set[str] = dataclasses.field(default_factory=set)
     """The transfers with which holds ended."""
+    opened: set[str] = dataclasses.field(default_factory=set)
+    """The addresses that have an account, in whatever currency."""
 
     def copy(self) -> "_Books":
         return _Books(
@@ -78,6 +80,7 @@ class _Books:
             dict(self.moved),
             {id_: dataclasses.replace(each) for id_, each in self.holds.items()},
             set(self.endings),
+            set(self.opened),
         )
 
 
@@ -96,6 +99,10 @@ class Model:
     @property
     def holds(self) -> dict[str, Reservation]:
         return self._books.holds
+
+    def open(self, *addresses: str) -> None:
+        """Note that these have an account."""
+        self._books.opened.update(addresses)
 
     def wallet(self, address: str) -> Wallet:
         floor = None if address == "fx/liquidity" or address.startswith("provider/") else 0
@@ -161,9 +168,10 @@ class Model:
             return POSTED if (first, its_group) == (asked, group) and self._ends_alike(asked) else "TRANSFER_ID_REUSED"
         reason = self._stopped(asked) or self._unreversible(asked) or self._untakeable(asked)
         if not reason and asked.hold_id is None:
-            reason = self._unpayable(asked, limited=asked.reverses_id is None)
+            reason = self._unpayable(asked, limited=asked.reverses_id is None) or self._unknown(asked)
         if reason:
             return reason
+        self.open(asked.debit_account, asked.credit_account)
         payer, payee = self.wallet(asked.debit_account), self.wallet(asked.credit_account)
         if asked.hold_id is not None:
             self._take(asked, self.holds[asked.hold_id], payer)
@@ -233,12 +241,16 @@ class Model:
         ]
         return "LIMIT_EXCEEDED" if limited and any(over) else ""
 
+    def _unknown(self, asked: entries.Transfer | entries.NewHold) -> str:
+        return "" if asked.payee_may_be_new or asked.credit_account in self._books.opened else "PAYEE_IS_NEW"
+
     def _hold(self, asked: entries.NewHold) -> str:
         if asked.id in self.holds:
             return POSTED if self.holds[asked.id].asked == asked else "HOLD_ID_REUSED"
-        reason = self._stopped(asked) or self._unpayable(asked, limited=True)
+        reason = self._stopped(asked) or self._unpayable(asked, limited=True) or self._unknown(asked)
         if reason:
             return reason
+        self.open(asked.debit_account, asked.credit_account)
         payer = self.wallet(asked.debit_account)
         self.wallet(asked.credit_account)
         payer.held, payer.spent = payer.held + asked.amount, payer.spent + asked.amount

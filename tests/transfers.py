@@ -31,8 +31,10 @@ async def send(
     caller: tuple[tuple[str, str], ...] | None = None,
     **fields: Any,
 ) -> transfers_pb2.UserTransfer:
-    """Transfer money in HTG, as its payer, with a new key unless one is given."""
-    request = transfers_pb2.CreateTransferRequest(to_user_id=payee, amount=amount, **fields)
+    """Transfer money in HTG, as its payer, to a new user or another, with a new key unless one is given."""
+    request = transfers_pb2.CreateTransferRequest(
+        **{"to_user_id": payee, "amount": amount, "to_new_user": True, **fields}
+    )
     made: transfers_pb2.UserTransfer = await client.transfers.CreateTransfer(
         request, metadata=caller or user(payer, key or str(uuid.uuid4()))
     )

@@ -21,6 +21,11 @@ def wallet(address: str) -> bool:
     return of_user(address) and "/" not in address[len(USERS) :]
 
 
+def user_id(address: str) -> str | None:
+    """Return whose wallet lies at an address; None if it is no wallet."""
+    return address.removeprefix(USERS) if wallet(address) else None
+
+
 def of_platform(address: str) -> bool:
     """Return whether an address earns the platform's fees, or exchanges currencies for it."""
     return address in (FEES, LIQUIDITY, SPREAD)

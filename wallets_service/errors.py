@@ -7,6 +7,7 @@ Error
 │   ├── AccountFrozen          no money may move this way for now; the status says which way
 │   ├── AccountClosed          no money may move again
 │   ├── SameAccount            a transfer needs two accounts
+│   ├── PayeeIsNew             the payee has no wallet, and the caller did not say that they are new
 │   ├── AmountOverflow         a balance would leave the range of 64 bits
 │   ├── TransferIdReused       the id belongs to a transfer with other content
 │   ├── TransferTooLate        it was only to be posted until a time that is over
@@ -122,6 +123,12 @@ class SameAccount(Refusal):
     """A transfer needs two accounts."""
 
     message = "{account} cannot pay itself"
+
+
+class PayeeIsNew(Refusal):
+    """The payee has no wallet in any currency, and the caller did not say that they are a new user."""
+
+    message = 'user {to_user_id} has no wallet yet: check the id, and give "toNewUser": true to pay a new user'
 
 
 class AmountOverflow(Refusal):

@@ -28,6 +28,8 @@ class Order:
     reference: str = ""
     description: str = ""
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    to_new_user: bool = False
+    """Whether the payee may have no wallet in any currency yet."""
 
     def transfer(self, id_: uuid.UUID) -> entries.Transfer:
         """Return it as the ledger takes it."""
@@ -41,6 +43,7 @@ class Order:
             reference=self.reference,
             description=self.description,
             metadata=self.metadata,
+            payee_may_be_new=self.to_new_user,
         )
 
 
@@ -51,6 +54,8 @@ class Made:
     posting: entries.Posting
     fee: entries.Posting | None = None
     reversed_amount: int = 0
+    payee_is_new: bool = False
+    """Whether a transfer that was only tried opens the payee's first wallet."""
 
 
 async def create(
@@ -60,7 +65,8 @@ async def create(
 
     `id_` is derived from the caller's key. What is posted under it is the answer, whatever the schedule, the balance or
     the accounts have become since, and marks the call as a repetition. A fee that is set while the transfer is on its
-    way may come too late for it; what was charged is in the answer. A dry run takes all the same steps but the posting.
+    way may come too late for it; what was charged is in the answer. A dry run takes all the same steps but the posting,
+    and is not refused for a payee who is new, but says so.
 
     If the process dies before the ledger commits, nothing has happened, and afterwards everything has; the repetition
     finds out which. Raises IdempotencyKeyReused, and the ledger's refusals, which leave the key free.
@@ -70,8 +76,11 @@ async def create(
     if earlier is not None:
         return _repeated(earlier, transfer)
     fee = fees.charged(order.amount, terms)
-    legs = _legs(transfer, fee)
-    outcomes = await (ledger.preview(legs) if dry_run else ledger.post(legs))
+    legs, new = _legs(transfer, fee), False
+    if dry_run:
+        outcomes, new = await _tried(ledger, legs)
+    else:
+        outcomes = await ledger.post(legs)
     refusal = fee_legs.refusal(outcomes, transfer, fee)
     if isinstance(refusal, errors.TransferIdReused):
         # A concurrent call with this key was faster, perhaps with another fee.
@@ -80,8 +89,8 @@ async def create(
             return _repeated(earlier, transfer)
     if refusal is not None:
         raise refusal
-    posting, *charges = _postings(outcomes)
-    return Made(posting, charges[0] if charges else None)
+    posting, *charges = [outcome for outcome in outcomes if isinstance(outcome, entries.Posting)]
+    return Made(posting, charges[0] if charges else None, payee_is_new=new)
 
 
 async def get(sessions: database.Sessions, id_: uuid.UUID, *, owner: str | None) -> Made:
@@ -141,5 +150,10 @@ def _legs(transfer: entries.Transfer, fee: int) -> list[entries.Transfer]:
     return [dataclasses.replace(transfer, linked=True), charge]
 
 
-def _postings(outcomes: Sequence[book.Outcome]) -> list[entries.Posting]:
-    return [outcome for outcome in outcomes if isinstance(outcome, entries.Posting)]
+async def _tried(ledger: Ledger, legs: Sequence[entries.Transfer]) -> tuple[list[book.Outcome], bool]:
+    """Return what would become of the legs, and whether they would open the payee's first wallet."""
+    moved, *fee = legs
+    outcomes = await ledger.preview([dataclasses.replace(moved, payee_may_be_new=False), *fee])
+    if not isinstance(outcomes[0], errors.PayeeIsNew):
+        return outcomes, False
+    return await ledger.preview([dataclasses.replace(moved, payee_may_be_new=True), *fee]), True

@@ -43,7 +43,7 @@ def address(user_id: str) -> str:
 
 def user_id(address: str) -> str | None:
     """Return whose wallet lies there; None if it is no wallet."""
-    return address.removeprefix(addresses.USERS) if addresses.wallet(address) else None
+    return addresses.user_id(address)
 
 
 async def create(session: Session, *, user_id: str, currency: str) -> Account:

@@ -48,6 +48,8 @@ CALLERS = ["nobody", "suspended", "stranger", *sorted(contract.ROLES)]
 OWNER = "user-owner"
 LONG_AGO = "2020-01-01T00:00:00Z"
 BODIES = {
+    "CreateTransfer": {"toNewUser": True},
+    "CreateHold": {"toNewUser": True},
     "CreateQuote": {"sell": {"amount": "10.00", "currency": "HTG"}, "buy": {"currency": "USD"}},
     "SetRate": {"rate": "131.25"},
     "UpdateAccount": {"account": {"metadata": {"sample": "changed"}}},
@@ -147,7 +149,7 @@ class Owned:
         if "Account" in method.name:
             return self._account()
         if method.name in ("GetTransfer", "GetLedgerTransfer", "ReverseTransaction"):
-            body = {"toUserId": "user-2", "amount": "0.01"}
+            body = {"toUserId": "user-2", "amount": "0.01", "toNewUser": True}
             made = self._client.call("POST", "/transfers", token=self._token, key=str(uuid.uuid4()), json=body)
             return str(made.json()["id"])
         if method.containing_service.name == "ConversionsService":

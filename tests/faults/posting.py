@@ -96,6 +96,27 @@ FAULTS: Final = (
         f"{_MODEL}::test_the_ledger_answers_as_its_model_does",
     ),
     Fault(
+        "a mistyped payee is paid",
+        "wallets_service/ledger/lookups.py",
+        "(SELECT true FROM accounts WHERE address = wanted.address LIMIT 1) IS NULL",
+        "false",
+        f"{_MODEL}::test_the_ledger_answers_as_its_model_does",
+    ),
+    Fault(
+        "a payee is new in each currency",
+        "wallets_service/ledger/lookups.py",
+        "(SELECT true FROM accounts WHERE address = wanted.address LIMIT 1) IS NULL",
+        "true",
+        f"{_MODEL}::test_the_ledger_answers_as_its_model_does",
+    ),
+    Fault(
+        "a payee is new to the rest of the batch that pays them first",
+        "wallets_service/ledger/book.py",
+        "missing is not None and not any(key in self.decision.accounts for key in missing)",
+        "missing is not None",
+        f"{_DECISIONS}::test_a_payee_is_new_until_any_account_of_theirs_opens_within_the_batch",
+    ),
+    Fault(
         "held money spent",
         "wallets_service/ledger/rules.py",
         "    available = debit.balance - debit.held_amount + debit.overdraft_limit\n",

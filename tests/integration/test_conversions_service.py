@@ -267,6 +267,7 @@ async def test_creating_again_with_the_same_key_is_the_same_quote(client: wallet
         ({"sell": (1, "USD"), "buy": (1, "HTG")}, "buy.amount"),
         ({"sell": (100, "HTG")}, "buy.currency"),
         ({"sell": (-1, "USD")}, "sell.amount"),
+        ({"sell": (0, "USD"), "buy": (1, "HTG")}, "sell.amount"),
         ({"sell": (10**13, "USD")}, "sell.amount"),
         ({"sell": (10**13 - 1, "USD")}, "sell.amount"),
         ({"sell": (100, "ABC")}, "sell.currency"),
@@ -278,7 +279,7 @@ async def test_what_cannot_be_priced_names_the_field(client: wallets.Client, fie
 
 
 async def test_a_pair_without_a_rate_is_not_offered(client: wallets.Client) -> None:
-    status = await wallets.refused(conversions.quote(client, sell=(100, "HTG"), buy=(0, "USD")))
+    status = await wallets.refused(conversions.quote(client, sell=(100, "HTG"), buy=(None, "USD")))
     assert (status.code, status.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CONVERSION_NOT_OFFERED")
 
 

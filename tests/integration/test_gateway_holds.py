@@ -50,7 +50,7 @@ def shown(answer: httpx.Response, *names: str) -> list[Any]:
 
 
 async def test_a_hold_is_made_read_listed_posted_and_voided(system: System) -> None:
-    body = {"toUserId": "ben", "amount": "25.00", "currency": "HTG", "reference": "r-1"}
+    body = {"toUserId": "ben", "toNewUser": True, "amount": "25.00", "currency": "HTG", "reference": "r-1"}
     made = await system.call("POST", "/holds", "ana", "user", key="k", json=body)
     assert made.status_code == 201
     assert shown(made, "debitAccount", "creditAccount", "amount", "postedAmount", "remainingAmount", "status") == [
@@ -73,20 +73,22 @@ async def test_a_hold_is_made_read_listed_posted_and_voided(system: System) -> N
 
 async def test_a_hold_shows_its_fee_to_its_payer_and_is_charged_it(system: System) -> None:
     await system.call("PUT", "/fees/HTG/TRANSFER?reason=launch", json={"partsPerMillion": 10_000})
-    body = {"toUserId": "ben", "amount": "10.00"}
+    body = {"toUserId": "ben", "toNewUser": True, "amount": "10.00"}
     made = await system.call("POST", "/holds", "ana", "user", json=body)
     assert shown(made, "feeAmount", "postedFeeAmount") == ["0.10", "0.00"]
     path = f"/holds/{made.json()['id']}"
     posted = await system.call("POST", f"{path}:post", "ben", "user", json={})
     assert "feeAmount" not in posted.json()
     assert shown(await system.call("GET", path, "ana", "user"), "feeAmount", "postedFeeAmount") == ["0.10", "0.10"]
-    refused = await system.call("POST", "/holds", "ana", "user", json={"toUserId": "ben", "amount": "89.50"})
+    refused = await system.call(
+        "POST", "/holds", "ana", "user", json={"toUserId": "ben", "toNewUser": True, "amount": "89.50"}
+    )
     assert refused.json()["reason"] == "INSUFFICIENT_FUNDS"
     assert [refused.json()["metadata"][name] for name in ("needed", "fee")] == ["90.39", "0.89"]
 
 
 async def test_a_hold_with_a_number_beyond_64_bits_is_posted(system: System) -> None:
-    body = {"toUserId": "ben", "amount": "25.00", "metadata": {"n": 1e20}}
+    body = {"toUserId": "ben", "toNewUser": True, "amount": "25.00", "metadata": {"n": 1e20}}
     made = await system.call("POST", "/holds", "ana", "user", json=body)
     posted = await system.call("POST", f"/holds/{made.json()['id']}:post", "ben", "user", json={})
     assert (made.status_code, posted.status_code) == (201, 200)
@@ -107,19 +109,25 @@ async def test_a_hold_with_a_number_beyond_64_bits_is_posted(system: System) -> 
 async def test_a_refusal_about_a_hold_is_a_problem(
     system: System, caller: str, path: str, body: Json, refusal: tuple[int, str]
 ) -> None:
-    made = await system.call("POST", "/holds", "ana", "user", json={"toUserId": "ben", "amount": "25.00"})
+    made = await system.call(
+        "POST", "/holds", "ana", "user", json={"toUserId": "ben", "toNewUser": True, "amount": "25.00"}
+    )
     answer = await system.call("POST", f"/holds/{made.json()['id']}{path}", caller, "user", json=body)
     assert (answer.status_code, answer.json()["reason"]) == refusal
 
 
 async def test_what_has_ended_is_a_conflict_and_not_a_bad_request(system: System) -> None:
-    made = await system.call("POST", "/holds", "ana", "user", json={"toUserId": "ben", "amount": "25.00"})
+    made = await system.call(
+        "POST", "/holds", "ana", "user", json={"toUserId": "ben", "toNewUser": True, "amount": "25.00"}
+    )
     await system.call("POST", f"/holds/{made.json()['id']}:void", "ben", "user", json={})
     ended = await system.call("POST", f"/holds/{made.json()['id']}:post", "ben", "user", json={})
     assert (ended.status_code, ended.json()["reason"]) == (409, "HOLD_ENDED")
     account = (await system.wallets.account("user/ana")).id
     await system.call("POST", f"/accounts/{account}:freeze", json={"reason": "police", "direction": "DEBIT"})
-    frozen = await system.call("POST", "/holds", "ana", "user", json={"toUserId": "ben", "amount": "1.00"})
+    frozen = await system.call(
+        "POST", "/holds", "ana", "user", json={"toUserId": "ben", "toNewUser": True, "amount": "1.00"}
+    )
     assert (frozen.status_code, frozen.json()["reason"]) == (409, "ACCOUNT_FROZEN")
 
 
@@ -192,7 +200,9 @@ async def test_the_limits_of_a_currency_are_set_and_listed(system: System) -> No
     assert (put.status_code, put.json()) == (200, limits)
     listed = await system.call("GET", "/limits", "ana", "user")
     assert listed.json()["limits"] == [limits]
-    answer = await system.call("POST", "/holds", "ana", "user", json={"toUserId": "ben", "amount": "75.01"})
+    answer = await system.call(
+        "POST", "/holds", "ana", "user", json={"toUserId": "ben", "toNewUser": True, "amount": "75.01"}
+    )
     assert (answer.status_code, answer.json()["reason"]) == (400, "LIMIT_EXCEEDED")
     assert answer.json()["metadata"]["limit"] == "75.00"
     for body, field in (

@@ -54,7 +54,7 @@ FEE = {"fixedAmount": "0.25", "partsPerMillion": 10_000, "floorAmount": "0.30", 
 async def test_a_transfer_is_made_read_and_made_only_once(rest: Rest) -> None:
     await rest("PUT", "/fees/HTG/TRANSFER?reason=launch", *ADMIN, body=FEE)
     metadata = b'{"z": 1, "a": 1e23, "m": [1, {"y": 2, "x": 3}], "lwqz": 4, "bwqa": 5}'
-    body = b'{"toUserId": "ben", "amount": 25.00, "reference": "r-1", "metadata": %s}' % metadata
+    body = b'{"toUserId": "ben", "toNewUser": true, "amount": 25.00, "reference": "r-1", "metadata": %s}' % metadata
     made = await rest("POST", "/transfers", *ANA, raw=body, key="k")
     assert made.status_code == 201
     assert "idempotency-replayed" not in made.headers
@@ -86,7 +86,7 @@ async def test_a_transfer_is_made_read_and_made_only_once(rest: Rest) -> None:
 
 async def test_a_transfer_without_the_money_is_a_problem(rest: Rest) -> None:
     await rest("PUT", "/fees/HTG/TRANSFER?reason=launch", *ADMIN, body=FEE)
-    answer = await rest("POST", "/transfers", *ANA, body={"toUserId": "ben", "amount": "99.80"})
+    answer = await rest("POST", "/transfers", *ANA, body={"toUserId": "ben", "toNewUser": True, "amount": "99.80"})
     problem = answer.json()
     assert (answer.status_code, problem["reason"]) == (400, "INSUFFICIENT_FUNDS")
     assert problem["detail"] == (
@@ -170,7 +170,9 @@ async def test_a_kind_that_is_not_there_cannot_be_deleted(rest: Rest) -> None:
 
 
 async def test_a_transaction_is_reversed(rest: Rest) -> None:
-    sent = (await rest("POST", "/transfers", *ANA, body={"toUserId": "ben", "amount": "25.00"})).json()
+    sent = (
+        await rest("POST", "/transfers", *ANA, body={"toUserId": "ben", "toNewUser": True, "amount": "25.00"})
+    ).json()
     path, body = f"/transactions/{sent['id']}:reverse", {"amount": "10.00", "currency": "HTG", "reason": "a mistake"}
     assert (await rest("POST", path, *ANA, body=body)).status_code == 403
     made = await rest("POST", path, "fin", "finance", body=body, key="k")

@@ -29,7 +29,8 @@ async def answered(call: Any) -> tuple[holds_pb2.Hold, bool]:
 
 
 def create(client: wallets.Client, key: str, **fields: Any) -> Awaitable[holds_pb2.Hold]:
-    request = holds_pb2.CreateHoldRequest(**{"to_user_id": "ben", "amount": 25, "currency": "HTG", **fields})
+    given = {"to_user_id": "ben", "amount": 25, "currency": "HTG", "to_new_user": True, **fields}
+    request = holds_pb2.CreateHoldRequest(**given)
     call: Awaitable[holds_pb2.Hold] = client.holds.CreateHold(request, metadata=holds.user("ana", key))
     return call
 
@@ -131,7 +132,7 @@ async def test_a_key_whose_call_died_before_its_effect_stays_with_its_body_and_w
 
 
 async def test_a_hold_needs_a_key(client: wallets.Client) -> None:
-    request = holds_pb2.CreateHoldRequest(to_user_id="ben", amount=5, currency="HTG")
+    request = holds_pb2.CreateHoldRequest(to_user_id="ben", amount=5, currency="HTG", to_new_user=True)
     status = await wallets.refused(client.holds.CreateHold(request, metadata=wallets.metadata("ana", "user")))
     assert (status.code, status.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "IDEMPOTENCY_KEY_MISSING")
 

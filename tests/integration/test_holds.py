@@ -239,6 +239,13 @@ async def test_a_part_is_in_the_currency_of_the_hold(client: wallets.Client) -> 
         assert [each.field for each in status.violations] == ["currency"]
 
 
+@pytest.mark.parametrize("seconds", [0, -1])
+async def test_a_hold_that_is_over_at_once_is_refused(client: wallets.Client, seconds: int) -> None:
+    """Zero is not taken for absent, which is seven days."""
+    status = await wallets.refused(holds.create(client, expires_after_seconds=seconds))
+    assert [each.field for each in status.violations] == ["expires_after_seconds"]
+
+
 async def test_a_hold_for_oneself_is_refused(client: wallets.Client) -> None:
     await client.fund("ana", 100)
     assert (await wallets.refused(holds.create(client, to_user_id="ana"))).reason == "SAME_ACCOUNT"

@@ -33,11 +33,13 @@ amounts = st.integers(1, 40)
 fees = st.sampled_from((1, 2, 3, 9))
 places = st.integers(0, 1_000)
 operations = st.one_of(
-    st.tuples(st.just("transfer"), payers, accounts, amounts, st.booleans()),
+    st.tuples(st.just("transfer"), payers, accounts, amounts, st.booleans(), st.booleans()),
     st.tuples(st.just("legs"), st.lists(st.tuples(payers, accounts, amounts), min_size=2, max_size=4)),
     st.tuples(st.just("again"), places, st.sampled_from((0, 0, 0, 1)), st.booleans()),
     st.tuples(st.just("reverse"), places, amounts, st.booleans()),
-    st.tuples(st.just("hold"), payers, payees, amounts, st.sampled_from(_LIFETIMES), st.booleans()),
+    st.tuples(
+        st.just("hold"), st.tuples(payers, payees), amounts, st.sampled_from(_LIFETIMES), st.booleans(), st.booleans()
+    ),
     st.tuples(st.just("hold again"), places, st.sampled_from((0, 0, 0, 1)), st.booleans()),
     st.tuples(st.just("hold with fee"), payers, payees, amounts, fees, st.sampled_from(_LIFETIMES)),
     st.tuples(st.just("part with fee"), places, amounts, st.booleans()),
@@ -52,6 +54,7 @@ settings = st.one_of(
     st.tuples(st.just("status"), accounts, st.sampled_from(("ACTIVE", "FROZEN", "DEBIT_FROZEN", "CREDIT_FROZEN"))),
     st.tuples(st.just("limits"), payers, amounts, *[st.none() | st.integers(1, most) for most in (40, 120, 60)]),
     st.tuples(st.just("overdraft"), payers, st.none() | st.integers(0, 60)),
+    st.tuples(st.just("other_currency"), accounts),
 )
 
 
@@ -109,11 +112,15 @@ class Ledger(stateful.RuleBasedStateMachine):
         self._set(account, "overdraft_limit", limit)
         wallet.floor = limit
 
+    def _change_other_currency(self, account: int) -> None:
+        """Open an account in another currency: its user is not new any more."""
+        self._open(account, "USD")
+
     @stateful.invariant()
     def accounts_are_the_same(self) -> None:
         rows = self.connection.execute(
             "SELECT address, balance, held_amount, version, day_spent, month_spent FROM accounts"
-            " WHERE address = ANY (%s)",
+            " WHERE currency = 'HTG' AND address = ANY (%s)",
             (self.addresses,),
         ).fetchall()
         holds = self.connection.execute(
@@ -144,10 +151,9 @@ class Ledger(stateful.RuleBasedStateMachine):
         self.held += [each for each in operations if isinstance(each, entries.NewHold)]
         return operations
 
-    def _transfer(self, debit: int, credit: int, amount: int, linked: bool) -> entries.Transfer:
-        return entries.Transfer(
-            _new_id(), self.addresses[debit], self.addresses[credit], amount, "HTG", "TRANSFER", linked=linked
-        )
+    def _transfer(self, debit: int, credit: int, amount: int, linked: bool, new: bool = True) -> entries.Transfer:
+        sides = self.addresses[debit], self.addresses[credit]
+        return entries.Transfer(_new_id(), *sides, amount, "HTG", "TRANSFER", linked=linked, payee_may_be_new=new)
 
     def _legs(self, drawn: Sequence[tuple[int, int, int]]) -> list[entries.Operation]:
         *legs, last = [self._transfer(*each, True) for each in drawn]
@@ -173,10 +179,12 @@ class Ledger(stateful.RuleBasedStateMachine):
         )
 
     def _hold(
-        self, debit: int, credit: int, amount: int, lifetime: datetime.timedelta, linked: bool
+        self, sides: tuple[int, int], amount: int, lifetime: datetime.timedelta, linked: bool, new: bool = True
     ) -> entries.NewHold:
-        sides = self.addresses[debit], self.addresses[credit]
-        return entries.NewHold(_new_id(), *sides, amount, "HTG", "TRANSFER", lifetime, linked=linked)
+        debit, credit = (self.addresses[each] for each in sides)
+        return entries.NewHold(
+            _new_id(), debit, credit, amount, "HTG", "TRANSFER", lifetime, linked=linked, payee_may_be_new=new
+        )
 
     def _hold_again(self, place: int, more: int, linked: bool) -> list[entries.Operation]:
         """Make a hold again, and that of its fee with it: without the other one, nobody asks for either."""
@@ -194,7 +202,7 @@ class Ledger(stateful.RuleBasedStateMachine):
             fixed_amount=fee % 3, parts_per_million=fee * 50_000, floor_amount=fee % 4 + 1, cap_amount=fee * 2 + 3
         )
         reserved = pricing.charged(amount, terms)
-        asked = self._hold(debit, credit, amount, lifetime, True)
+        asked = self._hold((debit, credit), amount, lifetime, True)
         made = dataclasses.replace(asked, fee_amount=reserved, fee_terms=terms)
         sides = made.debit_account, self.addresses[-1]
         self.tied.append(made)
@@ -265,19 +273,25 @@ class Ledger(stateful.RuleBasedStateMachine):
         return dataclasses.replace(self._transfer(debit, credit, amount, False), hold_id=hold_id)
 
     def _release(self, place: int, expiry: bool, linked: bool) -> entries.Release:
-        hold = self._one_of(self.held, place) or self._hold(1, 2, 1, _LIFETIMES[0], False)
+        hold = self._one_of(self.held, place) or self._hold((1, 2), 1, _LIFETIMES[0], False)
         return entries.Release(hold.id, hold.debit_key, hold.credit_key, expiry=expiry, linked=linked)
 
     def _set(self, account: int, column: str, value: object) -> None:
         """Change a rule of an account as the service does, and open the account first if need be."""
-        address = self.addresses[account]
-        floor = self.model.wallet(address).floor
+        self._open(account, "HTG")
         self.connection.execute(
-            "INSERT INTO accounts (id, address, currency, overdraft_limit) VALUES (%s, %s, 'HTG', %s)"
-            " ON CONFLICT DO NOTHING",
-            (entries.account_id(address, "HTG"), address, floor),
+            f"UPDATE accounts SET {column} = %s WHERE address = %s AND currency = 'HTG'",
+            (value, self.addresses[account]),
         )
-        self.connection.execute(f"UPDATE accounts SET {column} = %s WHERE address = %s", (value, address))
+
+    def _open(self, account: int, currency: str) -> None:
+        address = self.addresses[account]
+        self.model.open(address)
+        self.connection.execute(
+            "INSERT INTO accounts (id, address, currency, overdraft_limit) VALUES (%s, %s, %s, %s)"
+            " ON CONFLICT DO NOTHING",
+            (entries.account_id(address, currency), address, currency, self.model.wallet(address).floor),
+        )
 
 
 def _linked(batch: Sequence[entries.Operation]) -> list[entries.Operation]:

@@ -121,7 +121,7 @@ async def test_a_storm_of_repetitions_has_one_effect_a_key_while_fees_change(rep
     first = {key: same[0] for key, same in by_key.items()}
     assert len({answer.id for answer in first.values()}) == 30
     for key, answer in first.items():
-        request = transfers_pb2.CreateTransferRequest(to_user_id="ben", amount=100)
+        request = transfers_pb2.CreateTransferRequest(to_user_id="ben", amount=100, to_new_user=True)
         again = replicas[1].transfers.CreateTransfer(request, metadata=transfers.user("ana", key))
         assert await transfers.replayed(again) == (answer, True)
     fees = [answer.fee_amount for answer in first.values()]

@@ -167,7 +167,12 @@ async def test_the_last_cent_pays_the_fee(client: wallets.Client) -> None:
 async def test_a_repetition_gets_the_first_answer_and_has_no_effect(client: wallets.Client) -> None:
     await transfers.set_fee(client, fixed_amount=50)
     request = transfers_pb2.CreateTransferRequest(
-        to_user_id="ben", amount=700, currency="HTG", reference="r", metadata=metadata(a=1e23, b=[1, None, {"c": 0.1}])
+        to_user_id="ben",
+        amount=700,
+        currency="HTG",
+        reference="r",
+        metadata=metadata(a=1e23, b=[1, None, {"c": 0.1}]),
+        to_new_user=True,
     )
 
     async def call() -> tuple[transfers_pb2.UserTransfer, bool]:
@@ -237,7 +242,7 @@ async def test_a_call_that_died_after_its_effect_is_answered_by_its_repetition(c
         wallets.transfer("user/ana", "fees", 50, type_="FEE", id=str(ids.derived(id_, "fee"))),
     )
     await transfers.set_fee(client, fixed_amount=99)
-    request = transfers_pb2.CreateTransferRequest(to_user_id="ben", amount=700)
+    request = transfers_pb2.CreateTransferRequest(to_user_id="ben", amount=700, to_new_user=True)
     made, marked = await transfers.replayed(
         client.transfers.CreateTransfer(request, metadata=transfers.user("ana", key="k-1"))
     )
@@ -252,6 +257,8 @@ async def test_a_dry_run_answers_what_would_happen_and_leaves_no_trace(client: w
     tried = await transfers.send(client, "ana", "ben", 700, key="k-1", dry_run=True)
     assert (tried.dry_run, tried.fee_amount, tried.balance_after) == (True, 50, 9_250)
     assert not tried.HasField("created_time")
+    assert tried.payee_is_new
+    tried.ClearField("payee_is_new")
     assert await client.account("user/ana") == before
     assert set(await balances(client)) == {"provider/stripe", "user/ana"}
     status = await wallets.refused(transfers.get(client, tried.id, caller=transfers.user("ana")))

@@ -62,7 +62,7 @@ async def overtaken(on: databases.Database, meanwhile: Callable[[], Awaitable[ob
         await engine.dispose()
 
 
-ORDER = use_case.Order(user_id="ana", to_user_id="ben", amount=700, currency="HTG")
+ORDER = use_case.Order(user_id="ana", to_user_id="ben", amount=700, currency="HTG", to_new_user=True)
 KEY_ID = ids.of_key("ana", "k-1")
 
 

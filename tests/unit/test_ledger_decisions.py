@@ -131,6 +131,47 @@ def _plain(outcome: Outcome) -> object:
     return (outcome.reason, str(outcome)) if isinstance(outcome, errors.Refusal) else outcome
 
 
+def test_a_payee_is_new_until_any_account_of_theirs_opens_within_the_batch() -> None:
+    """In whatever currency, and not by what is refused or taken back."""
+    known = book(account("user/ana", 100))
+    new = [("user/ben", "HTG"), ("user/ben", "USD"), ("user/eva", "HTG")]
+    state = State(
+        accounts={**known, ("user/ana", "USD"): account("user/ana", 100)._replace(key=("user/ana", "USD"))}
+        | {key: entries.opened(key) for key in new},
+        missing=frozenset(new),
+        new_addresses={"user/ben": new[:2], "user/eva": new[2:]},
+        time=NOW,
+    )
+
+    def to(payee: str, id_: str, *, new: bool, amount: int = 1, currency: str = "HTG", **changes: object) -> Transfer:
+        asked = transfer("user/ana", f"user/{payee}", amount, id_, payee_may_be_new=new, **changes)
+        return dataclasses.replace(asked, currency=currency)
+
+    outcomes = decisions.decide(
+        [
+            to("ben", "mistyped", new=False),
+            to("ben", "too much", new=True, amount=101),
+            to("ben", "undone", new=True, linked=True),
+            to("eva", "undoes", new=False),
+            to("ben", "still mistyped", new=False),
+            to("ben", "opens", new=True, currency="USD"),
+            to("ben", "found", new=False),
+            to("eva", "another one", new=False),
+        ],
+        state,
+    ).outcomes
+    assert [outcome.reason if isinstance(outcome, errors.Refusal) else "ok" for outcome in outcomes] == [
+        "PAYEE_IS_NEW",
+        "INSUFFICIENT_FUNDS",
+        "LINKED_TRANSFER_REFUSED",
+        "PAYEE_IS_NEW",
+        "PAYEE_IS_NEW",
+        "ok",
+        "ok",
+        "PAYEE_IS_NEW",
+    ]
+
+
 def test_money_goes_to_the_last_cent_and_no_further() -> None:
     accounts = book(account("user/ana", 100), account("user/ben"))
     assert decide([transfer("user/ana", "user/ben", 100)], accounts).postings[0].debit_balance_after == 0

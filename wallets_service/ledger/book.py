@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from wallets_service import errors
@@ -22,6 +22,8 @@ class State:
     """Every account of every operation, new ones as they would open."""
     missing: frozenset[Key] = frozenset()
     """Those of the accounts that do not exist yet."""
+    new_addresses: Mapping[str, Sequence[Key]] = dataclasses.field(default_factory=dict)
+    """The addresses that have no account in any currency yet, with those of the missing accounts that are theirs."""
     stamps: Mapping[Key, Stamp] = dataclasses.field(default_factory=dict)
     """Those of the rows of the accounts that do."""
     transaction: str = ""
@@ -87,6 +89,11 @@ class Book:
     def account(self, key: Key) -> Account:
         """Return an account as it is now."""
         return self.decision.accounts.get(key) or self.state.accounts[key]
+
+    def payee_is_new(self, asked: Transfer | NewHold) -> bool:
+        """Return whether a payee has no account in any currency, not even one that this batch opens."""
+        missing = self.state.new_addresses.get(asked.credit_account)
+        return missing is not None and not any(key in self.decision.accounts for key in missing)
 
     def hold(self, id_: Id) -> Hold | None:
         """Return a hold as it is now."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from wallets_service import errors, fees
+from wallets_service import addresses, errors, fees
 from wallets_service.ledger import rules
 from wallets_service.ledger.book import Book, Decision, Outcome, State
 from wallets_service.ledger.entries import (
@@ -170,7 +170,7 @@ def _refusal(
     refusal = rules.funds(transfer, debit)
     if refusal is None and transfer.reverses_id is None:
         refusal = rules.limits(transfer, debit, state.limits.get(transfer.currency), book.today)
-    return refusal
+    return refusal or _payee(book, transfer)
 
 
 def _new_hold(book: Book, made: NewHold) -> Outcome:
@@ -184,8 +184,16 @@ def _new_hold(book: Book, made: NewHold) -> Outcome:
         or rules.open_holds(made, book.open_holds(debit.id))
         or rules.funds(made, debit)
         or rules.limits(made, debit, book.state.limits.get(made.currency), book.today)
+        or _payee(book, made)
     )
     return refusal or book.reserve(made, debit, credit)
+
+
+def _payee(book: Book, asked: Transfer | NewHold) -> errors.Refusal | None:
+    """Return why a payee without any account is not paid; decided last, so that only a caller who could pay is told."""
+    if asked.payee_may_be_new or not book.payee_is_new(asked):
+        return None
+    return errors.PayeeIsNew(to_user_id=addresses.user_id(asked.credit_account))
 
 
 def _alone(book: Book, hold: Hold | None) -> errors.Refusal | None:

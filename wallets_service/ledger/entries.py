@@ -90,6 +90,8 @@ class Transfer:
     """Whether what is left of its hold is given back with it; a replay must say what was done."""
     expires_time: datetime.datetime | None = dataclasses.field(default=None, compare=False)
     """Refused from this time on."""
+    payee_may_be_new: bool = dataclasses.field(default=True, compare=False)
+    """Whether it is posted even if its payee has no account in any currency yet."""
 
     @property
     def debit_key(self) -> Key:
@@ -142,6 +144,8 @@ class NewHold:
     """The hold that it is the fee of, which reserves the fee beside it."""
     linked: bool = dataclasses.field(default=False, compare=False)
     """Whether it is made only together with the next one."""
+    payee_may_be_new: bool = dataclasses.field(default=True, compare=False)
+    """Whether it is made even if its payee has no account in any currency yet."""
 
     @property
     def debit_key(self) -> Key:

@@ -5,7 +5,7 @@ What does not depend on each other's result is sent together and waited for once
 
 import dataclasses
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -37,16 +37,21 @@ _MOST_BEHIND: Final = datetime.timedelta(seconds=10)
 _EARLIEST: Final = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 
 _ACCOUNTS: Final = """
-    SELECT a.id::text, a.address, a.currency, a.balance, a.held_amount, a.overdraft_limit, a.status, a.version,
-           a.transfer_limit, a.day_limit, a.month_limit, a.spent_date, a.day_spent, a.month_spent,
-           a.xmin::text, a.updated_time
-    FROM
+    a.id::text, a.address, a.currency, a.balance, a.held_amount, a.overdraft_limit, a.status, a.version,
+    a.transfer_limit, a.day_limit, a.month_limit, a.spent_date, a.day_spent, a.month_spent,
+    a.xmin::text, a.updated_time
 """
 _ACCOUNTS_BY_NAME: Final = f"""
-    {_ACCOUNTS} unnest(%s::text[], %s::text[]) AS wanted (address, currency)
-    JOIN accounts a ON a.address = wanted.address AND a.currency = wanted.currency
-"""
-_ACCOUNTS_BY_ID: Final = f"{_ACCOUNTS} accounts a WHERE a.id = ANY (%s::uuid[])"
+    SELECT CASE
+        WHEN a.id IS NULL AND (SELECT true FROM accounts WHERE address = wanted.address LIMIT 1) IS NULL
+        THEN wanted.address
+    END, {_ACCOUNTS}
+    FROM unnest(%s::text[], %s::text[]) AS wanted (address, currency)
+    LEFT JOIN accounts a ON a.address = wanted.address AND a.currency = wanted.currency
+"""  # noqa: S608  # names of ours alone
+"""For an account that is missing, its row says whether its address has one in another currency: one more look into the
+same index. EXISTS could be planned as a hash of all addresses."""
+_ACCOUNTS_BY_ID: Final = f"SELECT {_ACCOUNTS} FROM accounts a WHERE a.id = ANY (%s::uuid[])"  # noqa: S608  # as above
 _NOW: Final = """
     pg_current_xact_id()::xid::text, clock_timestamp(), (
         SELECT jsonb_object_agg(currency, jsonb_build_array(transfer_limit, day_limit, month_limit))
@@ -175,10 +180,11 @@ def read(
     """
     wanted = _wanted(operations)
     accounts, stamps = known.find(wanted.keys)
+    strangers: Collection[str] = ()
     if len(accounts) < len(wanted.keys):
         unknown = [key for key in wanted.keys if key not in accounts]
         names = arrays.quoted([key[0] for key in unknown]), arrays.plain([key[1] for key in unknown])
-        _add(connection.execute(_ACCOUNTS_BY_NAME, names), accounts, stamps)
+        strangers = _add_named(connection.execute(_ACCOUNTS_BY_NAME, names), accounts, stamps)
     in_order = sorted(accounts.values(), key=BY_ID)
     ids_ = arrays.plain([account.id for account in in_order])
     current = connection.execute(_LOCK, (ids_,)) if lock else connection.execute(_LOOK)
@@ -188,7 +194,7 @@ def read(
     locked, transaction, clock, limits = _one(current)
     changed = _changed(in_order, stamps, locked) if lock else []
     if changed:
-        _add(connection.execute(_ACCOUNTS_BY_ID, (arrays.plain(changed),)), accounts, stamps)
+        _add(connection.execute(_ACCOUNTS_BY_ID, (arrays.plain(changed),)).fetchall(), accounts, stamps)
     time = _time(clock, stamps.values())
     missing = frozenset(key for key in wanted.keys if key not in accounts)
     accounts.update({key: opened(key) for key in missing})
@@ -201,6 +207,7 @@ def read(
     return State(
         accounts=accounts,
         missing=missing,
+        new_addresses=_of_addresses(missing, strangers),
         stamps=stamps,
         transaction=transaction,
         posted={row[0]: rows.posting(row, addresses[row[1]], addresses[row[2]]) for row in postings},
@@ -246,9 +253,25 @@ def _changed(in_order: Sequence[Account], stamps: Mapping[Key, Stamp], locked: s
     return [account.id for account, old, new in zip(in_order, known, found, strict=True) if old != new]
 
 
-def _add(found: _Cursor, accounts: dict[Key, Account], stamps: dict[Key, Stamp]) -> None:
+def _add_named(found: _Cursor, accounts: dict[Key, Account], stamps: dict[Key, Stamp]) -> set[str]:
+    """Take up those of the accounts that exist, and return the addresses that have no account in any currency."""
+    rows_ = found.fetchall()
+    _add((row[1:] for row in rows_ if row[1] is not None), accounts, stamps)
+    return {address for address, *_ in rows_ if address is not None}
+
+
+def _of_addresses(keys: Iterable[Key], addresses: Collection[str]) -> dict[str, list[Key]]:
+    """Return the keys of these addresses, by address."""
+    found: dict[str, list[Key]] = {address: [] for address in addresses}
+    for key in keys if addresses else ():
+        if key[0] in found:
+            found[key[0]].append(key)
+    return found
+
+
+def _add(found: Iterable[Sequence[Any]], accounts: dict[Key, Account], stamps: dict[Key, Stamp]) -> None:
     """Take up accounts as they were read."""
-    for id_, address, currency, *values, stamp, updated_time in found.fetchall():
+    for id_, address, currency, *values, stamp, updated_time in found:
         key = address, currency
         accounts[key] = Account(id_, key, *values)
         stamps[key] = stamp, updated_time

@@ -26,18 +26,21 @@ def check_sides(request: holds_pb2.CreateHoldRequest) -> None:
 
 def new_hold(request: holds_pb2.CreateHoldRequest, *, id_: uuid.UUID, default_seconds: int) -> entries.NewHold:
     """Return the hold that a request asks for, whose sides are checked."""
+    credit_account = request.credit_account or wallets.address(request.to_user_id)
+    seconds = request.expires_after_seconds if request.HasField("expires_after_seconds") else default_seconds
     return entries.NewHold(
         id=str(id_),
         debit_account=request.debit_account or wallets.address(request.user_id),
-        credit_account=request.credit_account or wallets.address(request.to_user_id),
+        credit_account=credit_account,
         amount=request.amount,
         currency=request.currency,
         type=common.TYPE_NAMES[request.type or ledger_pb2.TRANSFER_TYPE_TRANSFER],
-        lifetime=datetime.timedelta(seconds=request.expires_after_seconds or default_seconds),
+        lifetime=datetime.timedelta(seconds=seconds),
         payment_id=request.payment_id or None,
         reference=request.reference,
         description=request.description,
         metadata=free_data.of_message(request.metadata),
+        payee_may_be_new=request.to_new_user or wallets.user_id(credit_account) is None,
     )
 
 
@@ -47,6 +50,14 @@ def _unless_one(request: holds_pb2.CreateHoldRequest, user: str, account: str) -
     if not given:
         return [errors.Violation(user, f"is required, or {account} instead")]
     return [errors.Violation(account, f"cannot stand beside {user}")] if len(given) > 1 else []
+
+
+def content(request: holds_pb2.CreateHoldRequest) -> holds_pb2.CreateHoldRequest:
+    """Return what a key stands for: the hold, and not whether its payee may be new, so that either call may repeat."""
+    asked = holds_pb2.CreateHoldRequest()
+    asked.CopyFrom(request)
+    asked.ClearField("to_new_user")
+    return asked
 
 
 def reserved(request: holds_pb2.CreateHoldRequest) -> bool:

@@ -19,6 +19,7 @@ def order(request: transfers_pb2.CreateTransferRequest, *, user_id: str) -> tran
         reference=request.reference,
         description=request.description,
         metadata=free_data.of_message(request.metadata),
+        to_new_user=request.to_new_user,
     )
 
 
@@ -38,6 +39,7 @@ def user_transfer(made: transfers.Made, call: calls.Call) -> transfers_pb2.UserT
         metadata=common.struct(dict(transfer.metadata)),
         created_time=common.optional_timestamp(posting.created_time),
         dry_run=posting.created_time is None,
+        payee_is_new=made.payee_is_new if posting.created_time is None else None,
     )
     if call.unrestricted or call.subject == payer:
         message.fee_amount = made.fee.transfer.amount if made.fee else 0

@@ -34,11 +34,11 @@ class HoldsServicer(holds_pb2_grpc.HoldsServiceServicer):
 
         async def work(id_: uuid.UUID) -> holds_pb2.Hold:
             made = messages.new_hold(request, id_=id_, default_seconds=self._default_seconds)
-            default = not request.expires_after_seconds
+            default = not request.HasField("expires_after_seconds")
             held = await holds.create(self._sessions, self._ledger, made, default_lifetime=default)
             return messages.hold(held, calls.current())
 
-        return await idempotency.repeatable(self._sessions, request, work, holds_pb2.Hold)
+        return await idempotency.repeatable(self._sessions, messages.content(request), work, holds_pb2.Hold)
 
     async def GetHold(self, request: holds_pb2.GetHoldRequest, _context: _Context) -> holds_pb2.Hold:
         """Get a hold."""

@@ -46,7 +46,10 @@ class Ledger:
         body, key = {"toUserId": self._payee.id, "amount": "20.00", "currency": "USD"}, str(uuid.uuid4())
         tried = self._client.call(self._user, "POST", "/transfers", body | {"dryRun": True}).json()
         self._check("a dry run says what it would cost and leave", ("0.45", "104.55"), _cost(tried))
-        made = self._client.call(self._user, "POST", "/transfers", body, key=key)
+        self._check("and that the payee has no wallet yet", True, tried["payeeIsNew"])
+        mistyped = self._client.call(self._user, "POST", "/transfers", body, key=key).json()
+        self._check("so the transfer has to say that it is for a new user", "PAYEE_IS_NEW", mistyped["reason"])
+        made = self._client.call(self._user, "POST", "/transfers", body | {"toNewUser": True}, key=key)
         self._check(
             "the transfer does cost 0.45, and leaves 104.55",
             (201, "0.45", "104.55"),
