@@ -43,7 +43,10 @@ def service(
         _refuse_owner(f"{prefix}MIGRATION_DATABASE_URL")
         given = configuration.read(settings, beside=(migration, *beside))
         logs.configure(given, process=package)
-        uvloop.run(_serve(package, given, run))
+        try:
+            uvloop.run(_serve(package, given, run))
+        except configuration.NotToServeError as error:
+            _give_up(f"{package} does not start: {error}", code=configuration.WRONG)
 
     @app.command()
     def migrate() -> None:

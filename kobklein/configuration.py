@@ -25,6 +25,10 @@ class Mistakes(Exception):  # as in kobklein.errors
     """Variables that are missing, wrong or unknown: a line for each, without values."""
 
 
+class NotToServeError(Exception):
+    """What a service only finds out once it runs, and must not serve with; the text is a line for the operator."""
+
+
 def read(settings: type[S], *, beside: Sequence[type[Variables]] = ()) -> S:
     """Return the settings of this process from its environment, or exit with 2 after a line for each mistake.
 

@@ -7,6 +7,7 @@ Error
 ├── RateLimited                too many calls
 ├── TooManyStreams             of all callers together
 ├── Unavailable                a part is out of reach for now; nothing is decided
+├── CurrencyNotOffered         nothing new begins in this currency
 ├── EtagMismatch               the resource changed since the caller read it
 ├── IdempotencyKeyMissing      the call needs a key
 ├── IdempotencyKeyReused       the key came with another request before
@@ -19,7 +20,7 @@ status into a problem document. The reason of an error is its class name in UPPE
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import ClassVar, Final
 
 import grpc
@@ -125,6 +126,25 @@ class InvalidArgument(Error):
     def of(cls, field: str, description: str) -> "InvalidArgument":
         """Return the error for a single field, by its path in proto names."""
         return cls(Violation(field, description))
+
+
+class CurrencyNotOffered(Error):
+    """Nothing new begins in this currency; what exists in it goes on to its end."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    message = "{field}: {currency} is not offered; offered are {offered}"
+
+    def __init__(self, *, field: str, currency: str, offered: Iterable[str]) -> None:
+        list_ = ", ".join(offered)
+        super().__init__(field=field, currency=currency, offered=list_)
+        del self.metadata["field"]  # The violation names it, by REST in the names of JSON.
+        self.violations = (Violation(field, f"{currency} is not offered; offered are {list_}"),)
+
+    @classmethod
+    def check(cls, field: str, currency: str, offered: Collection[str]) -> None:
+        """Raise it unless the currency in a field of the request is offered."""
+        if currency not in offered:
+            raise cls(field=field, currency=currency, offered=offered)
 
 
 class Unauthenticated(Error):

@@ -16,7 +16,7 @@ import pydantic
 import pydantic_core
 import pydantic_settings
 
-from kobklein import jwks
+from kobklein import jwks, money
 
 T = TypeVar("T")
 KEY_BYTES: Final = 32
@@ -127,6 +127,16 @@ Rate = Annotated[str, pydantic.AfterValidator(_rate)]
 
 LogLevel = Annotated[str, pydantic.AfterValidator(_level)]
 NO_PAIR: Final = "must name a certificate and its private key, as PEM and without a password"
+
+
+def _known(currencies: tuple[str, ...]) -> tuple[str, ...]:
+    for currency in currencies:
+        money.exponent(currency)  # Its UnknownCurrency is a ValueError that names it.
+    return tuple(dict.fromkeys(currencies))
+
+
+Currencies = Annotated[ListOf[str], pydantic.Field(min_length=1), pydantic.AfterValidator(_known)]
+"""Currencies of ISO 4217, each once."""
 
 
 class Environment(enum.StrEnum):
@@ -303,6 +313,8 @@ class ServiceSettings(Settings):
     """How often the token of a caller is proved again while a stream of theirs is open."""
     drain_seconds: float = pydantic.Field(default=8.0, ge=0)
     reflection: bool = True
+    currencies: Currencies = ("HTG", "USD")
+    """In which something new may begin; what exists in others goes on to its end."""
 
     def broken_rules(self) -> Iterator[str]:
         """Yield what production demands and lacks."""

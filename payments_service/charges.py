@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import datetime
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 from google.protobuf import message
@@ -56,6 +56,7 @@ class Charges:
         changes: Changes,
         background: Background,
         settings: MoneyPathSettings,
+        currencies: Collection[str],
     ) -> None:
         self._sessions = sessions
         self._provider = provider
@@ -63,21 +64,24 @@ class Charges:
         self._changes = changes
         self._background = background
         self._settings = settings
+        self._currencies = currencies
 
     async def process(
         self, new: NewPayment, *, payment_method_id: str, request: message.Message
     ) -> payments_pb2.Payment:
         """Make a payment and charge it.
 
-        Raises InvalidArgument for an amount or currency that the provider cannot take, before anything is recorded, and
-        for a request that the provider refuses; then the payment is FAILED. Raises ProviderUnavailable when the
-        provider was asked in vain; then the payment is recorded and stays PROCESSING until it is resolved.
+        Raises CurrencyNotOffered, and InvalidArgument for an amount or currency that the provider cannot take, before
+        anything is recorded, and InvalidArgument for a request that the provider refuses; then the payment is FAILED.
+        Raises ProviderUnavailable when the provider was asked in vain; then the payment is recorded and stays
+        PROCESSING until it is resolved.
         """
         self._provider.check(new.amount, new.currency)
         payment_id = ids.new()
         charged = self._charged(payment_method_id)
 
         async def begin(session: database.Session) -> _Begun:
+            common_errors.CurrencyNotOffered.check("currency", new.currency, self._currencies)
             payment = await payments.create(session, new, actor=_actor(), payment_id=payment_id, **charged, fence=1)
             return _Begun(payment, claimed=True)
 

@@ -12,6 +12,7 @@ from kobklein.payments.v1 import payments_pb2_grpc, provider_events_pb2_grpc
 from payments_service import housekeeping, servicer, workers
 from payments_service.changes import Changes
 from payments_service.charges import Charges
+from payments_service.currencies import Agreement
 from payments_service.money_path import MoneyPath
 from payments_service.provider_events.servicer import ProviderEventsServicer
 from payments_service.providers.stripe import Stripe
@@ -23,7 +24,10 @@ from payments_service.webhooks import Webhooks
 
 @contextlib.asynccontextmanager
 async def run(settings: Settings) -> AsyncIterator[int]:
-    """Serve until left, and yield the port. Calls and steps that run then get time to end; the rest is recovered."""
+    """Serve until left, and yield the port. Calls and steps that run then get time to end; the rest is recovered.
+
+    Raises CurrenciesDifferError once the ledger says that it does not offer a currency which the settings do.
+    """
     engine = database.engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
     background = workers.Background()
     async with contextlib.AsyncExitStack() as stack:
@@ -31,12 +35,19 @@ async def run(settings: Settings) -> AsyncIterator[int]:
         provider = _provider(settings)
         stack.push_async_callback(provider.close)
         ledger = await stack.enter_async_context(_ledger(settings))
+        agreement = Agreement(ledger, settings.currencies, poll_seconds=settings.money_path.poll_seconds)
+        await stack.enter_async_context(agreement.sought())
         stack.push_async_callback(background.drain, settings.drain_seconds)
         parts = _Parts(settings, database.sessions(engine), provider, ledger, background)
         for loop in parts.loops():
             await stack.enter_async_context(loop)
+
+        async def probe() -> None:
+            agreement.check()
+            await database.probe(engine)
+
         yield await stack.enter_async_context(
-            server.running(servicer.SERVICES, parts.add_servicers, settings, probe=lambda: database.probe(engine))
+            server.running(servicer.SERVICES, parts.add_servicers, settings, probe=probe)
         )
 
 
@@ -66,6 +77,7 @@ class _Parts:
             changes=self._changes,
             background=background,
             settings=path_settings,
+            currencies=settings.currencies,
         )
         self._webhooks = Webhooks(
             sessions,
@@ -98,6 +110,7 @@ class _Parts:
             provider=self._provider,
             pager=pager,
             longest_watch_seconds=self._settings.longest_watch_seconds,
+            currencies=self._settings.currencies,
         )
         payments_pb2_grpc.add_PaymentsServiceServicer_to_server(payments, grpc_server)
         events = ProviderEventsServicer(self._sessions, pager=pager)

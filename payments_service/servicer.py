@@ -3,7 +3,7 @@
 import contextlib
 import datetime
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any, Final
 
 import grpc
@@ -37,6 +37,7 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
         provider: Provider,
         pager: pages.Pager,
         longest_watch_seconds: float,
+        currencies: Collection[str],
     ) -> None:
         self._sessions = sessions
         self._charges = charges
@@ -45,6 +46,7 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
         self._provider = provider
         self._pager = pager
         self._longest_watch_seconds = longest_watch_seconds
+        self._currencies = currencies
 
     async def CreatePayment(
         self, request: payments_pb2.CreatePaymentRequest, _context: _Context
@@ -55,6 +57,7 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
             self._provider.check(new.amount, new.currency)
 
         async def work(session: database.Session) -> payments_pb2.Payment:
+            errors.CurrencyNotOffered.check("currency", new.currency, self._currencies)
             return messages.render(await payments.create(session, new, actor=calls.current().subject))
 
         return messages.shown(await idempotency.once(self._sessions, request, work, payments_pb2.Payment))

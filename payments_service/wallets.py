@@ -8,7 +8,7 @@ from typing import Final
 import grpc
 
 from kobklein import client, contract, errors
-from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc
+from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc, wallets_pb2, wallets_pb2_grpc
 
 METHODS: Final = contract.methods(["kobklein.wallets.v1.LedgerService"])
 """What this service calls there, for the channel, which repeats what may be repeated."""
@@ -41,8 +41,20 @@ class Ledger:
 
     def __init__(self, channel: grpc.aio.Channel, *, token: Callable[[], str], timeout_seconds: float) -> None:
         self._stub = ledger_pb2_grpc.LedgerServiceStub(channel)
+        self._wallets = wallets_pb2_grpc.WalletsServiceStub(channel)
         self._token = token
         self._timeout_seconds = timeout_seconds
+
+    async def currencies(self) -> list[str]:
+        """Return the currencies that the ledger offers; raises Unavailable when it does not say."""
+        request = wallets_pb2.ListCurrenciesRequest()
+        try:
+            response = await self._wallets.ListCurrencies(
+                request, timeout=self._timeout_seconds, metadata=client.metadata(self._token())
+            )
+        except grpc.aio.AioRpcError as error:
+            raise errors.Unavailable(part="the ledger") from error
+        return [currency.code for currency in response.currencies]
 
     async def post(self, deposits: Sequence[Deposit]) -> list[Refusal | None]:
         """Post deposits and return, in their order, None for a posted one or its refusal.

@@ -71,6 +71,7 @@ def settings(database: databases.Database, folder: Path, **changes: Any) -> Sett
             "page_token_key": "00" * 32,
             "drain_seconds": 2.0,
             "reflection": False,
+            "currencies": wallets.CURRENCIES,
             "service_key_file": key_file,
             "wallets_target": "127.0.0.1:1",
             "stripe": {

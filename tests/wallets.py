@@ -36,6 +36,8 @@ SEAL_PUBLIC_KEY: Final = ed25519.Ed25519PrivateKey.from_private_bytes(SEAL_KEY).
 """What whoever audits the ledger knows of the key that seals it."""
 _KEY: Final = jwt.PyJWK({"kty": "oct", "k": jwt.utils.base64url_encode(SECRET.encode()).decode(), "alg": "HS256"})
 _AUTH: Final = AuthSettings(hs256_secret=pydantic.SecretStr(SECRET))
+CURRENCIES: Final = ("HTG", "USD", "EUR", "JPY", "KWD", "MGA")
+"""More than are offered by default: with no, two and three decimals, and the ariary's fifths."""
 _PLENTY: Final = "1000000/second"
 _A_DAY: Final = 86_400
 """As long as a token may be good for, so that those of constants outlive any run, `make chaos` included."""
@@ -53,6 +55,7 @@ def settings(database: databases.Database, **changes: Any) -> Settings:
             "seal_seconds": 0.05,
             "drain_seconds": 2.0,
             "reflection": False,
+            "currencies": CURRENCIES,
             **changes,
         }
     )

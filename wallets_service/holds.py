@@ -6,7 +6,7 @@ and the expiry that meet, one comes first and the others find the hold ended.
 
 import dataclasses
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -66,17 +66,27 @@ class Part:
     release_rest: bool
 
 
-async def create(sessions: database.Sessions, ledger: Ledger, made: NewHold, *, default_lifetime: bool) -> Held:
+async def create(
+    sessions: database.Sessions,
+    ledger: Ledger,
+    made: NewHold,
+    *,
+    default_lifetime: bool,
+    currencies: Collection[str],
+) -> Held:
     """Reserve the money, and the fee of now beside it; under the id of a hold, return that hold as it is now.
 
     A hold between users costs what a transfer costs. Both are reserved or neither; if the process dies before the
     ledger commits, nothing is. A repetition goes by the fee that is recorded, whatever the schedule says since, and so
     with a `default_lifetime`, which the caller did not choose.
 
-    Raises the Refusal of the ledger: the money is not there, a limit stands against it, an account is frozen or closed.
+    Raises CurrencyNotOffered for a new hold in any but `currencies`, and the Refusal of the ledger: the money is not
+    there, a limit stands against it, an account is frozen or closed.
     """
     for _ in range(2):
-        priced = await database.transaction(sessions, lambda session: _priced(session, made, default_lifetime))
+        priced = await database.transaction(
+            sessions, lambda session: _priced(session, made, default_lifetime, currencies)
+        )
         outcomes = await ledger.post(_reserving(priced))
         refusal = fee_legs.refusal(outcomes, priced, priced.fee_amount)
         if not isinstance(refusal, errors.HoldIdReused):
@@ -86,13 +96,14 @@ async def create(sessions: database.Sessions, ledger: Ledger, made: NewHold, *, 
     return _held(*outcomes)
 
 
-async def _priced(session: Session, made: NewHold, default_lifetime: bool) -> NewHold:
+async def _priced(session: Session, made: NewHold, default_lifetime: bool, currencies: Collection[str]) -> NewHold:
     """Return a hold with the fee, and the default, that it was made with, or else with those of now."""
     earlier = await repository.get_hold(session, uuid.UUID(made.id))
     if earlier is not None:
         then = earlier.hold.made
         lifetime = then.lifetime if default_lifetime else made.lifetime
         return dataclasses.replace(made, fee_amount=then.fee_amount, fee_terms=then.fee_terms, lifetime=lifetime)
+    common_errors.CurrencyNotOffered.check("currency", made.currency, currencies)
     if made.type != TRANSFER or None in (wallets.user_id(made.debit_account), wallets.user_id(made.credit_account)):
         return made
     terms = await fee_schedule.terms(session, currency=made.currency, type_=made.type)

@@ -66,19 +66,30 @@ async def run(settings: Settings) -> AsyncIterator[int]:
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server(
             LedgerServicer(ledger, engine, pager, reports, watches), grpc_server
         )
-        transfers_pb2_grpc.add_TransfersServiceServicer_to_server(TransfersServicer(ledger, sessions), grpc_server)
+        transfers_pb2_grpc.add_TransfersServiceServicer_to_server(
+            TransfersServicer(ledger, sessions, currencies=settings.currencies), grpc_server
+        )
         conversions_pb2_grpc.add_ConversionsServiceServicer_to_server(
             ConversionsServicer(
-                sessions, ledger, rate_sources, quote_lifetime=datetime.timedelta(seconds=settings.quote_seconds)
+                sessions,
+                ledger,
+                rate_sources,
+                quote_lifetime=datetime.timedelta(seconds=settings.quote_seconds),
+                currencies=settings.currencies,
             ),
             grpc_server,
         )
-        wallets_pb2_grpc.add_WalletsServiceServicer_to_server(WalletsServicer(sessions, pager, watches), grpc_server)
+        wallets_pb2_grpc.add_WalletsServiceServicer_to_server(
+            WalletsServicer(sessions, pager, watches, currencies=settings.currencies), grpc_server
+        )
         statements_pb2_grpc.add_StatementsServiceServicer_to_server(
             StatementsServicer(sessions, Turns(sessions, pool_size=settings.database_pool_size), pager), grpc_server
         )
         holds_pb2_grpc.add_HoldsServiceServicer_to_server(
-            HoldsServicer(ledger, sessions, pager, default_seconds=settings.hold_seconds), grpc_server
+            HoldsServicer(
+                ledger, sessions, pager, default_seconds=settings.hold_seconds, currencies=settings.currencies
+            ),
+            grpc_server,
         )
         accounts_pb2_grpc.add_AccountsServiceServicer_to_server(AccountsServicer(ledger, sessions, pager), grpc_server)
 

@@ -6,7 +6,7 @@ only if the call had its effect, and a process that dies at any point leaves one
 
 import dataclasses
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from kobklein import calls, database
@@ -59,7 +59,13 @@ class Made:
 
 
 async def create(
-    ledger: Ledger, sessions: database.Sessions, order: Order, *, id_: uuid.UUID, dry_run: bool = False
+    ledger: Ledger,
+    sessions: database.Sessions,
+    order: Order,
+    *,
+    id_: uuid.UUID,
+    currencies: Collection[str],
+    dry_run: bool = False,
 ) -> Made:
     """Move the money and charge the fee of now, both or neither; the answer is the same however often it is asked for.
 
@@ -69,12 +75,14 @@ async def create(
     and is not refused for a payee who is new, but says so.
 
     If the process dies before the ledger commits, nothing has happened, and afterwards everything has; the repetition
-    finds out which. Raises IdempotencyKeyReused, and the ledger's refusals, which leave the key free.
+    finds out which. Raises IdempotencyKeyReused, and CurrencyNotOffered for any but `currencies` and the ledger's
+    refusals, which leave the key free.
     """
     transfer = order.transfer(id_)
     earlier, terms = await database.transaction(sessions, lambda session: _prepared(session, transfer))
     if earlier is not None:
         return _repeated(earlier, transfer)
+    kobklein_errors.CurrencyNotOffered.check("currency", order.currency, currencies)
     fee = fees.charged(order.amount, terms)
     legs, new = _legs(transfer, fee), False
     if dry_run:

@@ -1,7 +1,9 @@
 """The messages of wallets."""
 
 import uuid
+from collections.abc import Iterable
 
+from kobklein import money
 from kobklein.wallets.v1 import wallets_pb2
 from wallets_service import models, transactions
 from wallets_service.messages import common
@@ -19,6 +21,13 @@ def transaction_filter(request: wallets_pb2.ListWalletTransactionsRequest) -> tr
         metadata=dict(request.metadata),
         effective_from=common.boundary(request, "effective_from"),
         effective_before=common.boundary(request, "effective_before"),
+    )
+
+
+def currencies(codes: Iterable[str]) -> wallets_pb2.ListCurrenciesResponse:
+    """Return what is said of currencies."""
+    return wallets_pb2.ListCurrenciesResponse(
+        currencies=[wallets_pb2.Currency(code=code, decimals=money.exponent(code)) for code in codes]
     )
 
 

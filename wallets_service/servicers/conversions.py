@@ -2,13 +2,13 @@
 
 import datetime
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import grpc
 from google.protobuf import empty_pb2
 
-from kobklein import calls, database, idempotency, ids
+from kobklein import calls, database, errors, idempotency, ids
 from kobklein.wallets.v1 import conversions_pb2, conversions_pb2_grpc
 from wallets_service import instants, quotes
 from wallets_service.ledger.group_commit import Ledger
@@ -28,8 +28,10 @@ class ConversionsServicer(conversions_pb2_grpc.ConversionsServiceServicer):
         others: Sequence[sources.RateSource],
         *,
         quote_lifetime: datetime.timedelta,
+        currencies: Collection[str],
     ) -> None:
-        """Take rates from the table, and from `others` where it has none."""
+        """Sell these currencies at rates of the table, and of `others` where it has none."""
+        self._currencies = currencies
         self._sessions = sessions
         self._ledger = ledger
         self._others = others
@@ -42,6 +44,7 @@ class ConversionsServicer(conversions_pb2_grpc.ConversionsServiceServicer):
         user_id = request.user_id or calls.current().subject
 
         async def effect(session: database.Session) -> conversions_pb2.Quote:
+            errors.CurrencyNotOffered.check("buy.currency", request.buy.currency, self._currencies)
             state = await quotes.create(
                 session,
                 messages.asked(request),

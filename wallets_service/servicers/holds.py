@@ -1,6 +1,7 @@
 """The RPCs of holds."""
 
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 import grpc
@@ -19,12 +20,20 @@ class HoldsServicer(holds_pb2_grpc.HoldsServiceServicer):
     """Reserves money of an account."""
 
     def __init__(
-        self, ledger: Ledger, sessions: database.Sessions, pager: pages.Pager, *, default_seconds: int
+        self,
+        ledger: Ledger,
+        sessions: database.Sessions,
+        pager: pages.Pager,
+        *,
+        default_seconds: int,
+        currencies: Collection[str],
     ) -> None:
+        """Make holds in these currencies, for so long unless their makers say otherwise."""
         self._ledger = ledger
         self._sessions = sessions
         self._pager = pager
         self._default_seconds = default_seconds
+        self._currencies = currencies
 
     async def CreateHold(self, request: holds_pb2.CreateHoldRequest, _context: _Context) -> holds_pb2.Hold:
         """Create a hold."""
@@ -35,7 +44,9 @@ class HoldsServicer(holds_pb2_grpc.HoldsServiceServicer):
         async def work(id_: uuid.UUID) -> holds_pb2.Hold:
             made = messages.new_hold(request, id_=id_, default_seconds=self._default_seconds)
             default = not request.HasField("expires_after_seconds")
-            held = await holds.create(self._sessions, self._ledger, made, default_lifetime=default)
+            held = await holds.create(
+                self._sessions, self._ledger, made, default_lifetime=default, currencies=self._currencies
+            )
             return messages.hold(held, calls.current())
 
         return await idempotency.repeatable(self._sessions, messages.content(request), work, holds_pb2.Hold)

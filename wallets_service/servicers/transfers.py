@@ -1,6 +1,7 @@
 """The RPCs of transfers between users, of fees, and of reversals."""
 
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 import grpc
@@ -19,7 +20,9 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 class TransfersServicer(transfers_pb2_grpc.TransfersServiceServicer):
     """Moves money from user to user, charges for it, and takes it back."""
 
-    def __init__(self, ledger: Ledger, sessions: database.Sessions) -> None:
+    def __init__(self, ledger: Ledger, sessions: database.Sessions, *, currencies: Collection[str]) -> None:
+        """Make transfers in these currencies."""
+        self._currencies = currencies
         self._ledger = ledger
         self._sessions = sessions
 
@@ -33,6 +36,7 @@ class TransfersServicer(transfers_pb2_grpc.TransfersServiceServicer):
             self._sessions,
             messages.order(request, user_id=request.user_id or call.subject),
             id_=ids.of_key(call.subject, call.idempotency_key),
+            currencies=self._currencies,
             dry_run=request.dry_run,
         )
         return messages.user_transfer(made, call)

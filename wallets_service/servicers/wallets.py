@@ -2,12 +2,12 @@
 
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
 
-from kobklein import calls, database, idempotency, pages
+from kobklein import calls, database, errors, idempotency, pages
 from kobklein.wallets.v1 import wallets_pb2, wallets_pb2_grpc
 from wallets_service import transactions, wallets, watches
 from wallets_service.messages import common
@@ -20,19 +20,30 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 class WalletsServicer(wallets_pb2_grpc.WalletsServiceServicer):
     """Shows users their wallets and what moved in them."""
 
-    def __init__(self, sessions: database.Sessions, pager: pages.Pager, watches_: watches.Watches) -> None:
+    def __init__(
+        self, sessions: database.Sessions, pager: pages.Pager, watches_: watches.Watches, *, currencies: Sequence[str]
+    ) -> None:
+        """Open wallets in these currencies."""
         self._sessions = sessions
         self._pager = pager
         self._watches = watches_
+        self._currencies = currencies
 
     async def CreateWallet(self, request: wallets_pb2.CreateWalletRequest, _context: _Context) -> wallets_pb2.Wallet:
         """Create a wallet."""
         user_id = request.user_id or calls.current().subject
 
         async def effect(session: database.Session) -> wallets_pb2.Wallet:
+            errors.CurrencyNotOffered.check("currency", request.currency, self._currencies)
             return messages.wallet(await wallets.create(session, user_id=user_id, currency=request.currency))
 
         return await idempotency.once(self._sessions, request, effect, wallets_pb2.Wallet)
+
+    async def ListCurrencies(
+        self, _request: wallets_pb2.ListCurrenciesRequest, _context: _Context
+    ) -> wallets_pb2.ListCurrenciesResponse:
+        """List the currencies that are offered."""
+        return messages.currencies(self._currencies)
 
     async def ListWallets(
         self, request: wallets_pb2.ListWalletsRequest, _context: _Context
