@@ -47,8 +47,8 @@ async def record(
     """Record one change in the transaction that makes it, so that there is neither one without the other.
 
     `subject` names what was changed (`account/<id>`, `limits/HTG`), `action` what was done (`FREEZE`), and the current
-    call's caller is who did it. `before` and `after` are JSON with the names of the contract and money as decimal text;
-    None stands for what was not there yet, or is not there any more.
+    call's caller is who did it. `before` and `after` are JSON with the names of the contract, shown
+    in the form of JSON, and money as decimal text; None stands for what was not there yet, or is not there any more.
     """
     await repository.insert_entry(
         session,

@@ -18,17 +18,17 @@ async def client(wallets_database: databases.Database) -> AsyncIterator[wallets.
 
 async def test_every_change_is_recorded_with_who_why_and_what_it_was(client: wallets.Client) -> None:
     id_ = (await client.account("user/ana")).id
-    await accounts.update(client, id_, "overdraft_limit", "metadata", overdraft_limit=50, metadata={"kyc": "2"})
+    await accounts.update(client, id_, "overdraft_limit", "metadata", overdraft_limit=50, metadata={"kyc_level": "2"})
     await client.accounts.FreezeAccount(
         accounts_pb2.FreezeAccountRequest(id=id_, direction=accounts_pb2.FREEZE_DIRECTION_DEBIT, reason="police"),
         metadata=wallets.metadata("risk", "service"),
     )
     newest, oldest = await accounts.entries(client, subject=f"account/{id_}")
     rules = {
-        "address": "user/ana", "currency": "HTG", "status": "ACTIVE", "overdraft_limit": "0.00", "metadata": {},
-        "limits": {"transfer_amount": None, "day_amount": None, "month_amount": None},
+        "address": "user/ana", "currency": "HTG", "status": "ACTIVE", "overdraftLimit": "0.00", "metadata": {},
+        "limits": {"transferAmount": None, "dayAmount": None, "monthAmount": None},
     }  # fmt: skip
-    changed = rules | {"overdraft_limit": "0.50", "metadata": {"kyc": "2"}}
+    changed = rules | {"overdraftLimit": "0.50", "metadata": {"kyc_level": "2"}}
     assert [(each.action, each.actor, each.reason, each.subject) for each in (oldest, newest)] == [
         ("UPDATE", "root", "by the book", f"account/{id_}"), ("FREEZE", "risk", "police", f"account/{id_}"),
     ]  # fmt: skip
@@ -45,7 +45,7 @@ async def test_an_overdraft_that_an_account_opens_with_is_recorded_once(client: 
     (entry,) = await accounts.entries(client, subject=f"account/{opened.id}")
     assert (entry.action, entry.actor) == ("OPEN", "payments_service")
     assert not entry.HasField("before")
-    assert json_format.MessageToDict(entry.after)["overdraft_limit"] == "5.00"
+    assert json_format.MessageToDict(entry.after)["overdraftLimit"] == "5.00"
 
 
 async def test_a_change_that_changes_nothing_is_not_recorded(client: wallets.Client) -> None:

@@ -91,7 +91,7 @@ async def test_currencies_are_listed_while_they_have_any_limit(client: wallets.C
     usd = await accounts.entries(client, subject="limits/USD")
     assert [(each.HasField("before"), each.HasField("after")) for each in usd] == [(True, False), (False, True)]
     assert json_format.MessageToDict(usd[0].before) == {
-        "transfer_amount": None, "day_amount": "0.10", "month_amount": None,
+        "transferAmount": None, "dayAmount": "0.10", "monthAmount": None,
     }  # fmt: skip
 
 

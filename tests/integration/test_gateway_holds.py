@@ -167,7 +167,7 @@ async def test_an_account_is_found_updated_under_its_etag_and_recorded(system: S
 
 
 def shown_of(entry: Json) -> tuple[str, str, Any, Any]:
-    before, after = entry["before"]["limits"]["day_amount"], entry["after"]["limits"]["day_amount"]
+    before, after = entry["before"]["limits"]["dayAmount"], entry["after"]["limits"]["dayAmount"]
     return entry["action"], entry["actor"], before, after
 
 

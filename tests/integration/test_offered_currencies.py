@@ -83,4 +83,4 @@ async def test_over_rest_every_caller_may_list_them_and_a_refusal_has_the_list(
         problem = refused.json()
         assert (refused.status_code, problem["reason"]) == (400, "CURRENCY_NOT_OFFERED")
         assert problem["metadata"] == {"currency": "KWD", "offered": "HTG, JPY"}
-        assert [each["field"] for each in problem["violations"]] == ["buy.currency"]
+        assert [each["field"] for each in problem["errors"]] == ["buy.currency"]

@@ -125,10 +125,23 @@ def audit_entry(row: models.AuditEntry) -> accounts_pb2.AuditEntry:
         action=row.action,
         actor=row.actor,
         reason=row.reason,
-        before=common.struct(row.before or {}),
-        after=common.struct(row.after or {}),
+        before=common.struct(_shown(row.before or {})),
+        after=common.struct(_shown(row.after or {})),
         created_time=common.timestamp(row.created_time),
     )
+
+
+def _shown(recorded: dict[str, Any]) -> dict[str, Any]:
+    """Return what an entry holds under the names that JSON has; free data stays as it is."""
+    return {
+        _json_name(name): _shown(value) if isinstance(value, dict) and name != "metadata" else value
+        for name, value in recorded.items()
+    }
+
+
+def _json_name(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 def audit_position(position: list[Any] | None) -> uuid.UUID | None:
