@@ -33,6 +33,7 @@ Error
 ├── WalletNotFound             missing, or somebody else's: a caller cannot tell which
 ├── TransactionNotFound        likewise
 ├── TransferNotFound           likewise
+├── NotAcceptable              a file is not made in any of the forms that the caller takes
 ├── FeeNotFound                this kind of transfer costs nothing in this currency
 ├── ConversionNotOffered       there is no rate for these currencies
 ├── RateStale                  the rates are too old to be used
@@ -320,6 +321,14 @@ class TransferNotFound(errors.Error):
 
     code = grpc.StatusCode.NOT_FOUND
     message = "there is no transfer {id}"
+
+
+class NotAcceptable(errors.Error):
+    """A file is not made in any of the media types that the caller's `Accept` names."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    message = "a statement is made as {offered}, and Accept takes neither: {accept}"
+    http_status = 406
 
 
 class FeeNotFound(errors.Error):

@@ -146,7 +146,8 @@ async def test_a_csv_file_is_saved_under_its_name(gateway: Gateway, wallet: str)
     assert found.headers["content-type"] == "text/csv; charset=utf-8; header=present"
     name = f"statement-{wallet[:8]}-HTG-20200101-"
     assert found.headers["content-disposition"].startswith(f'attachment; filename="{name}')
-    rows = list(csv.DictReader(io.StringIO(found.text, newline=""), strict=True))
+    assert found.content.startswith(b"\xef\xbb\xbfrecord,")
+    rows = list(csv.DictReader(io.StringIO(found.content.decode("utf-8-sig"), newline=""), strict=True))
     assert [row["balance"] for row in rows] == ["0.00", "100.00", "99.70", "99.50", "99.50"]
     assert rows[2]["reference"] == "'=1+1"
     assert {row["time_zone"] for row in rows} == {"America/Port-au-Prince"}
@@ -160,6 +161,9 @@ async def test_a_csv_file_is_saved_under_its_name(gateway: Gateway, wallet: str)
         ("text/html;q=0.5, text/csv;q=0.9", "", "text/csv"),
         ("text/html;q=0, */*", "", "text/csv"),
         ("*/*", "", "text/csv"),
+        ("application/pdf, text/*;q=0.1", "", "text/csv"),
+        ("text/csv;q=0, */*", "", "text/html"),
+        ("application/pdf", "&format=CSV", "text/csv"),
         ("text/html", "&format=CSV", "text/csv"),
         ("text/csv", "&format=HTML", "text/html"),
     ],
@@ -170,6 +174,15 @@ async def test_a_file_is_of_the_form_that_is_asked_for_or_else_accepted(
     path = f"/wallets/{wallet}/statement:export?{SINCE}{format_}"
     found = await gateway.http.get(path, headers={"accept": accept})
     assert (found.status_code, found.headers["content-type"].partition(";")[0]) == (200, media_type)
+
+
+@pytest.mark.parametrize("accept", ["application/pdf", "application/pdf, text/csv;q=0", "*/*;q=0", "a" * 1_000])
+async def test_a_file_of_no_form_that_there_is_is_not_acceptable(gateway: Gateway, wallet: str, accept: str) -> None:
+    found = await gateway.http.get(f"/wallets/{wallet}/statement:export?{SINCE}", headers={"accept": accept})
+    problem = found.json()
+    assert (found.status_code, problem["reason"]) == (406, "NOT_ACCEPTABLE")
+    assert problem["detail"].endswith(f"is made as text/csv or text/html, and Accept takes neither: {accept[:100]}")
+    assert "content-disposition" not in found.headers
 
 
 async def test_a_page_is_shown_and_may_run_nothing(gateway: Gateway, wallet: str) -> None:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallets_service import documents
-from wallets_service.documents import cells, csv_file, html_page
+from wallets_service import addresses, documents
+from wallets_service.documents import cells, csv_file, html_page, wording
 from wallets_service.instants import Basis
 from wallets_service.models import Transaction
 from wallets_service.repository.histories import Head
@@ -37,7 +37,7 @@ ANYTHING = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sample
 
 
 def account(address: str = "user/ana") -> Head:
-    return Head(uuid.UUID(int=1), address, "HTG", "ana", 1, None)
+    return Head(uuid.UUID(int=1), address, "HTG", addresses.user_id(address), 1, None)
 
 
 def period(**changes: Any) -> Period:
@@ -74,6 +74,8 @@ def line(**changes: Any) -> Transaction:
 def rows_of(*lines: Transaction, zone: zoneinfo.ZoneInfo = UTC, **changes: Any) -> list[dict[str, str]]:
     file = csv_file.CsvFile(account(), period(**changes), zone)
     text = file.head() + file.lines(lines) + file.tail()
+    assert text.startswith("\ufeffrecord,")
+    text = text.removeprefix("\ufeff")
     return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
 
 
@@ -102,6 +104,21 @@ def test_a_range_from_the_beginning_of_time_has_no_date_in_some_zones_and_is_sho
     beginning = datetime.datetime(1, 1, 1, tzinfo=datetime.UTC)
     assert rows_of(zone=PORT_AU_PRINCE, from_time=beginning)[0]["recorded_time"] == beginning.isoformat()
     assert html_page.HtmlPage(account(), period(from_time=beginning), PORT_AU_PRINCE).head()
+
+
+def test_an_offset_with_seconds_is_written_in_whole_minutes_and_the_instant_stays() -> None:
+    """Paris was 9 minutes and 21 seconds ahead of UTC until 1911; RFC 3339 has no seconds in offsets."""
+    then = datetime.datetime(1900, 1, 1, tzinfo=datetime.UTC)
+    row = rows_of(zone=zoneinfo.ZoneInfo("Europe/Paris"), from_time=then)[0]
+    assert row["recorded_time"] == "1900-01-01T00:09:00+00:09"
+    assert datetime.datetime.fromisoformat(row["recorded_time"]) == then
+
+
+def test_an_hour_that_comes_twice_is_told_apart_by_its_offset() -> None:
+    first, second = [datetime.datetime(2026, 11, 1, hour, 30, tzinfo=datetime.UTC) for hour in (4, 5)]
+    lines = [line(created_time=time, effective_time=time) for time in (first, second)]
+    rows = rows_of(*lines, zone=zoneinfo.ZoneInfo("America/Havana"))[1:-1]
+    assert [row["recorded_time"] for row in rows] == ["2026-11-01T00:30:00-04:00", "2026-11-01T00:30:00-05:00"]
 
 
 @pytest.mark.parametrize("field", TEXT_FIELDS)
@@ -174,7 +191,7 @@ class Page(html.parser.HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append(tag)
-        assert {name for name, _ in attrs} <= {"class", "lang", "charset", "colspan"}
+        assert {name for name, _ in attrs} <= {"class", "lang", "charset", "colspan", "name", "content", "data-name"}
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
@@ -189,8 +206,9 @@ def test_a_page_says_whose_it_is_and_what_it_comes_to_and_repeats_its_head_on_pa
     text = page_of(line(), zone=PORT_AU_PRINCE)
     shown = " ".join(Page(text).texts)
     for expected in (
-        *("Statement of user/ana in HTG", "America/Port-au-Prince", "2026-02-28 23:30:00-05:00"),
-        *("Opening balance", "-2.50", "Closing balance", "97.45", "100.00", "lunch", "user/ben"),
+        *("Statement of ana in HTG", "America/Port-au-Prince", "2026-02-28 23:30:00-05:00"),
+        *("Opening balance", "-2.50", "Closing balance", "97.45 HTG", "100.00", "lunch", "From ben"),
+        *("Money in (HTG)", "Money out (HTG)", "Balance (HTG)"),
     ):
         assert expected in shown
     assert "thead { display: table-header-group }" in text
@@ -208,9 +226,86 @@ def test_no_text_makes_an_element_of_a_page(text: str) -> None:
     assert "script" not in found.elements
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"type": "DEPOSIT", "counterparty": "provider/stripe"}, "Card top-up"),
+        ({"type": "DEPOSIT", "counterparty": "provider/moncash"}, "Top-up"),
+        ({"direction": "DEBIT"}, "To ben"),
+        ({"counterparty": "agent/cap-haitien"}, "From agent cap-haitien"),
+        ({"type": "FEE", "direction": "DEBIT", "counterparty": "fees"}, "Fee"),
+        ({"type": "CONVERSION", "counterparty": "fx/liquidity"}, "Currency conversion"),
+        ({"type": "ADJUSTMENT", "counterparty": "provider/bank"}, "Correction"),
+        ({"type": "WITHDRAWAL", "direction": "DEBIT", "counterparty": "provider/bank"}, "Withdrawal, bank"),
+        ({"type": "REFUND", "reverses_id": uuid.UUID(int=9)}, "Returned from ben"),
+        (
+            {
+                "type": "REFUND",
+                "reverses_id": uuid.UUID(int=9),
+                "direction": "DEBIT",
+                "counterparty": "provider/stripe",
+            },
+            "Returned to card",
+        ),
+        ({"type": "REFUND", "reverses_id": uuid.UUID(int=9), "counterparty": "fees"}, "Returned from KobKlein"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_customer_reads_words_and_no_addresses_of_the_system(fields: dict[str, Any], said: str) -> None:
+    texts = Page(page_of(line(**fields))).texts
+    assert said in texts
+    assert not any("provider/" in text or "user/" in text or "fx/" in text for text in texts)
+
+
+def test_staff_who_read_another_account_see_the_addresses() -> None:
+    texts = Page(page_of(line(type="DEPOSIT", direction="DEBIT"), address="provider/stripe")).texts
+    assert "Statement of provider/stripe in HTG" in texts
+    assert "Deposit, user/ben" in texts
+
+
+def test_a_reference_that_the_description_has_is_said_once() -> None:
+    texts = Page(page_of(line(description="Payment KP-1", reference="KP-1"))).texts
+    assert [text for text in texts if "KP-1" in text] == ["Payment KP-1"]
+    assert {"lunch", "r-1"} <= set(Page(page_of(line())).texts)
+
+
+@pytest.mark.parametrize(
+    ("minor_units", "currency", "shown"),
+    [
+        (123_456_789, "HTG", "1,234,567.89"),
+        (-100_000, "USD", "-1,000.00"),
+        (-50, "USD", "-0.50"),
+        (99_999, "USD", "999.99"),
+        (1_234_567, "JPY", "1,234,567"),
+        (1_234_567, "KWD", "1,234.567"),
+    ],
+)
+def test_a_page_has_commas_between_thousands(minor_units: int, currency: str, shown: str) -> None:
+    assert wording.amount(minor_units, currency) == shown
+
+
 def test_a_page_is_escaped_wherever_an_address_stands() -> None:
     assert Page(page_of(address="user/<b>&")).elements == Page(page_of()).elements
 
 
 def test_the_name_of_a_file_is_letters_digits_and_dashes() -> None:
-    assert documents.file_name(account(), period(), "csv") == "statement-00000000-HTG-20260301-20260401.csv"
+    assert documents.file_name(account(), period(), UTC, "csv") == "statement-00000000-HTG-20260301-20260401.csv"
+
+
+@pytest.mark.parametrize(
+    ("from_time", "before_time", "zone", "days"),
+    [
+        ("2026-11-01T05:00Z", "2026-11-28T01:00Z", "America/Port-au-Prince", "20261101-20261127"),
+        ("2026-10-31T15:00Z", "2026-11-30T15:00Z", "Asia/Tokyo", "20261101-20261130"),
+        ("2026-11-01T00:00Z", "2026-12-01T00:00Z", "UTC", "20261101-20261130"),
+        ("2026-11-01T00:00Z", "2026-11-01T00:00Z", "UTC", "20261101-20261101"),
+        ("0001-01-01T00:00Z", "2026-12-01T00:00Z", "America/Port-au-Prince", "00010101-20261130"),
+    ],
+)
+def test_the_name_of_a_file_has_the_days_of_the_zone_the_last_one_with_it(
+    from_time: str, before_time: str, zone: str, days: str
+) -> None:
+    times = {"from_time": from_time, "before_time": before_time}
+    whole = period(**{name: datetime.datetime.fromisoformat(time) for name, time in times.items()})
+    name = documents.file_name(account(), whole, zoneinfo.ZoneInfo(zone), "csv")
+    assert name == f"statement-00000000-HTG-{days}.csv"

@@ -1,4 +1,4 @@
-"""A statement as comma-separated values (RFC 4180), in UTF-8.
+"""A statement as comma-separated values (RFC 4180), in UTF-8 with a mark in front, by which Excel knows the encoding.
 
 The first row has the names. Then come a row OPENING with the balance before the range, a row TRANSACTION for each line,
 and a row CLOSING with the totals and the balance at the end: a file without it is not whole. Amounts are plain decimal
@@ -19,6 +19,7 @@ from wallets_service.models import Transaction
 from wallets_service.repository.histories import Head
 from wallets_service.statements import Period
 
+_MARK: Final = "\ufeff"
 COLUMNS: Final = (
     *("record", "recorded_time", "effective_time", "time_zone", "transaction_id", "type", "counterparty"),
     *("reference", "description", "payment_id", "currency", "credit_amount", "debit_amount", "balance"),
@@ -38,9 +39,9 @@ class CsvFile:
         self._zone = zone
 
     def head(self) -> str:
-        """Return the names and the opening row."""
+        """Return the mark, the names and the opening row."""
         opening = self._summary("OPENING", self._period.from_time, ("", ""), self._period.opening_balance)
-        return _rows([COLUMNS, opening])
+        return _MARK + _rows([COLUMNS, opening])
 
     def lines(self, transactions: Sequence[Transaction]) -> str:
         """Return a row for each transaction."""

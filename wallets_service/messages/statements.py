@@ -3,12 +3,13 @@
 import datetime
 import re
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from kobklein import errors, zones
 from kobklein.wallets.v1 import statements_pb2
 from wallets_service import documents, models
+from wallets_service import errors as wallets_errors
 from wallets_service import statements as use_case
 from wallets_service.documents import csv_file, html_page
 from wallets_service.instants import Basis
@@ -17,6 +18,10 @@ from wallets_service.repository.histories import Head
 from wallets_service.statements import Period, Position
 
 _WEIGHT: Final = re.compile(r"q=([01](?:\.[0-9]{0,3})?)")
+_TYPES: Final[dict[str, type[documents.Document]]] = {"text/csv": csv_file.CsvFile, "text/html": html_page.HtmlPage}
+_WILD: Final = ("text/*", "*/*")
+_SHOWN_CHARACTERS: Final = 100
+"""How much of a header a refusal repeats."""
 _FORMS: Final[dict[int, type[documents.Document]]] = {
     statements_pb2.STATEMENT_FORMAT_UNSPECIFIED: csv_file.CsvFile,
     statements_pb2.STATEMENT_FORMAT_CSV: csv_file.CsvFile,
@@ -44,20 +49,34 @@ def zone(name: str) -> zoneinfo.ZoneInfo:
 
 
 def form(number: "statements_pb2.StatementFormat.ValueType", accept: str) -> type[documents.Document]:
-    """Return how a file is written: as the request says, else as an `Accept` header does, else as CSV."""
-    if not number and _quality(accept, "text/html") > _quality(accept, "text/csv"):
-        return html_page.HtmlPage
-    return _FORMS[number]
+    """Return how a file is written: as the request says, else as an `Accept` header does, else as CSV.
+
+    Of two forms that a header takes, one that it names goes first. Raises NotAcceptable if it takes neither.
+    """
+    if number or not accept.strip():
+        return _FORMS[number]
+    ranges = _ranges(accept)
+    offered = [_quality(ranges, media_type, *_WILD) for media_type in _TYPES]
+    if not any(offered):
+        raise wallets_errors.NotAcceptable(offered=" or ".join(_TYPES), accept=accept[:_SHOWN_CHARACTERS])
+    named = [_quality(ranges, media_type) for media_type in _TYPES]
+    best = max(range(len(_TYPES)), key=lambda place: (bool(offered[place]), named[place], offered[place]))
+    return _TYPES[list(_TYPES)[best]]
 
 
-def _quality(accept: str, media_type: str) -> float:
-    """Return how much a media type is wanted that is named; what is only covered by `*` is as good as another."""
+def _ranges(accept: str) -> dict[str, float]:
+    """Return how much each media range of a header is wanted, from 0, which is not at all, to 1."""
+    found: dict[str, float] = {}
     for media_range in accept.lower().split(","):
         name, *parameters = [part.strip() for part in media_range.split(";")]
-        if name == media_type:
-            weights = [_WEIGHT.fullmatch(parameter) for parameter in parameters]
-            return min((float(weight[1]) for weight in weights if weight), default=1.0)
-    return 0.0
+        weights = [_WEIGHT.fullmatch(parameter) for parameter in parameters]
+        found.setdefault(name, min((float(weight[1]) for weight in weights if weight), default=1.0))
+    return found
+
+
+def _quality(ranges: Mapping[str, float], *names: str) -> float:
+    """Return how much the first of these is wanted that a header has."""
+    return next((ranges[name] for name in names if name in ranges), 0.0)
 
 
 def balance(found: use_case.Balance) -> statements_pb2.Balance:

@@ -65,7 +65,7 @@ class StatementsServicer(statements_pb2_grpc.StatementsServiceServicer):
         zone, form = messages.zone(request.time_zone), messages.form(request.format, str(accept))
         account, period, start = await self._open(request)
         document = form(account, period, zone)
-        name = documents.file_name(account, period, form.extension)
+        name = documents.file_name(account, period, zone, form.extension)
         await context.send_initial_metadata(((_DISPOSITION, f'{form.disposition}; filename="{name}"'),))
         async with contextlib.aclosing(exports.chunks(self._turns, account, period, start, document)) as chunks:
             async for chunk in chunks:
