@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from kobklein.database import Session
 from wallets_service import errors, statements
-from wallets_service.ledger import entries
+from wallets_service.ledger import entries, free_data
 from wallets_service.models import Transaction, Transfer
 from wallets_service.repository import accounts, histories, transfers
 from wallets_service.repository import transactions as repository
@@ -51,8 +51,8 @@ class Filter:
             yield Transfer.reference == self.reference
         if counterparty_id is not None:
             yield sa.or_(Transfer.debit_account_id == counterparty_id, Transfer.credit_account_id == counterparty_id)
-        if self.metadata:
-            yield Transfer.metadata_.contains(dict(self.metadata))
+        for key, text in self.metadata.items():
+            yield sa.or_(*(Transfer.metadata_.contains({key: value}) for value in free_data.readings(text)))
         if self.effective_from is not None:
             yield effective_time >= self.effective_from
         if self.effective_before is not None:

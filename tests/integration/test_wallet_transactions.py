@@ -38,6 +38,37 @@ async def listed(client: wallets.Client, id_: str, **conditions: Any) -> list[in
             return amounts
 
 
+async def test_metadata_is_found_as_a_text_a_number_or_a_truth_value(client: wallets.Client) -> None:
+    """As JSON writes it, whatever it is recorded as; and never as something that only looks alike."""
+    await client.fund("ana", 1_000)
+    held = [11, "11", True, "true", 0.1, 1e23, "1e23", None, [11], {"a": 11}, 9007199254740992, "text"]
+    for number, value in enumerate(held, 1):
+        await client.post(wallets.transfer("user/ana", "user/ben", number, metadata={"a.b[c]": value}))
+    id_ = (await client.account("user/ana")).id
+
+    async def found(text: str) -> list[object]:
+        return [held[amount - 1] for amount in reversed(await listed(client, id_, metadata={"a.b[c]": text}))]
+
+    for text, values in (
+        ("11", [11, "11"]),
+        ("11.0", [11]),
+        ("1.1e1", [11]),
+        ("true", [True, "true"]),
+        ("false", []),
+        ("0.1", [0.1]),
+        ("1e23", [1e23, "1e23"]),
+        ("100000000000000000000000", [1e23]),
+        ("9007199254740992", [9007199254740992]),
+        ("9007199254740993", []),
+        ("text", ["text"]),
+        *(
+            (text, [])
+            for text in ("1e999", "1e-99999999999999999999", "9" * 200, "NaN", "Infinity", "1_1", "011", "null")
+        ),
+    ):
+        assert await found(text) == values, text
+
+
 async def test_transactions_are_filtered_by_reference_counterparty_metadata_and_effective_time(
     client: wallets.Client,
 ) -> None:
@@ -57,13 +88,17 @@ async def test_transactions_are_filtered_by_reference_counterparty_metadata_and_
     assert await listed(client, id_, counterparty="user/nobody") == []
     assert await listed(client, id_, metadata={"order": "a"}) == [2, 1]
     assert await listed(client, id_, metadata={"order": "a", "shop": "7"}) == [1]
-    assert await listed(client, id_, metadata={"n": "1"}) == []  # A number is no text.
+    assert await listed(client, id_, metadata={"n": "1", "shop": "7"}) == [1]
     assert await listed(client, id_, metadata={"order": ""}) == []
     assert await listed(client, id_, effective_before=funded.created_time) == [4]
     assert await listed(client, id_, effective_from=back, effective_before=moved(back, microseconds=1)) == [4]
     assert await listed(client, id_, effective_from=moved(back, microseconds=1)) == [1, 2, 1, 1_000]
     assert await listed(client, id_, created_before=moved(funded.created_time, microseconds=1)) == [1_000]
     assert await listed(client, id_, created_from=moved(funded.created_time, microseconds=1)) == [4, 1, 2, 1]
+    finer = timestamp_pb2.Timestamp(seconds=funded.created_time.seconds, nanos=funded.created_time.nanos + 1)
+    assert await listed(client, id_, created_from=finer) == [4, 1, 2, 1]
+    assert await listed(client, id_, created_before=finer) == [1_000]
+    assert await listed(client, id_, effective_from=finer) == [1, 2, 1]
 
 
 async def test_a_page_of_rare_transactions_looks_at_a_part_of_the_history_only(

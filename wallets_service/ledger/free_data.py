@@ -1,9 +1,17 @@
 """Free data: what was sent is what is recorded, and nothing else is the same."""
 
+import contextlib
+import decimal
 import json
-from typing import Any
+import math
+import re
+from typing import Any, Final
 
 from google.protobuf import json_format, struct_pb2
+
+_TRUTHS: Final = {"true": True, "false": False}
+_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+"""A number as JSON writes it."""
 
 
 class FreeData(dict[str, Any]):
@@ -32,6 +40,21 @@ def loads(text: str) -> FreeData:
     of 24 digits, which no double equals.
     """
     return FreeData(json.loads(text, parse_int=float))
+
+
+def readings(text: str) -> list[str | float | bool]:
+    """Return every value that a text of a query may mean: the text itself, and the number or truth value it writes.
+
+    A number means one only if it is that of a double as it is written: no other number is ever recorded.
+    """
+    if text in _TRUTHS:
+        return [text, _TRUTHS[text]]
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        with contextlib.suppress(decimal.InvalidOperation):  # Of exponents beyond all numbers.
+            if math.isfinite(number) and decimal.Decimal(text) == decimal.Decimal(repr(number)):
+                return [text, number]
+    return [text]
 
 
 def _same(one: Any, other: Any) -> bool:
