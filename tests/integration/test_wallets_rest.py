@@ -144,7 +144,7 @@ async def test_a_csv_file_is_saved_under_its_name(gateway: Gateway, wallet: str)
     found = await gateway.http.get(f"/wallets/{wallet}/statement:export?{SINCE}&timeZone=America/Port-au-Prince")
     assert found.status_code == 200
     assert found.headers["content-type"] == "text/csv; charset=utf-8; header=present"
-    name = f"statement-{wallet[:8]}-HTG-20200101-"
+    name = f"statement-{wallet[:8]}-HTG-20191231-"
     assert found.headers["content-disposition"].startswith(f'attachment; filename="{name}')
     assert found.content.startswith(b"\xef\xbb\xbfrecord,")
     rows = list(csv.DictReader(io.StringIO(found.content.decode("utf-8-sig"), newline=""), strict=True))
