@@ -130,8 +130,8 @@ NO_PAIR: Final = "must name a certificate and its private key, as PEM and withou
 
 
 def _known(currencies: tuple[str, ...]) -> tuple[str, ...]:
-    for currency in currencies:
-        money.exponent(currency)  # Its UnknownCurrency is a ValueError that names it.
+    if not money.currencies().issuperset(currencies):  # Whatever it is, it is not repeated: it may be a secret.
+        raise ValueError("has something that is not a currency of ISO 4217: write codes, such as HTG,USD")
     return tuple(dict.fromkeys(currencies))
 
 
