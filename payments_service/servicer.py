@@ -10,7 +10,7 @@ import grpc
 from google.protobuf import empty_pb2
 
 from kobklein import calls, database, errors, idempotency, pages
-from kobklein.payments.v1 import payments_pb2, payments_pb2_grpc
+from kobklein.payments.v1 import payments_pb2, payments_pb2_grpc, provider_events_pb2
 from payments_service import analytics, listings, messages, payments, reports, repository, states
 from payments_service.changes import Changes
 from payments_service.charges import Charges
@@ -21,7 +21,11 @@ from payments_service.states import Method, Status
 from payments_service.webhooks import Webhooks
 
 _Context = grpc.aio.ServicerContext[Any, Any]
-SERVICES: Final = ("kobklein.payments.v1.PaymentsService", "kobklein.payments.v1.ProviderEventsService")
+SERVICES: Final = tuple(
+    service.full_name
+    for file in (payments_pb2, provider_events_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+)
 
 
 class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
