@@ -22,7 +22,7 @@ async def client(wallets_database: databases.Database) -> AsyncIterator[wallets.
 async def test_rates_that_would_give_money_away_are_not_offered(client: wallets.Client) -> None:
     await conversions.set_rate(client, "HTG", "USD", "0.0078", 0)
     for sell, buy in (("USD", "HTG"), ("HTG", "USD")):
-        status = await wallets.refused(conversions.quote(client, sell=(10_000, sell), buy=(0, buy)))
+        status = await wallets.refused(conversions.quote(client, sell=(10_000, sell), buy=(None, buy)))
         assert status.reason == "CONVERSION_NOT_OFFERED"
     await conversions.set_rate(client, "HTG", "USD", "0.0076", 0)
     assert (await conversions.quote(client, sell=(10_000, "HTG"), buy=(None, "USD"))).buy.amount == 76
@@ -34,7 +34,7 @@ async def test_rates_in_whose_round_money_would_grow_are_not_offered(client: wal
     await conversions.set_rate(client, "HTG", "EUR", "0.0075")
     await conversions.set_rate(client, "EUR", "USD", "1.10")
     for pair in (("USD", "HTG"), ("HTG", "EUR"), ("EUR", "USD")):
-        status = await wallets.refused(conversions.quote(client, sell=(10_000, pair[0]), buy=(0, pair[1])))
+        status = await wallets.refused(conversions.quote(client, sell=(10_000, pair[0]), buy=(None, pair[1])))
         assert status.reason == "CONVERSION_NOT_OFFERED"
     await conversions.set_rate(client, "EUR", "USD", "1.06")
     assert (await conversions.quote(client, sell=(10_000, "USD"))).rate == conversions.HTG_PER_USD
