@@ -32,7 +32,11 @@ def create_app(settings: Settings) -> Starlette:
     async def page(_request: Request) -> Response:
         return HTMLResponse(dashboard.render(engine))
 
+    async def search(request: Request) -> Response:
+        return await _unknown_route(request, HTTPException(404))
+
     routes = [
+        Route("/v1/{resource}/search", search),  # Which would else be read as the id of an object.
         *(Route(each.path, Endpoint(engine, each), methods=[each.method]) for each in OPERATIONS),
         Route("/", page, methods=["GET"]),
         *authentications.routes(engine),

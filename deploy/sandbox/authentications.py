@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from deploy.sandbox import challenges, confirmations, errors, setup_intents
+from deploy.sandbox import challenges, confirmations, currencies, errors, setup_intents
 from deploy.sandbox.endpoints import base_url
 from deploy.sandbox.engine import Engine
 from deploy.sandbox.state import Call, State
@@ -74,7 +74,7 @@ def _return_url(url: str, intent: Object, *, approved: bool) -> str:
 
 def _page(state: State, challenge: Object) -> str:
     intent = state.store.get(challenge["intent"]) or {}
-    amount = f"{intent['amount']} {intent['currency']} (minor units)" if "amount" in intent else "Save a card"
+    amount = currencies.written(intent["amount"], intent["currency"]) if "amount" in intent else "Save a card"
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>3-D Secure test page</title>

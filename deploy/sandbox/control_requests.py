@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from deploy.sandbox import errors
@@ -36,7 +36,10 @@ class Control:
         """The route that answers with the action's result as JSON."""
 
         async def endpoint(request: Request) -> Response:
-            return Response(orjson.dumps(await self.action(request)), media_type="application/json")
+            answer = await self.action(request)
+            if request.method == "POST" and "text/html" in request.headers.get("accept", ""):
+                return RedirectResponse("/", status_code=303)  # A button of the page was pressed.
+            return Response(orjson.dumps(answer), media_type="application/json")
 
         return Route(f"/_sandbox{self.path}", endpoint, methods=[self.method])
 

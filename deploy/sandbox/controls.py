@@ -43,6 +43,7 @@ class SystemControls:
             Control("GET", "/clock", self.clock),
             Control("POST", "/clock", self.advance),
             Control("GET", "/ledger", self.ledger),
+            Control("GET", "/objects/{id}", self.show),
             Control("GET", "/faults", self.faults),
             Control("POST", "/faults", self.add_fault),
             Control("DELETE", "/faults", self.clear_faults),
@@ -72,10 +73,19 @@ class SystemControls:
         return await self.clock(request)
 
     async def ledger(self, request: Request) -> Any:
-        """Totals per currency and every movement; `payment_intent` narrows the movements."""
+        """Totals per currency and every movement, or those of one `payment_intent`."""
         intent = request.query_params.get("payment_intent")
-        movements = ledger.movements(self._state, payment_intent=intent)
-        return {"totals": ledger.totals(self._state), "movements": movements}
+        return {
+            "totals": ledger.totals(self._state, payment_intent=intent),
+            "movements": ledger.movements(self._state, payment_intent=intent),
+        }
+
+    async def show(self, request: Request) -> Any:
+        """One object, whatever its kind, as the API shows it."""
+        found = self._state.store.get(request.path_params["id"])
+        if found is None or found["object"] == "webhook_secret":
+            raise errors.Missing("object", request.path_params["id"])
+        return found
 
     async def faults(self, _request: Request) -> Any:
         """The armed faults and how often each struck."""

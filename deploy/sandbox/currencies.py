@@ -81,6 +81,12 @@ def known(code: str) -> Currency:
     return currency
 
 
+def written(amount: int, code: str) -> str:
+    """An amount as people write it, such as `1,250.00 USD`."""
+    decimals = known(code).decimals
+    return f"{Decimal(amount).scaleb(-decimals):,.{decimals}f} {code.upper()}"
+
+
 def check_amount(amount: int, code: str) -> None:
     """Refuse an amount that cannot be charged in this currency."""
     currency = known(code)

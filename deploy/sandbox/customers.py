@@ -55,7 +55,8 @@ def create(state: State, arguments: Arguments) -> Object:
 
 def retrieve(state: State, arguments: Arguments) -> Object:
     """One customer, or the note that it was deleted."""
-    return state.get("customer", arguments["id"])
+    gone = state.store.get(arguments["id"])
+    return gone if gone == _gone(arguments["id"]) else state.get("customer", arguments["id"])
 
 
 def list_(state: State, arguments: Arguments) -> Object:
@@ -82,10 +83,14 @@ def delete(state: State, arguments: Arguments) -> Object:
     customer = state.get("customer", arguments["id"])
     for method in state.store.select("payment_method", customer=customer["id"]):
         payment_methods.detach(state, {"id": method["id"]})
-    gone = {"id": customer["id"], "object": "customer", "deleted": True}
+    gone = _gone(customer["id"])
     state.store.put(gone)
     events.record(state, "customer.deleted", customer)
     return gone
+
+
+def _gone(identifier: str) -> Object:
+    return {"id": identifier, "object": "customer", "deleted": True}
 
 
 def _edit(customer: Object, arguments: Arguments) -> None:

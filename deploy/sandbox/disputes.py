@@ -89,10 +89,13 @@ def list_(state: State, arguments: Arguments) -> Object:
 
 
 def open_(state: State, charge: Object, *, reason: str, inquiry: bool = False, amount: int | None = None) -> Object:
-    """The payer disputes a captured charge. An inquiry only asks; a chargeback withdraws the money and a fee."""
-    remaining = charge["amount_captured"] - charge["amount_refunded"]
-    amount = remaining if amount is None else amount
-    if charge["disputed"] or not 0 < amount <= remaining:
+    """The payer disputes a captured charge. An inquiry only asks; a chargeback withdraws the money and a fee.
+
+    A bank looks at the charge alone: what was refunded of it can be disputed too, and is then paid back twice.
+    """
+    captured = charge["amount_captured"]
+    amount = captured if amount is None else amount
+    if charge["disputed"] or not 0 < amount <= captured:
         raise errors.ApiError(f"Charge {charge['id']} has no undisputed {amount} to dispute.", param="charge")
     dispute = _render(state, charge, reason=reason, inquiry=inquiry, amount=amount)
     charge["disputed"] = True

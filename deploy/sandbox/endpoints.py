@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import re
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +14,9 @@ from deploy.sandbox.engine import Engine
 from deploy.sandbox.operations import Operation
 from deploy.sandbox.parameters import Arguments
 from deploy.sandbox.replies import Reply
-from deploy.sandbox.settings import API_VERSION
+from deploy.sandbox.settings import API_VERSION, VERSION
 from deploy.sandbox.state import Call
 
-_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.[a-z]+)?")
 _BEFORE: dict[faults.Kind, type[errors.ServerError | errors.RateLimited | errors.LockTimeout]] = {
     faults.Kind.ERROR_500: errors.ServerError,
     faults.Kind.RATE_LIMIT_429: errors.RateLimited,
@@ -46,7 +44,7 @@ class Endpoint:
         try:
             reply = await self._answer(request, call)
         except errors.ApiError as error:
-            reply = error.reply()
+            reply = error.reply(call.request_id)
         except Dropped:
             await _disconnect(scope, receive)
             return
@@ -54,7 +52,7 @@ class Endpoint:
 
     async def _answer(self, request: Request, call: Call) -> Reply:
         api_key = _authenticate(request, self._engine.state.settings.api_keys)
-        if not _VERSION.fullmatch(call.version):
+        if not VERSION.fullmatch(call.version):
             raise errors.InvalidParameter(f"Invalid Stripe API version: {call.version}")
         body = await _body(request, self._engine.state.settings.body_limit_bytes)
         arguments = self._arguments(request, body)
@@ -81,7 +79,7 @@ class Endpoint:
         def action() -> Reply:
             reply = self._perform(arguments)
             if broken and reply.status < 400:
-                reply = errors.ServerError().reply()
+                reply = errors.ServerError().reply(call.request_id)
             if key is not None:
                 idempotency.keep(self._engine.state, key, reply)
             return reply
@@ -90,7 +88,7 @@ class Endpoint:
             return self._engine.atomically(call, action)
         except errors.ApiError as error:
             if key is not None and error.kept:
-                idempotency.keep(self._engine.state, key, error.reply())
+                idempotency.keep(self._engine.state, key, error.reply(call.request_id))
             raise
 
     def _perform(self, arguments: Arguments) -> Reply:

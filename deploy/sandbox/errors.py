@@ -35,9 +35,11 @@ class ApiError(Exception):
         self.param = param
         self.extra = extra
 
-    def reply(self) -> Reply:
-        """The HTTP answer that carries this error."""
+    def reply(self, request_id: str | None = None) -> Reply:
+        """The HTTP answer that carries this error, with the place of the request in Stripe's log."""
         details: dict[str, Any] = {"message": self.message, "type": self.type, **self.extra}
+        if request_id is not None:
+            details["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{request_id}"
         if self.code is not None:
             details["code"] = self.code
             details["doc_url"] = f"https://stripe.com/docs/error-codes/{self.code.replace('_', '-')}"

@@ -6,15 +6,27 @@ from deploy.sandbox.store import Object
 
 DEPTH_LIMIT = 4
 
-_EXPANDABLE = {
-    "payment_intent": ("customer", "latest_charge", "payment_method"),
-    "charge": ("balance_transaction", "customer", "failure_balance_transaction", "payment_intent", "refunds"),
-    "refund": ("balance_transaction", "charge", "failure_balance_transaction", "payment_intent"),
-    "dispute": ("charge", "payment_intent"),
-    "setup_intent": ("customer", "payment_method"),
-    "payment_method": ("customer",),
-    "balance_transaction": ("source",),
+EXPANDABLE: dict[str, frozenset[str]] = {
+    kind: frozenset(names.split())
+    for kind, names in {
+        "payment_intent": "application customer latest_charge on_behalf_of payment_method payment_record review source"
+        " transfer_data.destination",
+        "charge": "application application_fee balance_transaction customer failure_balance_transaction on_behalf_of"
+        " outcome.rule payment_intent payment_method_details.card.mandate"
+        " payment_method_details.us_bank_account.mandate review source_transfer transfer transfer_data.destination",
+        "refund": "balance_transaction charge customer failure_balance_transaction payment_intent payment_method"
+        " source_transfer_reversal transfer_reversal",
+        "dispute": "charge payment_intent"
+        " evidence.cancellation_policy evidence.customer_communication evidence.customer_signature"
+        " evidence.duplicate_charge_documentation evidence.receipt evidence.refund_policy"
+        " evidence.service_documentation evidence.shipping_documentation evidence.uncategorized_file",
+        "setup_intent": "application customer latest_attempt mandate on_behalf_of payment_method single_use_mandate",
+        "payment_method": "card.generated_from.setup_attempt customer",
+        "balance_transaction": "source",
+        "customer": "default_source invoice_settings.default_payment_method test_clock",
+    }.items()
 }
+"""Which members of each kind of object can be expanded, as the official SDK has them; a dot leads into a member."""
 
 
 def expand(state: State, answer: Object, paths: list[str]) -> None:
@@ -27,22 +39,42 @@ def expand(state: State, answer: Object, paths: list[str]) -> None:
 
 
 def _walk(state: State, item: Object, names: list[str], path: str) -> None:
-    name, *rest = names
-    if item["object"] == "list" and name == "data":
-        if not rest:
+    if item["object"] == "list" and names[0] == "data":
+        if not names[1:]:
             raise _refusal(path)
         for member in item["data"]:
-            _walk(state, member, rest, path)
+            _walk(state, member, names[1:], path)
         return
-    if name not in _EXPANDABLE.get(item["object"], ()):
-        raise _refusal(path)
-    if name == "refunds":
+    if item["object"] == "charge" and names[0] == "refunds":
         item["refunds"] = _refunds(state, item)
-    value = item[name]
+        leading = 1
+    else:
+        leading = _leading(item, names, path)
+    value = _expanded(state, item, names[:leading])
+    if names[leading:] and value is not None:
+        _walk(state, value, names[leading:], path)
+
+
+def _leading(item: Object, names: list[str], path: str) -> int:
+    """How many of the names lead to a member of `item` that can be expanded."""
+    expandable = EXPANDABLE.get(item["object"], frozenset())
+    for count in range(1, len(names) + 1):
+        if ".".join(names[:count]) in expandable:
+            return count
+    raise _refusal(path)
+
+
+def _expanded(state: State, item: Object, names: list[str]) -> Object | None:
+    """Replace the id in a member by its object, and return that; None where there is nothing, or nothing simulated."""
+    *around, name = names
+    for each in around:
+        item = item.get(each) or {}
+    value = item.get(name)
     if isinstance(value, str):
-        value = item[name] = state.store.get(value)
-    if rest and value is not None:
-        _walk(state, value, rest, path)
+        value = state.store.get(value)
+        if value is not None:
+            item[name] = value
+    return value
 
 
 def _refunds(state: State, charge: Object) -> Object:

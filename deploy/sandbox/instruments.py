@@ -47,6 +47,8 @@ UNKNOWN_CARD = _declined("test_mode_live_card", "Your card was declined. The san
 EXPIRED = Decline("expired_card", "expired_card", "Your card has expired.")
 WRONG_CVC = Decline("incorrect_cvc", "incorrect_cvc", "Your card's security code is incorrect.")
 PROCESSING = Decline("processing_error", "processing_error", "An error occurred while processing your card.")
+WRONG_YEAR = Decline("invalid_expiry_year", None, "Your card's expiration year is invalid.")
+WRONG_MONTH = Decline("invalid_expiry_month", None, "Your card's expiration month is invalid.")
 WRONG_NUMBER = Decline("incorrect_number", None, "Your card number is incorrect.")
 AUTHENTICATION_REQUIRED = Decline(
     "authentication_required",
@@ -156,6 +158,8 @@ INSTRUMENTS = (
 )
 
 BY_TOKEN = {instrument.token: instrument for instrument in INSTRUMENTS}
+ALIASES = {"pm_1234567890": "pm_card_visa"}
+"""Ids that examples of the API show."""
 BY_NUMBER = {(instrument.type, instrument.number): instrument for instrument in INSTRUMENTS}
 _BY_FINGERPRINT = {instrument.fingerprint: instrument for instrument in INSTRUMENTS}
 

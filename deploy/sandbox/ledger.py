@@ -19,11 +19,13 @@ def move(state: State, kind: str, charge: Object, *, amount: int, source: str) -
     )
 
 
-def totals(state: State) -> dict[str, dict[str, int]]:
-    """Per currency: the sum of each kind of movement, and the net of all."""
+def totals(state: State, *, payment_intent: str | None = None) -> dict[str, dict[str, int]]:
+    """Per currency: the sum of each kind of movement, and the net of all, or of those of one PaymentIntent."""
     sums: dict[str, dict[str, int]] = {}
     rows = state.store.execute(
-        "SELECT currency, kind, sum(amount), count(*) FROM movements GROUP BY 1, 2 ORDER BY 1, 2"
+        "SELECT currency, kind, sum(amount), count(*) FROM movements"
+        " WHERE ?1 IS NULL OR payment_intent = ?1 GROUP BY 1, 2 ORDER BY 1, 2",
+        (payment_intent,),
     )
     for currency, kind, amount, count in rows:
         total = sums.setdefault(currency, {**dict.fromkeys(KINDS, 0), "net": 0, "count": 0})

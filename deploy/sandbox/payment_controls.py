@@ -57,6 +57,7 @@ class PaymentControls:
             Control("POST", "/refunds/{id}/complete", self.complete_refund),
             Control("POST", "/refunds/{id}/fail", self.fail_refund),
             Control("POST", "/disputes", self.open_dispute),
+            Control("POST", "/charges/{id}/dispute", self.dispute_charge),
             Control("POST", "/disputes/{id}/escalate", self.escalate_dispute),
             Control("POST", "/disputes/{id}/{status}", self.decide_dispute),
         ]
@@ -88,6 +89,10 @@ class PaymentControls:
         """The payer disputes a charge."""
         wish = await read(request, NewDispute)
         return self._run(request, lambda _: self._dispute(wish))
+
+    async def dispute_charge(self, request: Request) -> Any:
+        """The payer disputes the whole of a charge as fraudulent."""
+        return self._run(request, lambda identifier: self._dispute(NewDispute(charge=identifier)))
 
     async def escalate_dispute(self, request: Request) -> Any:
         """An inquiry becomes a chargeback."""

@@ -62,7 +62,7 @@ _SHARED: dict[str, Parameter] = {
 }
 _EDITABLE: dict[str, Parameter] = {
     **_SHARED,
-    "amount": Integer(required=True),
+    "amount": Integer(minimum=1, required=True),
     "currency": Text(required=True),
     "customer": Text(),
     "description": Text(),
@@ -205,7 +205,7 @@ def _method(state: State, arguments: Arguments) -> Object | None:
     if arguments.get("payment_method_data") is not None:
         return payment_methods.create(state, dict(arguments["payment_method_data"]))
     if arguments.get("payment_method") is not None:
-        return payment_methods.resolve(state, arguments["payment_method"])
+        return payment_methods.usable(state, arguments["payment_method"])
     return None
 
 
@@ -250,6 +250,7 @@ def _render(state: State, arguments: Arguments) -> Object:
         "last_payment_error": None,
         "latest_charge": None,
         "livemode": False,
+        "managed_payments": None,
         "metadata": merged({}, arguments.get("metadata", {})),
         "next_action": None,
         "on_behalf_of": None,
@@ -257,6 +258,7 @@ def _render(state: State, arguments: Arguments) -> Object:
         "payment_method_configuration_details": None,
         "payment_method_options": methods_offered.options(arguments),
         "payment_method_types": [],
+        "payment_record": None,
         "processing": None,
         "receipt_email": arguments.get("receipt_email"),
         "review": None,

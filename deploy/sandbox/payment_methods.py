@@ -1,6 +1,7 @@
 """PaymentMethods: made from a test number or a ready-made token, kept for a customer or used once."""
 
-from typing import Any
+import datetime
+from typing import Any, Final
 
 from deploy.sandbox import errors, events, instruments, listings
 from deploy.sandbox.parameters import (
@@ -40,8 +41,8 @@ BILLING = Fields(
 _CARD = Fields(
     {
         "number": Text(),
-        "exp_month": Integer(minimum=1, maximum=12),
-        "exp_year": Integer(minimum=0, maximum=9999),
+        "exp_month": Integer(),
+        "exp_year": Integer(),
         "cvc": Text(limit=4),
         "token": Text(),
         "networks": Unsupported(),
@@ -56,6 +57,7 @@ _BANK = Fields(
         "financial_connections_account": Unsupported(),
     }
 )
+_LONGEST_YEARS: Final = 50
 TYPES = ("card", "us_bank_account")
 DATA: dict[str, Parameter] = {
     "type": Choice(TYPES, required=True),
@@ -89,7 +91,7 @@ def create(state: State, arguments: Arguments) -> Object:
     details = arguments.get(kind)
     if details is None:
         raise errors.InvalidParameter(f"Missing required param: {kind}.", code="parameter_missing", param=kind)
-    instrument = _card(details) if kind == "card" else _bank_account(details)
+    instrument = _card(state, details) if kind == "card" else _bank_account(details)
     method = _render(state, instrument, details)
     method["billing_details"] = _billing(arguments.get("billing_details", {}))
     method["metadata"] = merged({}, arguments.get("metadata", {}))
@@ -108,11 +110,22 @@ def retrieve(state: State, arguments: Arguments) -> Object:
 
 def resolve(state: State, identifier: str, *, param: str = "payment_method") -> Object:
     """The PaymentMethod of this id; a token such as `pm_card_visa` makes a new one each time."""
-    instrument = instruments.BY_TOKEN.get(identifier)
+    instrument = instruments.BY_TOKEN.get(instruments.ALIASES.get(identifier, identifier))
     if instrument is None:
         return state.get("payment_method", identifier, param=param)
     method = _render(state, instrument, {})
     state.store.put(method)
+    return method
+
+
+def usable(state: State, identifier: str) -> Object:
+    """The PaymentMethod of this id, unless it was detached: then it can be neither kept nor charged again."""
+    method = resolve(state, identifier)
+    if state.store.get(_detached_id(method["id"])) is not None:
+        raise errors.ApiError(
+            "This PaymentMethod was detached from a Customer, and may not be used again. Attach a new PaymentMethod.",
+            param="payment_method",
+        )
     return method
 
 
@@ -130,6 +143,7 @@ def update(state: State, arguments: Arguments) -> Object:
         method["allow_redisplay"] = arguments["allow_redisplay"]
     if method["type"] == "card":
         method["card"].update(arguments.get("card", {}))
+        _check_expiry(state, method["card"])
     state.store.put(method)
     events.record(state, "payment_method.updated", method, before=before)
     return method
@@ -137,7 +151,7 @@ def update(state: State, arguments: Arguments) -> Object:
 
 def attach(state: State, arguments: Arguments) -> Object:
     """Keep a PaymentMethod for a customer; a card that is always declined is declined here too."""
-    method = resolve(state, arguments["id"])
+    method = usable(state, arguments["id"])
     customer = state.get("customer", arguments["customer"], param="customer")
     if method["customer"] not in (None, customer["id"]):
         raise errors.ApiError("The payment method you provided has already been attached to a customer.")
@@ -166,6 +180,7 @@ def detach(state: State, arguments: Arguments) -> Object:
     before = dict(method)
     method["customer"] = None
     state.store.put(method)
+    state.store.put({"id": _detached_id(method["id"]), "object": "detached_payment_method"})
     events.record(state, "payment_method.detached", method, before=before)
     return method
 
@@ -175,7 +190,11 @@ def list_(state: State, arguments: Arguments) -> Object:
     return listings.page(state, "payment_method", "/v1/payment_methods", arguments)
 
 
-def _card(details: Arguments) -> instruments.Instrument:
+def _detached_id(method: str) -> str:
+    return f"{method}_detached"
+
+
+def _card(state: State, details: Arguments) -> instruments.Instrument:
     if "token" in details:
         instrument = instruments.BY_TOKEN.get(details["token"].replace("tok_", "pm_card_", 1))
         if instrument is None:
@@ -185,12 +204,27 @@ def _card(details: Arguments) -> instruments.Instrument:
         if name not in details:
             param = f"card[{name}]"
             raise errors.InvalidParameter(f"Missing required param: {param}.", code="parameter_missing", param=param)
+    _check_expiry(state, details)
     number = details["number"].replace(" ", "").replace("-", "")
     instrument = instruments.BY_NUMBER.get(("card", number))
     if instrument is not None:
         return instrument
     refusal = instruments.UNKNOWN_CARD if _plausible(number) else instruments.WRONG_NUMBER
     raise Declined(refusal, param="card[number]" if refusal is instruments.WRONG_NUMBER else None)
+
+
+def _check_expiry(state: State, card: Arguments) -> None:
+    """Refuse a month that is none, and a card that has expired or is to expire in half a century or later."""
+    month, year = card["exp_month"], _full_year(card["exp_year"])
+    now = datetime.datetime.fromtimestamp(state.clock.now(), datetime.UTC)
+    if not now.year <= year <= now.year + _LONGEST_YEARS:
+        raise Declined(instruments.WRONG_YEAR, param="exp_year")
+    if not 1 <= month <= 12 or (year, month) < (now.year, now.month):
+        raise Declined(instruments.WRONG_MONTH, param="exp_month")
+
+
+def _full_year(year: int) -> int:
+    return year + 2000 if 0 <= year < 100 else year
 
 
 class Declined(errors.ApiError):
@@ -244,7 +278,6 @@ def _render(state: State, instrument: instruments.Instrument, details: Arguments
 
 
 def _card_shape(card: instruments.Instrument, details: Arguments) -> dict[str, Any]:
-    year = details.get("exp_year", 2034)
     check = "fail" if card.decline is instruments.WRONG_CVC else "pass" if details.get("cvc") else "unchecked"
     return {
         "brand": card.brand,
@@ -252,7 +285,7 @@ def _card_shape(card: instruments.Instrument, details: Arguments) -> dict[str, A
         "country": card.country,
         "display_brand": card.brand,
         "exp_month": details.get("exp_month", 12),
-        "exp_year": year + 2000 if year < 100 else year,
+        "exp_year": _full_year(details.get("exp_year", 2034)),
         "fingerprint": card.fingerprint,
         "funding": card.funding,
         "generated_from": None,

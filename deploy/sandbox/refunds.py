@@ -90,7 +90,7 @@ def complete(state: State, identifier: str) -> Object:
         raise errors.ApiError(f"A refund with status {refund['status']} cannot be completed.", param="refund")
     before = dict(refund)
     refund["status"] = "succeeded"
-    refund["pending_reason"] = None
+    refund.pop("pending_reason", None)
     return _changed(state, refund, before)
 
 
@@ -111,7 +111,8 @@ def _return(state: State, refund: Object, *, status: str, reason: str) -> Object
     ledger.move(state, "refund_failure", charge, amount=refund["amount"], source=refund["id"])
     _count(charge, -refund["amount"])
     state.store.put(charge)
-    refund.update(status=status, failure_reason=reason, failure_balance_transaction=returned["id"], pending_reason=None)
+    refund.update(status=status, failure_reason=reason, failure_balance_transaction=returned["id"])
+    refund.pop("pending_reason", None)
     state.store.put(refund)
     if status == "failed":
         events.record(state, "refund.failed", refund)
@@ -163,6 +164,7 @@ def _first_status(instrument: instruments.Instrument) -> str:
 
 
 def _render(state: State, charge: Object, arguments: Arguments, *, amount: int, status: str) -> Object:
+    pending = {"pending_reason": "processing"} if status == "pending" else {}
     return {
         "id": state.identifier("re"),
         "object": "refund",
@@ -177,12 +179,12 @@ def _render(state: State, charge: Object, arguments: Arguments, *, amount: int, 
         "metadata": merged({}, arguments.get("metadata", {})),
         "payment_intent": charge["payment_intent"],
         "payment_method": charge["payment_method"],
-        "pending_reason": "processing" if status == "pending" else None,
         "reason": arguments.get("reason"),
         "receipt_number": None,
         "source_transfer_reversal": None,
         "status": status,
         "transfer_reversal": None,
+        **pending,
     }
 
 

@@ -1,10 +1,13 @@
 """Everything a sandbox can be told before it starts."""
 
+import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 API_VERSION = "2026-10-28.endive"
+VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.[a-z]+)?")
+"""How versions are written."""
 """The version of Stripe's API whose shapes the sandbox speaks: the one that the official SDK pins."""
 
 

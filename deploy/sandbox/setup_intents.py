@@ -189,7 +189,7 @@ def _choose(state: State, intent: Object, arguments: Arguments) -> Object | None
     if arguments.get("payment_method_data") is not None:
         method = payment_methods.create(state, dict(arguments["payment_method_data"]))
     elif arguments.get("payment_method") is not None:
-        method = payment_methods.resolve(state, arguments["payment_method"])
+        method = payment_methods.usable(state, arguments["payment_method"])
     else:
         return None
     intent.update(payment_method=method["id"], status="requires_confirmation", last_setup_error=None)

@@ -52,9 +52,9 @@ class State:
         return prefix + "_" + "".join(self.random.choices(_ALPHABET, k=length))
 
     def get(self, kind: str, identifier: str, *, param: str = "id") -> Object:
-        """The object of this kind and id; raises Missing naming `param`."""
+        """The object of this kind and id, unless it was deleted; raises Missing naming `param`."""
         found = self.store.get(identifier)
-        if found is None or found["object"] != kind:
+        if found is None or found["object"] != kind or found.get("deleted"):
             raise errors.Missing(kind, identifier, param=param)
         return found
 

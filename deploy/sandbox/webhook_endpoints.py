@@ -1,9 +1,13 @@
 """Webhook endpoints: who wants to be told of which events."""
 
 import fnmatch
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from deploy.sandbox import errors, listings
+import orjson
+
+from deploy.sandbox import errors, event_types, listings
+from deploy.sandbox.forms import Raw
 from deploy.sandbox.parameters import (
     Arguments,
     Array,
@@ -16,13 +20,25 @@ from deploy.sandbox.parameters import (
     clearable,
     merged,
 )
-from deploy.sandbox.settings import API_VERSION
+from deploy.sandbox.settings import API_VERSION, VERSION
 from deploy.sandbox.state import State
 from deploy.sandbox.store import Object
 
+
+@dataclass(frozen=True, slots=True)
+class EventType(Parameter):
+    """A type of events, or `*` for all."""
+
+    def parse(self, raw: Raw, path: str) -> str:
+        """The type."""
+        if raw != "*" and raw not in event_types.TYPES:
+            raise errors.InvalidParameter(f"Invalid {path}: must be * or a type of events that exists.", param=path)
+        return str(raw)
+
+
 _EDITABLE: dict[str, Parameter] = {
     "url": Text(limit=2048, required=True),
-    "enabled_events": Array(Text(), limit=500, required=True),
+    "enabled_events": Array(EventType(), limit=500, required=True),
     "description": Text(limit=5000),
     "metadata": Metadata(),
 }
@@ -55,8 +71,8 @@ def _add(state: State, arguments: Arguments, *, identifier: str, secret: str) ->
         "status": "enabled",
         "url": arguments["url"],
     }
-    if endpoint["api_version"] not in (None, API_VERSION):
-        raise errors.ApiError(f"Events have the shapes of version {API_VERSION} only.", param="api_version")
+    if not VERSION.fullmatch(endpoint["api_version"] or API_VERSION):
+        raise errors.InvalidParameter(f"Invalid Stripe API version: {endpoint['api_version']}", param="api_version")
     state.store.put(endpoint)
     state.store.put({"id": _secret_id(endpoint["id"]), "object": "webhook_secret", "secret": secret})
     return endpoint
@@ -113,6 +129,13 @@ def interested(state: State, kind: str) -> list[Object]:
 def matches(kind: str, patterns: list[str]) -> bool:
     """Whether one of the patterns (`*`, `charge.*`, `charge.failed`) covers this kind of event."""
     return any(pattern in ("*", kind) or fnmatch.fnmatchcase(kind, pattern) for pattern in patterns)
+
+
+def shaped(endpoint: Object, event: bytes) -> bytes:
+    """An event's JSON as this endpoint gets it: under the version that the endpoint names, in the shapes of the one."""
+    if endpoint["api_version"] is None:
+        return event
+    return orjson.dumps({**orjson.loads(event), "api_version": endpoint["api_version"]})
 
 
 def secret(state: State, endpoint: str) -> str:

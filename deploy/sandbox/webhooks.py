@@ -140,6 +140,7 @@ class Courier:
         body = self._state.store.text(delivery.event)
         if body is None or endpoint["status"] != "enabled":
             raise errors.Missing("event", delivery.event)
+        body = webhook_endpoints.shaped(endpoint, body)
         secret = webhook_endpoints.secret(self._state, delivery.endpoint)
         began = time.monotonic()
         status, error = await self._post(sender, endpoint["url"], body, signature(secret, body, int(time.time())))

@@ -177,7 +177,7 @@ async def test_an_endpoint_gets_what_it_enabled_under_its_own_secret(stand: Stan
     api = stripe.StripeClient("sk_test_sandbox", base_addresses={"api": stand.sandbox.url}, http_client=http).v1
     other = Receiver()
     async with other.listening() as url:
-        wish: Any = {"url": url, "enabled_events": ["charge.*"], "metadata": {"for": "test"}}
+        wish: Any = {"url": url, "enabled_events": ["charge.succeeded", "charge.updated"], "metadata": {"for": "test"}}
         endpoint = await api.webhook_endpoints.create_async(wish)
         assert endpoint.secret is not None
         assert "secret" not in (await api.webhook_endpoints.retrieve_async(endpoint.id))
