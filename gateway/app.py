@@ -23,6 +23,7 @@ from gateway import (
     middleware,
     openapi,
     operations,
+    payments,
     problems,
     routes,
     streams,
@@ -30,6 +31,7 @@ from gateway import (
 )
 from gateway.settings import Settings
 from kobklein import auth, errors, ratelimits
+from kobklein.options.v1 import options_pb2
 
 _log = structlog.get_logger()
 _NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
@@ -52,7 +54,8 @@ def create(
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, telemetry=_NO_TELEMETRY)
     app.router.redirect_slashes = False
     served = list(_endpoints(settings, services, gate))
-    app.router.routes.append(routes.ContractRoutes(served))
+    contract = routes.ContractRoutes(served)
+    app.router.routes.append(contract)
     app.router.routes.extend(_webhooks(settings, services, gate))
     app.include_router(operations.router(services, shows_metrics=settings.shows_metrics))
     if settings.shows_docs:
@@ -68,7 +71,7 @@ def create(
             allow_headers=_CORS_REQUEST_HEADERS,
             expose_headers=_CORS_RESPONSE_HEADERS,
         )
-    return middleware.Edge(app, settings)
+    return middleware.Edge(app, settings, pays=lambda scope: contract.finds(scope, payments.PaymentEndpoint))
 
 
 def _endpoints(
@@ -82,6 +85,8 @@ def _endpoints(
 def _kind_of_endpoint(binding: bindings.Binding) -> Callable[..., endpoints.Endpoint]:
     if binding.method.descriptor.server_streaming:
         return files.FileStreamEndpoint if binding.answers_file else streams.MessageStreamEndpoint
+    if binding.method.rules.rate_limit == options_pb2.RATE_LIMIT_PAYMENT:
+        return payments.PaymentEndpoint
     return files.FileEndpoint if binding.answers_file else endpoints.JsonEndpoint
 
 

@@ -15,6 +15,12 @@ SECONDS: Final = prometheus_client.Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 RUNNING: Final = prometheus_client.Gauge("gateway_requests_running", "Requests being answered.")
+PAYMENTS_LIMIT: Final = prometheus_client.Gauge(
+    "gateway_payments_limit", "How many card payments may be under way at a time."
+)
+PAYMENTS_REFUSED: Final = prometheus_client.Counter(
+    "gateway_payments_refused", "Card payments refused here since as many were under way as may be."
+)
 
 
 def record(*, route: str, method: str, status: int, seconds: float) -> None:

@@ -1,6 +1,7 @@
 """What every request passes first and every answer last: an id, a limit, safe headers, a log line, metrics."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -27,8 +28,10 @@ _HSTS: Final = (b"strict-transport-security", b"max-age=63072000; includeSubDoma
 class Edge:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, *, pays: Callable[[Scope], bool] = lambda _: False) -> None:
+        """Serve `app`; `pays` tells a request that charges a card."""
         self._app = app
+        self._pays = pays
         self._settings = settings
         self._headers = (*_SAFE_HEADERS, _HSTS) if settings.demands_https else _SAFE_HEADERS
         self._slots = slots.Slots(settings)
@@ -54,8 +57,7 @@ class Edge:
             return
         exchange.signed = path in webhooks.PATHS
         try:
-            client = addresses.limited_as(exchange.client)
-            exchange.slot = self._slots.take_webhook(client) if exchange.signed else self._slots.take()
+            exchange.slot = self._take(exchange)
         except problems.Refused as refused:
             await exchange.refuse(refused.problem)
             return
@@ -63,6 +65,11 @@ class Edge:
             await self._answer(exchange)
         finally:
             exchange.slot.free()
+
+    def _take(self, exchange: exchanges.Exchange) -> slots.Slot:
+        if exchange.signed:
+            return self._slots.take_webhook(addresses.limited_as(exchange.client))
+        return self._slots.take_payment() if self._pays(exchange.scope) else self._slots.take()
 
     async def _answer(self, exchange: exchanges.Exchange) -> None:
         try:

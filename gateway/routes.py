@@ -1,5 +1,6 @@
 """The routes of the contract, as one route of the application that finds its endpoint in a tree."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -7,6 +8,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from gateway import bindings, endpoints, exchanges, problems, templates
+from kobklein import errors
 
 _SCOPE_KEY: Final = "kobklein.match"
 
@@ -25,6 +27,13 @@ class ContractRoutes(BaseRoute):
             return Match.NONE, {}
         found = self._tree.find(exchanges.of(scope).path)
         return (Match.NONE, {}) if found is None else (Match.FULL, {_SCOPE_KEY: found})
+
+    def finds(self, scope: Scope, kind: type[endpoints.Endpoint]) -> bool:
+        """Whether an endpoint of this kind is to serve a request."""
+        with contextlib.suppress(errors.Error, problems.Refused):  # Raised again where the request is served.
+            found = self._tree.find(exchanges.of(scope).path)
+            return found is not None and isinstance(_endpoint(found[0], scope["method"]), kind)
+        return False
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request with the endpoint of its method, or refuse the method."""

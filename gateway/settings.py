@@ -9,6 +9,7 @@ import pydantic
 import pydantic_settings
 
 import kobklein.settings
+from kobklein.admission import AdmissionSettings
 from kobklein.settings import NO_PAIR, ListOf, Rate, are_a_pair
 
 
@@ -73,6 +74,8 @@ class Settings(kobklein.settings.Settings):
     """Webhooks of providers received at a time, which do not count among the requests."""
     most_streams: int = pydantic.Field(default=250, ge=1)
     """Streams open at a time, which do not count among the requests."""
+    payment_admission: AdmissionSettings = AdmissionSettings()
+    """Card payments under way at a time, which do not count among the requests."""
 
     rates: RateSettings = RateSettings()
 

@@ -1,13 +1,15 @@
-"""How much the gateway serves at a time: requests, which are answered soon, webhooks, and streams, which stay.
+"""How much the gateway serves at a time: requests, answered soon, webhooks, streams, which stay, and card payments.
 
-Each kind has places of its own: however many clients watch, or send webhooks that never end, the places of requests are
-there for requests. Health takes no place at all.
+Each kind has places of its own: however many clients watch, pay by card, or send webhooks that never end, the places of
+requests are there for requests, and those of card payments for card payments. Health takes no place at all.
 """
 
 import collections
+import functools
+from collections.abc import Callable
 from typing import Final
 
-from gateway import problems
+from gateway import payment_places, problems
 from gateway.settings import Settings
 
 HEALTH: Final = frozenset({"/healthz", "/readyz"})
@@ -46,10 +48,16 @@ class Slots:
         self._requests = Places(settings.most_requests, _REQUESTS_TAKEN)
         self._webhooks = Places(settings.most_webhooks, _WEBHOOKS_TAKEN, most_of_one=settings.most_webhooks_per_address)
         self.streams = Places(settings.most_streams, _STREAMS_TAKEN)
+        self._door = Places(settings.payment_admission.most, _REQUESTS_TAKEN)
+        self.payments = payment_places.Places(settings.payment_admission)
 
     def take(self) -> "Slot":
         """Return a place among the requests, to be freed; raises Refused (503) when there is none."""
         return Slot(self, self._requests)
+
+    def take_payment(self) -> "Slot":
+        """Return a place to begin a card payment at, to be freed; raises Refused (503) when there is none."""
+        return Slot(self, self._door)
 
     def take_webhook(self, address: str) -> "Slot":
         """Return a place among the webhooks, to be freed; raises Refused (503) when there is none for this address."""
@@ -59,18 +67,28 @@ class Slots:
 class Slot:
     """The place of one request."""
 
-    __slots__ = ("_address", "_places", "_slots")
+    __slots__ = ("_address", "_free", "_slots")
 
     def __init__(self, slots: Slots, places: Places, address: str = "") -> None:
         places.take(address)
-        self._slots, self._places, self._address = slots, places, address
+        self._slots, self._address = slots, address
+        self._free: Callable[[], None] = functools.partial(places.free, address)
 
     def become_stream(self) -> None:
         """Change the place for one among the streams; raises Refused (503) when there is none."""
         self._slots.streams.take(self._address)
-        self._places.free(self._address)
-        self._places = self._slots.streams
+        self._change(functools.partial(self._slots.streams.free, self._address))
+
+    def become_payment(self, subject: str, key: str) -> payment_places.Place:
+        """Change the place for one among the card payments; raises Overloaded (503) when there is none."""
+        place = self._slots.payments.take(subject, key)
+        self._change(place.free)
+        return place
+
+    def _change(self, free: Callable[[], None]) -> None:
+        self._free()
+        self._free = free
 
     def free(self) -> None:
         """Give the place back."""
-        self._places.free(self._address)
+        self._free()

@@ -2,6 +2,7 @@
 
 import contextvars
 import dataclasses
+import math
 from typing import Final
 
 from kobklein import auth
@@ -21,6 +22,8 @@ class Call:
     idempotency_key: str = ""
     client: str = ""
     """The address that the call came from, behind the gateway too; empty where it is not known."""
+    deadline: float = math.inf
+    """When the caller must have an answer, by the clock of the event loop."""
     replayed: bool = False
     """Set by the idempotency store when the answer is that of an earlier call."""
 

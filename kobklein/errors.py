@@ -6,6 +6,7 @@ Error
 ├── PermissionDenied           a caller who may not do this
 ├── RateLimited                too many calls
 ├── TooManyStreams             of all callers together
+├── Overloaded                 more calls of its kind at a time than can be served; this one has not begun
 ├── Unavailable                a part is out of reach for now; nothing is decided
 ├── CurrencyNotOffered         nothing new begins in this currency
 ├── EtagMismatch               the resource changed since the caller read it
@@ -19,6 +20,7 @@ status into a problem document. The reason of an error is its class name in UPPE
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import ClassVar, Final
@@ -188,6 +190,18 @@ class TooManyStreams(Error):
     message = "too many streams are open; try again in a while"
     http_status = 503
     retry_after_seconds = 5.0
+
+
+class Overloaded(Error):
+    """More calls of this kind are under way than can be served in time; this one has not begun, and left no trace."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    message = "too many calls are under way; try again in {retry_after_seconds} s"
+    http_status = 503
+
+    def __init__(self, *, retry_after_seconds: float) -> None:
+        super().__init__(retry_after_seconds=math.ceil(retry_after_seconds))
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unavailable(Error):

@@ -11,7 +11,7 @@ import dataclasses
 import datetime
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
@@ -94,7 +94,7 @@ async def repeatable(
         return replay(shared.answer, answer_type)
     assert shared.resource_id is not None  # noqa: S101  # with this fingerprint, every row has one
     answer = await work(shared.resource_id)
-    first = await database.transaction(maker, lambda session: _kept(session, answer))
+    first = await database.transaction(maker, lambda session: keep(session, answer))
     return answer if first is None else replay(first, answer_type)
 
 
@@ -108,13 +108,6 @@ async def _shared(session: database.Session, request: message.Message) -> Claim:
     if row.fingerprint != fingerprint:
         raise errors.IdempotencyKeyReused
     return Claim(first=False, answer=row.answer, resource_id=row.resource_id)
-
-
-async def _kept(session: database.Session, answer: message.Message) -> bytes | None:
-    """Keep the answer to the current call unless there is one; return the one that is there."""
-    if await store(session, answer):
-        return None
-    return (await session.execute(sa.select(keys.c.answer).where(_mine(calls.current())))).scalar_one_or_none()
 
 
 async def claim(
@@ -182,6 +175,12 @@ async def _found(
     return Claim(first=False, answer=row.answer, resource_id=row.resource_id)
 
 
+async def known(session: database.Session, given: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return which of the given keys, each with its subject, have come with a call before."""
+    query = sa.select(keys.c.subject, keys.c.key).where(sa.tuple_(keys.c.subject, keys.c.key).in_(given))
+    return {(row.subject, row.key) for row in await session.execute(query)}
+
+
 async def store(session: database.Session, answer: message.Message) -> bool:
     """Keep the answer to the current call under its key, in the session's transaction; return whether it was kept."""
     call = calls.current()
@@ -194,6 +193,13 @@ async def store(session: database.Session, answer: message.Message) -> bool:
         .returning(keys.c.key)
     )
     return stored.first() is not None
+
+
+async def keep(session: database.Session, answer: message.Message) -> bytes | None:
+    """Keep the answer to the current call under its key, unless there is one; return the one that is there."""
+    if await store(session, answer):
+        return None
+    return (await session.execute(sa.select(keys.c.answer).where(_mine(calls.current())))).scalar_one_or_none()
 
 
 async def release(session: database.Session) -> None:

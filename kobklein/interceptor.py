@@ -11,7 +11,7 @@ from google.protobuf import message
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from kobklein import auth, calls, contract, errors, ids, metrics, peers, ratelimits, streams
+from kobklein import auth, calls, contract, errors, ids, metrics, peers, ratelimits, running_calls, streams
 from kobklein.options.v1 import options_pb2
 from kobklein.settings import ServiceSettings
 
@@ -41,6 +41,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self._verifier = verifier
         self._limiter = limiter
         self._settings = settings
+        self._running = running_calls.RunningCalls(settings.concurrent_calls)
         self._streams = streams.Streams(verifier, settings)
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
@@ -73,22 +74,30 @@ class Interceptor(grpc.aio.ServerInterceptor):
         async def unary(request: message.Message, context: _Context) -> Any:
             with _Record(method) as record:
                 try:
-                    async with asyncio.timeout(self._seconds(method, context)):
-                        call = await self._admit(method, request, context, record)
-                        token = calls.enter(call)
-                        try:
-                            answer = await serve(request, context)
-                        finally:
-                            calls.leave(token)
+                    with self._running.one_more(method.rules.rate_limit):
+                        answer, replayed = await self._served(method, request, context, record, serve)
                 except Exception as error:  # The edge of the service: every error becomes a status.
                     refusal = record.refused(error)
                 else:
-                    if call.replayed:
+                    if replayed:
                         context.set_trailing_metadata(_REPLAYED)
                     return answer
             return await context.abort(*refusal)
 
         return unary
+
+    async def _served(
+        self, method: contract.Method, request: message.Message, context: _Context, record: "_Record", serve: _Unary
+    ) -> tuple[Any, bool]:
+        """Return the answer of a call within its time, and whether it is that of an earlier call."""
+        async with asyncio.timeout(self._seconds(method, context)) as time_left:
+            call = await self._admit(method, request, context, record)
+            call.deadline = time_left.when() or call.deadline
+            token = calls.enter(call)
+            try:
+                return await serve(request, context), call.replayed
+            finally:
+                calls.leave(token)
 
     def _stream(self, method: contract.Method, serve: _Stream) -> _Stream:
         async def stream(request: message.Message, context: _Context) -> AsyncIterator[Any]:

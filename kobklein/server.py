@@ -18,6 +18,13 @@ _log = structlog.get_logger()
 _PROBE_SECONDS: Final = 2.0
 LONGEST_REQUEST_BYTES: Final = 1024 * 1024
 """Longest request of a service that does not need more: a webhook of 512 KiB, or 64 KiB of JSON as a message."""
+_CALLS_IN_ALL: Final = 10
+"""gRPC itself refuses calls beyond so many times `concurrent_calls`: of all kinds, health checks included."""
+_WAITING_CALLS: Final = 4_000
+"""Calls that have arrived and are not begun, from which on gRPC cancels some; beyond twice as many, all.
+
+Its default of 1,000 is less than a burst of one busy caller, whose calls then end as CANCELLED instead of refused.
+"""
 
 AddServicers = Callable[[grpc.aio.Server], None]
 
@@ -45,8 +52,13 @@ async def running(
                 settings=settings,
             )
         ],
-        maximum_concurrent_rpcs=settings.concurrent_calls,
-        options=[("grpc.max_receive_message_length", longest_request_bytes), ("grpc.so_reuseport", 0)],
+        maximum_concurrent_rpcs=_CALLS_IN_ALL * settings.concurrent_calls,
+        options=[
+            ("grpc.max_receive_message_length", longest_request_bytes),
+            ("grpc.so_reuseport", 0),
+            ("grpc.server.max_pending_requests", _WAITING_CALLS),
+            ("grpc.server.max_pending_requests_hard_limit", 2 * _WAITING_CALLS),
+        ],
     )
     _find_methods_by_name(server)
     add_servicers(server)

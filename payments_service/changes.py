@@ -1,18 +1,22 @@
-"""Who waits for a payment hears of its changes, whichever replica makes them."""
+"""Who waits for a payment hears of its changes, whichever replica makes them.
+
+However many wait, they are read together: one query for all that hear of a change at the same time, and one a second
+that looks for changes that were not told.
+"""
 
 import asyncio
 import collections
 import contextlib
 import math
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import psycopg
 import structlog
 
-from kobklein import database
-from payments_service import repository
+from kobklein import database, shared_queries
+from payments_service import errors, repository
 from payments_service.models import Payment
 from payments_service.states import Step
 
@@ -60,11 +64,12 @@ class _Waiter:
 
 
 class Changes:
-    """Steps of this process tell what they did; one connection listens for those of others; polling is the net."""
+    """Steps of this process tell what they did; one connection listens for those of others; `poll` is the net."""
 
     def __init__(self, sessions: database.Sessions, *, poll_seconds: float) -> None:
         self._sessions = sessions
         self._poll_seconds = poll_seconds
+        self._payments: shared_queries.SharedQuery[uuid.UUID, Payment] = shared_queries.SharedQuery(self._read_many)
         self._waiters: collections.defaultdict[uuid.UUID, set[_Waiter]] = collections.defaultdict(set)
         self.settlement_due = asyncio.Event()
         """Set when some payment has become ready to be settled."""
@@ -107,6 +112,21 @@ class Changes:
         for waiter in self._waiters.get(payment.id, ()):
             waiter.tell(payment)
 
+    async def poll(self) -> int:
+        """Look once, for all that wait, whether there are versions that they have not heard of; return 0.
+
+        A payment that is not found has a version that is new to everybody, who then learn that it is deleted.
+        """
+        payment_ids = list(self._waiters)
+        if payment_ids:
+            found = await database.transaction(
+                self._sessions, lambda session: repository.versions(session, payment_ids)
+            )
+            for payment_id in payment_ids:
+                for waiter in self._waiters.get(payment_id, ()):
+                    waiter.hint(found.get(payment_id, math.inf))
+        return 0
+
     async def versions(self, payment_id: uuid.UUID, *, seconds: float) -> AsyncGenerator[Payment]:
         """Yield a payment as it is, then after each change of its version, until the time is over.
 
@@ -119,7 +139,7 @@ class Changes:
             seen = waiter.saw(await self._read(payment_id))
             yield seen
             while clock() < deadline:
-                await waiter.wait(self._poll_seconds)
+                await waiter.wait(deadline - clock())
                 payment = waiter.saw(waiter.take() or await self._read(payment_id))
                 if payment.version > seen.version:
                     seen = payment
@@ -137,7 +157,14 @@ class Changes:
         return payment
 
     async def _read(self, payment_id: uuid.UUID) -> Payment:
-        return await database.transaction(self._sessions, lambda session: repository.get(session, payment_id))
+        payment = await self._payments.get(payment_id)
+        if payment is None:
+            raise errors.PaymentNotFound(id=payment_id)
+        return payment
+
+    async def _read_many(self, payment_ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Payment]:
+        found = await database.transaction(self._sessions, lambda session: repository.get_many(session, payment_ids))
+        return {payment.id: payment for payment in found}
 
     @contextlib.contextmanager
     def _waiting(self, payment_id: uuid.UUID) -> Iterator[_Waiter]:

@@ -6,8 +6,10 @@ learn now, it learns by repeating the call with its key, or by reading the payme
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime
+import math
 import uuid
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
@@ -16,8 +18,10 @@ from google.protobuf import message
 
 from kobklein import calls, database, idempotency, ids
 from kobklein import errors as common_errors
+from kobklein.admission import Ticket
 from kobklein.payments.v1 import payments_pb2
 from payments_service import decisions, errors, messages, payments, providers, repository, states
+from payments_service.admission import Gate
 from payments_service.changes import Changes
 from payments_service.models import Payment
 from payments_service.money_path import MoneyPath
@@ -28,6 +32,9 @@ from payments_service.states import Status, Step
 from payments_service.workers import Background
 
 _SOON: Final = datetime.timedelta(seconds=5)
+_SPARE_SECONDS: Final = 0.5
+_SPARE_SHARE: Final = 0.2
+"""How long before the end of a call's time its answer leaves: so long, and no more than this share of what is left."""
 _ENDED: Final = frozenset({Status.FAILED, Status.CANCELLED})
 
 
@@ -55,6 +62,7 @@ class Charges:
         path: MoneyPath,
         changes: Changes,
         background: Background,
+        gate: Gate,
         settings: MoneyPathSettings,
         currencies: Collection[str],
     ) -> None:
@@ -63,6 +71,7 @@ class Charges:
         self._path = path
         self._changes = changes
         self._background = background
+        self._gate = gate
         self._settings = settings
         self._currencies = currencies
 
@@ -85,7 +94,7 @@ class Charges:
             payment = await payments.create(session, new, actor=_actor(), payment_id=payment_id, **charged, fence=1)
             return _Begun(payment, claimed=True)
 
-        return await self._run(request, payment_id, begin, _check_taken)
+        return await self._run(request, payment_id, begin, _check_taken, ticket=await self._gate.enter())
 
     async def confirm(
         self, payment_id: uuid.UUID, *, payment_method_id: str, request: message.Message
@@ -106,7 +115,7 @@ class Charges:
                 return await self._begin_charge(session, payment, payment_method_id)
             return await self._resume(session, payment)
 
-        return await self._run(request, payment_id, begin, _check_taken)
+        return await self._run(request, payment_id, begin, _check_taken, ticket=await self._gate.enter())
 
     async def cancel(self, payment_id: uuid.UUID, change: Change, *, request: message.Message) -> payments_pb2.Payment:
         """Cancel a payment, at its provider first if it is there, and change what else `change` says.
@@ -125,7 +134,7 @@ class Charges:
                 return _Begun(await repository.write(session, payment, values, Mark(_actor(), "cancelled", CALL)))
             return await self._begin_cancel(session, payment, change)
 
-        return await self._run(request, payment_id, begin, _check_cancelled)
+        return await self._run(request, payment_id, begin, _check_cancelled, ticket=None)
 
     async def _begin_charge(self, session: database.Session, payment: Payment, payment_method_id: str) -> _Begun:
         if not payment_method_id:
@@ -163,7 +172,7 @@ class Charges:
         }
 
     async def _run(
-        self, request: message.Message, payment_id: uuid.UUID, begin: _Begin, check: _Check
+        self, request: message.Message, payment_id: uuid.UUID, begin: _Begin, check: _Check, *, ticket: Ticket | None
     ) -> payments_pb2.Payment:
         """Do the effect of a call once, whatever becomes of its caller.
 
@@ -171,23 +180,49 @@ class Charges:
         over the payment that the first one made, once the lease of the key is over. Died before the last transaction:
         the same, and the answer is the payment as it then is.
         """
-        begun = await database.transaction(
-            self._sessions, lambda session: self._recorded(session, request, payment_id, begin)
-        )
-        if isinstance(begun, bytes):
-            return idempotency.replay(begun, payments_pb2.Payment)
-        return await asyncio.shield(self._background.start(self._finish(begun, check)))
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._gate.leave, ticket)
+            try:
+                begun = await database.transaction(
+                    self._sessions, lambda session: self._recorded(session, request, payment_id, begin, ticket)
+                )
+            finally:
+                self._gate.begun(ticket)
+            if isinstance(begun, bytes):
+                return idempotency.replay(begun, payments_pb2.Payment)
+            finished = self._background.start(self._finish(begun, check), done=stack.pop_all().close)
+        return await self._in_time(finished, begun.payment)
 
     async def _recorded(
-        self, session: database.Session, request: message.Message, payment_id: uuid.UUID, begin: _Begin
+        self,
+        session: database.Session,
+        request: message.Message,
+        payment_id: uuid.UUID,
+        begin: _Begin,
+        ticket: Ticket | None,
     ) -> _Begun | bytes:
         lease = datetime.timedelta(seconds=self._settings.call_lease_seconds)
         claim = await idempotency.claim(session, request, resource_id=payment_id, lease=lease)
         if claim.answer is not None:
             return claim.answer
         if claim.first or claim.resource_id is None:
-            return await begin(session)
+            begun = await begin(session)
+            self._gate.check_in_time(ticket)
+            return begun
         return await self._resume(session, await repository.get(session, claim.resource_id, lock=True))
+
+    async def _in_time(self, finished: asyncio.Task[payments_pb2.Payment], payment: Payment) -> payments_pb2.Payment:
+        """Return the answer, or the payment as it was recorded while there is still time to say so.
+
+        What was recorded is going to happen, so its caller is not told that the call failed. The answer that the key
+        gets is the one that comes later.
+        """
+        left = calls.current().deadline - asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(left - min(_SPARE_SECONDS, left * _SPARE_SHARE) if left < math.inf else None):
+                return await asyncio.shield(finished)
+        except TimeoutError:
+            return messages.render(payment)
 
     async def _finish(self, begun: _Begun, check: _Check) -> payments_pb2.Payment:
         """Take the step, wait for the wallet, and keep the answer."""
@@ -197,7 +232,9 @@ class Charges:
         return await self._answer(payment, check)
 
     async def _answer(self, payment: Payment, check: _Check) -> payments_pb2.Payment:
-        """Keep the answer under the key. A refusal is not kept: a repetition finds it again in the payment's state.
+        """Keep the answer under the key, or return the one that is there: all that repeat a call get the same answer.
+
+        A refusal is not kept: a repetition finds it again in the payment's state.
 
         For an unknown outcome that frees the key, so that a repetition takes over the payment and asks again at once.
         """
@@ -208,8 +245,8 @@ class Charges:
             await database.transaction(self._sessions, idempotency.release)
             raise
         answer = messages.render(payment)
-        await database.transaction(self._sessions, lambda session: idempotency.store(session, answer))
-        return answer
+        earlier = await database.transaction(self._sessions, lambda session: idempotency.keep(session, answer))
+        return answer if earlier is None else idempotency.replay(earlier, payments_pb2.Payment)
 
 
 def _at_rest(payment: Payment) -> bool:

@@ -21,3 +21,17 @@ INBOX_WAITING: Final = prometheus_client.Gauge("payments_inbox_waiting", "Webhoo
 INBOX_OVERDUE_SECONDS: Final = prometheus_client.Gauge(
     "payments_inbox_overdue_seconds", "For how long the oldest unapplied webhook has been waiting."
 )
+ADMITTED: Final = prometheus_client.Counter(
+    "payments_admission", "Calls that charge cards, by whether they were admitted.", ["admitted"]
+)
+ADMISSION_LIMIT: Final = prometheus_client.Gauge(
+    "payments_admission_limit", "How many calls that charge cards may be under way."
+)
+UNDER_WAY: Final = prometheus_client.Gauge(
+    "payments_admission_under_way", "How many calls that charge cards are under way."
+)
+QUEUE_SECONDS: Final = prometheus_client.Histogram(
+    "payments_admission_queue_seconds",
+    "Time from the admission of a call that charges a card until it is recorded.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)

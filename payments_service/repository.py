@@ -88,6 +88,20 @@ async def get(
     return models.payment(row)
 
 
+async def get_many(session: database.Session, payment_ids: Sequence[uuid.UUID]) -> list[Payment]:
+    """Return those of the payments that exist and have not been deleted."""
+    query = sa.select(payments).where(payments.c.id.in_(payment_ids), payments.c.deleted_time.is_(None))
+    return [models.payment(row) for row in await session.execute(query)]
+
+
+async def versions(session: database.Session, payment_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:
+    """Return the versions of those of the payments that exist and have not been deleted."""
+    query = sa.select(payments.c.id, payments.c.version).where(
+        payments.c.id.in_(payment_ids), payments.c.deleted_time.is_(None)
+    )
+    return {row.id: row.version for row in await session.execute(query)}
+
+
 async def write(session: database.Session, payment: Payment, values: Mapping[str, Any], mark: Mark) -> Payment:
     """Change a payment and add to its audit trail.
 

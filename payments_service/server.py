@@ -1,15 +1,19 @@
 """How payments_service is put together."""
 
+import asyncio
 import contextlib
+import dataclasses
 import functools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
+from typing import Final
 
 import grpc
 
 from kobklein import auth, client, database, pages, server
 from kobklein.payments.v1 import payments_pb2_grpc, provider_events_pb2_grpc
 from payments_service import housekeeping, servicer, workers
+from payments_service.admission import Gate
 from payments_service.changes import Changes
 from payments_service.charges import Charges
 from payments_service.currencies import Agreement
@@ -21,6 +25,9 @@ from payments_service.settlement import Settlement
 from payments_service.wallets import METHODS, Ledger
 from payments_service.webhooks import Webhooks
 
+_SHARED_CONNECTIONS: Final = 3
+"""One for each query that is shared: of keys, of payments and of their versions."""
+
 
 @contextlib.asynccontextmanager
 async def run(settings: Settings) -> AsyncIterator[int]:
@@ -29,16 +36,19 @@ async def run(settings: Settings) -> AsyncIterator[int]:
     Raises CurrenciesDifferError once the ledger says that it does not offer a currency which the settings do.
     """
     engine = database.engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+    shared = database.engine(settings.database_url.get_secret_value(), pool_size=_SHARED_CONNECTIONS)
     background = workers.Background()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
+        stack.push_async_callback(shared.dispose)
         provider = _provider(settings)
         stack.push_async_callback(provider.close)
         ledger = await stack.enter_async_context(_ledger(settings))
         agreement = Agreement(ledger, settings.currencies, poll_seconds=settings.money_path.poll_seconds)
         await stack.enter_async_context(agreement.sought())
         stack.push_async_callback(background.drain, settings.drain_seconds)
-        parts = _Parts(settings, database.sessions(engine), provider, ledger, background)
+        sessions = _Sessions(database.sessions(engine), shared=database.sessions(shared))
+        parts = _Parts(settings, sessions, provider, ledger, background)
         for loop in parts.loops():
             await stack.enter_async_context(loop)
 
@@ -51,22 +61,30 @@ async def run(settings: Settings) -> AsyncIterator[int]:
         )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Sessions:
+    own: database.Sessions
+    """Each call and step has a connection of its own."""
+    shared: database.Sessions
+    """For queries that are made once for all that wait, and must not wait behind the payments themselves."""
+
+
 class _Parts:
     """The parts that share the database, each made once."""
 
     def __init__(
         self,
         settings: Settings,
-        sessions: database.Sessions,
+        all_sessions: _Sessions,
         provider: Stripe,
         ledger: Ledger,
         background: workers.Background,
     ) -> None:
         self._settings = settings
-        self._sessions = sessions
+        self._sessions = sessions = all_sessions.own
         self._provider = provider
         path_settings = settings.money_path
-        self._changes = Changes(sessions, poll_seconds=path_settings.poll_seconds)
+        self._changes = Changes(all_sessions.shared, poll_seconds=path_settings.poll_seconds)
         self._settlement = Settlement(sessions, ledger=ledger, changes=self._changes, settings=path_settings)
         path = MoneyPath(sessions, provider=provider, changes=self._changes, settings=path_settings)
         self._recovery = workers.Recovery(path, background, concurrent=path_settings.concurrent_steps)
@@ -76,6 +94,7 @@ class _Parts:
             path=path,
             changes=self._changes,
             background=background,
+            gate=Gate(all_sessions.shared, settings.admission),
             settings=path_settings,
             currencies=settings.currencies,
         )
@@ -91,6 +110,7 @@ class _Parts:
         """Yield what runs beside the calls."""
         kept = functools.partial(workers.kept, poll_seconds=self._settings.money_path.poll_seconds)
         yield workers.running(self._changes.listen(self._settings.database_url.get_secret_value()))
+        yield kept("watches", self._changes.poll, wake=asyncio.Event())
         yield kept("settlement", self._settlement.run, wake=self._changes.settlement_due)
         yield kept("recovery", self._recovery.run, wake=self._recovery.wake)
         yield kept("inbox", self._webhooks.apply_due, wake=self._webhooks.received)

@@ -8,6 +8,7 @@ import pydantic_settings
 
 from kobklein import jwks
 from kobklein import settings as common
+from kobklein.admission import AdmissionSettings
 from kobklein.settings import Group, ListOf, Secret, ServiceSettings, WebAddress, holds
 
 Seconds = pydantic.PositiveFloat
@@ -40,8 +41,11 @@ class MoneyPathSettings(Group):
     """How long a step belongs to who claimed it; longer than it can take."""
     answer_seconds: Seconds = 8.0
     """Longest wait of a caller while the provider is still being asked; then the answer is the payment as it is."""
-    call_lease_seconds: Seconds = 30.0
-    """How long an idempotency key belongs to the call that came with it, and after a crash shuts its repetition out."""
+    call_lease_seconds: Seconds = 10.0
+    """How long an idempotency key belongs to the call that came with it, and after a crash shuts its repetition out.
+
+    A call that takes longer does no harm: its repetition waits for the same payment, and both get the first answer.
+    """
     provider_schedule: Schedule = (60.0, 300.0, 3600.0, 86_400.0)
     """When an unknown outcome, or an intent that waits for somebody, is asked for again."""
     ledger_schedule: Schedule = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -78,6 +82,15 @@ class InboxSettings(Group):
     """When an event is tried again that could not be applied."""
 
 
+class CardAdmissionSettings(AdmissionSettings):
+    """How many calls that charge cards are under way; see `payments_service.admission`."""
+
+    target_seconds: Seconds = 0.1
+    """The limit falls while half of the calls wait longer than this until they are recorded."""
+    queue_seconds: Seconds = 2.0
+    """A call that has waited this long is refused instead of recorded."""
+
+
 class Settings(ServiceSettings):
     """Settings of payments_service."""
 
@@ -93,6 +106,7 @@ class Settings(ServiceSettings):
     longest_watch_seconds: Seconds = 3600.0
     money_path: MoneyPathSettings = MoneyPathSettings()
     inbox: InboxSettings = InboxSettings()
+    admission: CardAdmissionSettings = CardAdmissionSettings()
 
     def broken_rules(self) -> Iterator[str]:
         """Yield what production demands and lacks; real money moves there and nowhere else."""

@@ -56,6 +56,9 @@ QUICK: Final = {
 }
 """A money path that asks again soon."""
 
+UNLIMITED: Final = {"least": 1000, "most": 1000, "queue_seconds": 600.0}
+"""Admits all calls of a test, however slow the machine is."""
+
 
 def settings(database: databases.Database, folder: Path, **changes: Any) -> Settings:
     """Return settings for a service on this database, as its application role."""
@@ -81,6 +84,7 @@ def settings(database: databases.Database, folder: Path, **changes: Any) -> Sett
                 **stripe_changes,
             },
             "money_path": {**QUICK, **path_changes},
+            "admission": UNLIMITED,
             **changes,
         }
     )

@@ -11,7 +11,7 @@ import rich.table
 import structlog
 import uvloop
 
-from tests.bench import gateway, input, payments  # noqa: A004  # input is what clients send
+from tests.bench import gateway, input, overload, payments, watches  # noqa: A004  # input is what clients send
 from tests.bench.ledger import limit, proof, replicas, scale, throughput
 
 RESULT: Final = Path("build/bench.json")
@@ -25,6 +25,8 @@ PARTS: Final = {
     "ledger.scale": scale.run,
     "ledger.proof": proof.run,
     "payments": payments.run,
+    "overload": overload.run,
+    "watches": watches.run,
 }
 
 

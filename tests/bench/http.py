@@ -5,9 +5,6 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Iterable, Iterator
-from typing import Final
-
-_LENGTH: Final = b"content-length:"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,20 +37,26 @@ async def _client(host: str, port: int, waiting: Iterator[bytes], times: list[fl
     for request in waiting:
         start = time.perf_counter()
         writer.write(request)
-        answer = await _answer(reader)
+        answered = await answer(reader)
         times.append((time.perf_counter() - start) * 1000)
-        failed += good not in answer
+        failed += good not in answered
     writer.close()
     await writer.wait_closed()
     return failed
 
 
-async def _answer(reader: asyncio.StreamReader) -> bytes:
+async def answer(reader: asyncio.StreamReader) -> bytes:
+    """Return a whole answer."""
     head = await reader.readuntil(b"\r\n\r\n")
-    lower = head.lower()
-    place = lower.index(_LENGTH) + len(_LENGTH)
-    length = int(lower[place : lower.index(b"\r\n", place)])
+    length = int(header(head, b"content-length") or b"0")
     return head + await reader.readexactly(length)
+
+
+def header(answered: bytes, name: bytes) -> bytes | None:
+    """Return the value of a header, whose name is given in lower case; None if it is absent."""
+    head = answered.partition(b"\r\n\r\n")[0].lower()
+    place = head.find(b"\r\n%s:" % name)
+    return head[place + len(name) + 3 :].partition(b"\r\n")[0].strip() if place >= 0 else None
 
 
 def request(method: str, path: str, *, body: bytes = b"", **headers: str) -> bytes:

@@ -22,6 +22,9 @@ from tests import certificates
 
 SERVICE = "kobklein.payments.v1.PaymentsService"
 ID = "0198c5b0-7d2a-7c3e-9f61-2b8f4d1c9a10"
+RUNNING = 20
+BURST = 1_200
+"""More than gRPC by itself lets wait."""
 
 
 class Broken(errors.Error):
@@ -40,6 +43,7 @@ class Servicer(pb_grpc.PaymentsServiceServicer):
 
     def __init__(self) -> None:
         self.deletions: list[str] = []
+        self.released = asyncio.Event()
 
     async def DeletePayment(self, request: pb.DeletePaymentRequest, context: Any) -> empty_pb2.Empty:
         self.deletions.append(request.id)
@@ -56,7 +60,7 @@ class Servicer(pb_grpc.PaymentsServiceServicer):
         if request.id.endswith("2"):
             raise RuntimeError("the password is hunter2")
         if request.id.endswith("3"):
-            await asyncio.Event().wait()
+            await self.released.wait()
         return pb.Payment(id=request.id, user_id=calls.current().owner or "everybody")
 
     async def GetPaymentAnalytics(self, request: pb.GetPaymentAnalyticsRequest, context: Any) -> pb.PaymentAnalytics:
@@ -225,17 +229,33 @@ async def test_a_caller_has_only_so_many_streams_open(payments: Any, local: iden
 
 
 async def test_a_server_that_is_full_is_something_to_come_back_for(local: identity.Identity) -> None:
+    """More calls on one channel than run at a time, and than gRPC by itself would let wait: none ends as CANCELLED."""
+    configured = settings(
+        local, concurrent_calls=RUNNING, longest_call_seconds=60, rates=RateSettings(read="1000000/second")
+    )
     async with (
-        serving(settings(local, concurrent_calls=1)) as port,
-        client.channel(f"127.0.0.1:{port}", None) as channel,
+        serving(configured, servicer=(servicer := Servicer())) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
-        stub = pb_grpc.PaymentsServiceStub(channel)
-        metadata = bearer(local, "user-1", "user")
-        watched = stub.WatchPayment(pb.WatchPaymentRequest(id=ID[:-1] + "4"), metadata=metadata)
-        await watched.read()
-        status = await refused(stub.GetPayment(pb.GetPaymentRequest(id=ID), metadata=metadata))
-        assert (status.code, status.http_status) == (grpc.StatusCode.RESOURCE_EXHAUSTED, 503)
-        watched.cancel()
+        stub, metadata = pb_grpc.PaymentsServiceStub(channel), bearer(local, "user-1", "user")
+        held = pb.GetPaymentRequest(id=ID[:-1] + "3")
+        burst = [asyncio.create_task(outcome(stub.GetPayment(held, metadata=metadata))) for _ in range(BURST)]
+        ended = asyncio.as_completed(burst)
+        refusals = [await next(ended) for _ in range(BURST - RUNNING)]
+        assert {(each.code, each.reason, each.http_status, each.retry_after_seconds) for each in refusals} == {
+            (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", 503, 1)
+        }
+        assert (await stub.CreatePayment(good(), metadata=metadata)).currency == "HTG"  # A call of another kind.
+        servicer.released.set()
+        assert [(await each).id for each in ended] == [held.id] * RUNNING
+
+
+async def outcome(call: Any) -> Any:
+    """Return the answer, or the status of the refusal."""
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        return errors.from_rpc_error(error)
 
 
 async def test_streams_leave_most_of_the_calls_to_others(local: identity.Identity) -> None:
