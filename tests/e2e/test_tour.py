@@ -1,8 +1,10 @@
-"""What the README's tour of the ledger shows can be copied and pasted, and answers as it says."""
+"""The README's tour can be pasted into bash and zsh, and answers as it says."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,31 +17,40 @@ CHECKOUT = Path(__file__).parents[2]
 ASIDE = "No public key was given: each signature was only checked against the key that stands beside it."
 
 
+README = (CHECKOUT / "README.md").read_text()
+# Pasted into a terminal, a comment is a command to zsh. So the shells are interactive, and read from their input.
+SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-u"], "zsh": ["zsh", "-f", "-i", "-u", "+o", "promptsp", "-s"]}
+
+
+def section() -> str:
+    """Return the tour, behind `make run` itself."""
+    return README.partition("\n## The tour\n")[2].partition("\n**Data.** ")[0].partition("```bash\nmake run\n```\n")[2]
+
+
 def commands() -> str:
-    section = (CHECKOUT / "README.md").read_text().partition("\n### The ledger\n")[2]
-    return section.partition("```bash\n")[2].partition("\n```\n")[0]
+    """Return what is to be pasted, without what needs a tool that is not here."""
+    blocks = re.findall(r"^```bash\n(.+?)^```$", section(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 10
+    return "".join(block for block in blocks if "grpcurl" not in block or shutil.which("grpcurl"))
 
 
-def fitted(script: str, stack: local.Stack, folder: Path) -> str:
-    """Return the commands with the addresses of this stack instead of those of `make run`."""
-    for there, here in {
-        "http://127.0.0.1:8080": stack.gateway_url,
-        ".data/": f"{folder}/",
-    }.items():
-        assert there in script
-        script = script.replace(there, here)
-    return script
+def test_nothing_to_be_pasted_has_a_comment() -> None:
+    for block in re.findall(r"^```(?:bash|sh)\n(.+?)^```$", README, re.MULTILINE | re.DOTALL):
+        assert re.search(r"(^|\s)#", block) is None, block
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the tour needs curl")
-def test_the_tour_of_the_ledger_works_as_it_stands(stack: local.Stack, client: system.Client, tmp_path: Path) -> None:
-    user, admin = client.token("user-1", "user"), client.token("admin-1", "admin")
-    client.settled(user, client.pay(user, amount="100.00").json()["id"])
+@pytest.mark.parametrize("shell", [shell for shell in SHELLS if shell == "bash" or shutil.which(shell)])
+def test_the_tour_works_as_it_stands(stack: local.Stack, client: system.Client, tmp_path: Path, shell: str) -> None:
+    admin = client.token("admin-1", "admin")
+    before = client.balances(admin, "user-1")
     (tmp_path / "tokens.env").write_text(overview.exports(stack))
-    script = commands()
+    script = commands().replace(".data/", f"{tmp_path}/")
     ran = subprocess.run(
-        ["bash", "-u", "-c", fitted(script, stack, tmp_path)],
+        SHELLS[shell],
+        input=script + "exit 0\n",
         cwd=CHECKOUT,
+        env={**os.environ, "PS1": "", "PS2": "", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -49,7 +60,8 @@ def test_the_tour_of_the_ledger_works_as_it_stands(stack: local.Stack, client: s
         assert client.call("DELETE", f"{path}?reason=over", token=admin).is_success
     assert (ran.returncode, ran.stderr.strip()) == (0, ASIDE), ran.stdout
     assert "urn:kobklein:problem" not in ran.stdout
-    promised = re.findall(r"# → (.+)$", script, re.MULTILINE)
-    assert len(promised) == script.count("→") >= 9
+    promised = re.findall(r"→ `([^`]+)`", section())
+    assert len(promised) == section().count("→ `") >= 11
     assert [each for each in promised if each not in ran.stdout] == []
     assert "<!DOCTYPE html>" in (tmp_path / "statement.html").read_text()
+    assert before != client.balances(admin, "user-1")
