@@ -95,7 +95,7 @@ def _held(pid: int) -> Iterator[int | None]:
     """Hold on to a process, where the system can, so that its id is not given to another meanwhile."""
     try:
         handle = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
-    except ProcessLookupError:
+    except OSError:  # It has ended, or the system cannot.
         handle = None
     try:
         yield handle

@@ -34,9 +34,11 @@ def commands() -> str:
     return "".join(block for block in blocks if "grpcurl" not in block or shutil.which("grpcurl"))
 
 
-def test_nothing_to_be_pasted_has_a_comment() -> None:
-    for block in re.findall(r"^```(?:bash|sh)\n(.+?)^```$", README, re.MULTILINE | re.DOTALL):
-        assert re.search(r"(^|\s)#", block) is None, block
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{each.name}" for each in (CHECKOUT / "docs").glob("*.md"))])
+def test_nothing_to_be_pasted_has_a_comment(page: str) -> None:
+    blocks = re.findall(r"^```(\w*)\n(.+?)^```$", (CHECKOUT / page).read_text(), re.MULTILINE | re.DOTALL)
+    pasted = [text for language, text in blocks if language in ("bash", "sh")]
+    assert [text for text in pasted if re.search(r"(^|\s)#", text, re.MULTILINE)] == []
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the tour needs curl")
