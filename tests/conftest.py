@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from deploy.local import postgres as embedded
 from tests import databases
+
+hypothesis.settings.register_profile("anywhere", deadline=None)  # How long an example takes is up to the machine.
+hypothesis.settings.load_profile("anywhere")
 
 
 @pytest.fixture(scope="session")
