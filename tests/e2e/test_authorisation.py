@@ -315,8 +315,8 @@ def body_of(method: contract.Method) -> dict[str, Any]:
     body |= BODIES.get(method.descriptor.name, {})
     for field in method.descriptor.input_type.fields:
         rules = validation.rules_of(field)
-        if rules.example and field.name != "id":
-            body[field.json_name] = rules.example
+        if rules.example and field.name != "id" and field.message_type is None:
+            body.setdefault(field.json_name, rules.example)
     return body
 
 
