@@ -59,7 +59,10 @@ def create(
     app.router.routes.extend(_webhooks(settings, services, gate))
     app.include_router(operations.router(services, shows_metrics=settings.shows_metrics))
     if settings.shows_docs:
-        app.include_router(docs.router(openapi.document([endpoint.binding for endpoint in served], texts or {})))
+        described = openapi.document(
+            [endpoint.binding for endpoint in served], texts or {}, keys_required=settings.require_idempotency_keys
+        )
+        app.include_router(docs.router(described))
         app.router.routes.append(docs.static())
     for kind in (errors.Error, grpc.aio.AioRpcError, problems.Refused, HTTPException, Exception):
         app.add_exception_handler(kind, functools.partial(_refusal, failures))

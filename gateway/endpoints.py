@@ -30,7 +30,7 @@ class Endpoint(abc.ABC):
         """Serve one request; what refuses it is raised, for the application to turn into a problem document."""
         exchange.client_view = self._read.client_view
         await self._gate.admit(self.binding.method, exchange)
-        carried = metadata.of(exchange, self.binding.method)
+        carried = metadata.of(exchange, self.binding.method, keys_required=self._settings.require_idempotency_keys)
         body = await self._body(exchange)
         request = self._read(segments, exchange.scope["query_string"], body, exchange.headers)
         await self._respond(exchange, request, carried)

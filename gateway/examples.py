@@ -120,7 +120,7 @@ def _scalar(field: FieldDescriptor, rules: options_pb2.FieldRules, *, given: boo
 def _text(field: FieldDescriptor, *, given: bool) -> str:
     if field.name == money_fields.CURRENCY:
         return _CURRENCY
-    if field.name == "id":
+    if field.name == "id" or validation.rules_of(field).format == options_pb2.FORMAT_UUID:
         return _ID
     return field.name if given else ""
 

@@ -6,12 +6,12 @@ from typing import Final
 
 from gateway import exchanges
 from kobklein import calls, contract, errors, ids
-from kobklein.options.v1 import options_pb2
 
 Metadata = tuple[tuple[str, str], ...]
 
 _FORWARDED: Final = ("traceparent", "tracestate", "accept", "accept-language")
 _RETURNED: Final = {"idempotency-replayed": b"idempotency-replayed", "deprecation": b"deprecation", "sunset": b"sunset"}
+_KEY_HEADER: Final = calls.KEY.encode()
 _KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")
 _TEXT: Final = re.compile(rb"[\x20-\x7e]{1,1024}")
 _TIMEOUT: Final = re.compile(rb"([1-9][0-9]{0,7})([HMSmun])")
@@ -19,14 +19,23 @@ _UNIT_SECONDS: Final = {b"H": 3600, b"M": 60, b"S": 1, b"m": 1e-3, b"u": 1e-6, b
 """The units of gRPC over HTTP/2."""
 
 
-def of(exchange: exchanges.Exchange, method: contract.Method) -> Metadata:
-    """Return the metadata of the call; raises IdempotencyKeyMissing, or InvalidArgument for a bad header."""
+def of(exchange: exchanges.Exchange, method: contract.Method, *, keys_required: bool = False) -> Metadata:
+    """Return the metadata of the call; raises IdempotencyKeyMissing, or InvalidArgument for a bad header.
+
+    A call without a key gets one of the gateway's own, and says so: the channel may repeat a call whose connection
+    broke, and it must have one effect then too.
+    """
     headers = exchange.headers
     found = [("x-request-id", exchange.request_id), (calls.CLIENT_ADDRESS, exchange.client)]
     if not method.anonymous:
         found.append(("authorization", headers[b"authorization"].decode("latin-1")))
-    if method.rules.idempotency:
-        found.append(("idempotency-key", _idempotency_key(headers.get(b"idempotency-key"), method)))
+    key = headers.get(_KEY_HEADER)
+    if key is not None and method.rules.idempotency:
+        found.append((calls.KEY, _checked_key(key)))
+    elif method.advises_key and keys_required:
+        raise errors.IdempotencyKeyMissing
+    elif method.rules.idempotency:
+        found += [(calls.KEY, ids.text()), (calls.KEY_IS_MADE, "true")]
     for name in _FORWARDED:
         value = headers.get(name.encode())
         if value is not None and _TEXT.fullmatch(value):
@@ -34,11 +43,7 @@ def of(exchange: exchanges.Exchange, method: contract.Method) -> Metadata:
     return tuple(found)
 
 
-def _idempotency_key(value: bytes | None, method: contract.Method) -> str:
-    if value is None:
-        if method.rules.idempotency == options_pb2.IDEMPOTENCY_REQUIRED:
-            raise errors.IdempotencyKeyMissing
-        return str(ids.new())  # The channel may repeat a call whose connection broke; it must have one effect then too.
+def _checked_key(value: bytes) -> str:
     if not _KEY.fullmatch(value):
         raise errors.InvalidArgument.of("Idempotency-Key", "is not 1 to 255 printable ASCII characters")
     return value.decode()

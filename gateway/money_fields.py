@@ -5,19 +5,13 @@ from typing import Any, Final
 
 from google.protobuf import descriptor, message
 
+from gateway import scalars
 from gateway.violations import Violations
-from kobklein import money, validation
+from kobklein import formats, money, validation, value_checks
+from kobklein.options.v1 import options_pb2
 
 CURRENCY: Final = "currency"
 """Name of the field that says in which currency the amounts beside it are."""
-_INTEGERS: Final = frozenset(
-    (
-        descriptor.FieldDescriptor.CPPTYPE_INT32,
-        descriptor.FieldDescriptor.CPPTYPE_INT64,
-        descriptor.FieldDescriptor.CPPTYPE_UINT32,
-        descriptor.FieldDescriptor.CPPTYPE_UINT64,
-    )
-)
 
 Fill = Callable[[message.Message, Any, str, Violations], None]
 
@@ -25,15 +19,24 @@ Fill = Callable[[message.Message, Any, str, Violations], None]
 def fill(field: descriptor.FieldDescriptor) -> Fill:
     """Return how a field of money is read; raises TypeError when its message names no currency."""
     name, default = field.name, validation.rules_of(_currency_of(field)).default_value
+    out_of_range = _range_of(field)
+
+    def amount_of(target: message.Message, value: Any, path: str, violations: Violations) -> int | None:
+        currency = _currency(target, path, violations, default)
+        amount = _parse(value, currency, path, violations) if currency else None
+        if amount is not None and (description := out_of_range(amount, currency)):
+            violations.add(path, description)
+            return None
+        return amount
 
     def one(target: message.Message, value: Any, path: str, violations: Violations) -> None:
-        amount = _parse(target, value, path, violations, default)
+        amount = amount_of(target, value, path, violations)
         if amount is not None:
             setattr(target, name, amount)
 
     def many(target: message.Message, value: Any, path: str, violations: Violations) -> None:
         for index, item in enumerate(violations.list(value, path)):
-            amount = _parse(target, item, f"{path}[{index}]", violations, default)
+            amount = amount_of(target, item, f"{path}[{index}]", violations)
             if amount is not None:
                 getattr(target, name).append(amount)
 
@@ -61,23 +64,48 @@ def _currency_of(field: descriptor.FieldDescriptor) -> descriptor.FieldDescripto
     currency = siblings.get(CURRENCY)
     if currency is None or currency.type != descriptor.FieldDescriptor.TYPE_STRING:
         raise TypeError(f"{field.full_name} counts minor units, but its message has no currency")
-    if field.cpp_type not in _INTEGERS:
+    if field.cpp_type not in value_checks.INTEGERS:
         raise TypeError(f"{field.full_name} counts minor units, but holds no whole numbers")
     return currency
 
 
-def _parse(target: message.Message, value: Any, path: str, violations: Violations, default: str) -> int | None:
-    """Return the minor units of a number or a string, by its text; or None, and a note why not."""
+def _range_of(field: descriptor.FieldDescriptor) -> Callable[[int, str], str]:
+    """Return the check of an amount against its bounds, which speaks of decimals, as the client does."""
+    rules = validation.rules_of(field)
+    least = rules.min if rules.HasField("min") else None
+    most = rules.max if rules.HasField("max") else None
+    never_zero = (least or 0) > 0 or (rules.required and not field.has_presence)
+
+    def out_of_range(amount: int, currency: str) -> str:
+        if amount == 0 and never_zero:
+            return scalars.NOT_ZERO
+        if least is not None and amount < least:
+            return f"must be at least {money.render(least, currency)} {currency}"
+        if most is not None and amount > most:
+            return f"must be at most {money.render(most, currency)} {currency}"
+        return ""
+
+    return out_of_range
+
+
+def _currency(target: message.Message, path: str, violations: Violations, default: str) -> str:
+    """Return the currency of an amount; empty, and a note why, where there is none."""
     prefix = path.rpartition(".")[0]
     currency_path = f"{prefix}.{CURRENCY}" if prefix else CURRENCY
-    currency = getattr(target, CURRENCY) or default
-    if violations.names(currency_path):
-        violations.unread.add(path)
-        return None
-    if not currency:
-        violations.unread.add(path)
+    currency: str = getattr(target, CURRENCY) or default
+    known = not violations.names(currency_path)
+    if known and not currency:
         violations.add(currency_path, f"is required with {path.removeprefix(prefix).strip('.')}")
-        return None
+    elif known and (description := formats.of(options_pb2.FORMAT_CURRENCY).wrong(currency)):
+        violations.add(currency_path, description)
+    elif known:
+        return currency
+    violations.unread.add(path)
+    return ""
+
+
+def _parse(value: Any, currency: str, path: str, violations: Violations) -> int | None:
+    """Return the minor units of a number or a string, by its text; or None, and a note why not."""
     if not isinstance(value, str):
         violations.add(path, "is not an amount, such as 100.00")
         return None
@@ -85,7 +113,4 @@ def _parse(target: message.Message, value: Any, path: str, violations: Violation
         return money.parse(value, currency)
     except money.InvalidAmount as error:
         violations.add(path, str(error))
-    except money.UnknownCurrency:
-        violations.unread.add(path)
-        violations.add(currency_path, "is not a currency of ISO 4217")
-    return None
+        return None

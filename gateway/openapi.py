@@ -38,15 +38,20 @@ Document = dict[str, Any]
 FieldDescriptor = descriptor.FieldDescriptor
 
 
-def document(served: Iterable[bindings.Binding], texts: Mapping[str, str]) -> Document:
-    """Return the document of the given routes; `texts` are the contract's comments by full name."""
-    return _Writer(texts, [binding for binding in served if binding.http_method in _METHODS]).document()
+def document(served: Iterable[bindings.Binding], texts: Mapping[str, str], *, keys_required: bool = False) -> Document:
+    """Return the document of the given routes; `texts` are the contract's comments by full name.
+
+    `keys_required` says that calls which should have an idempotency key are refused without one.
+    """
+    described = [binding for binding in served if binding.http_method in _METHODS]
+    return _Writer(texts, described, keys_required=keys_required).document()
 
 
 class _Writer:
-    def __init__(self, texts: Mapping[str, str], served: Sequence[bindings.Binding]) -> None:
+    def __init__(self, texts: Mapping[str, str], served: Sequence[bindings.Binding], *, keys_required: bool) -> None:
         self._texts = texts
         self._served = served
+        self._keys_required = keys_required
         reserved = (*schemas.CURRENCIES, openapi_shared.PROBLEM)
         self._schemas = schemas.Schemas(texts, openapi_names.schemas(served, reserved=reserved))
         self._operation_ids = openapi_names.operations(served)
@@ -96,7 +101,7 @@ class _Writer:
             "parameters": [
                 *self._path_parameters(binding, variables),
                 *self._query(binding),
-                *openapi_shared.parameters_of(binding),
+                *openapi_shared.parameters_of(binding, keys_required=self._keys_required),
             ],
             "responses": self._responses(binding),
             "security": [] if method.anonymous else [{"bearer": []}],

@@ -6,17 +6,15 @@ from typing import Any, Final
 
 from gateway import bindings, files, problems, requests
 from kobklein import errors
-from kobklein.options.v1 import options_pb2
 
 Document = dict[str, Any]
 
 
-def parameters_of(binding: bindings.Binding) -> list[Document]:
-    """Return the headers that an operation understands."""
+def parameters_of(binding: bindings.Binding, *, keys_required: bool) -> list[Document]:
+    """Return the headers that an operation understands; `keys_required` where calls without a key are refused."""
     rules, found = binding.method.rules, [_REQUEST_ID, _TIMEOUT]
     if rules.idempotency:
-        required = rules.idempotency == options_pb2.IDEMPOTENCY_REQUIRED
-        found.append({**_IDEMPOTENCY_KEY, "required": required})
+        found.append({**_IDEMPOTENCY_KEY, "required": keys_required and binding.method.advises_key})
     if requests.takes_etag(binding.request_type):
         found.append(_IF_MATCH)
     if answers_304(binding):
@@ -108,7 +106,7 @@ _TIMEOUT: Final = _header(
 )
 _IDEMPOTENCY_KEY: Final = _header(
     "Idempotency-Key",
-    "Makes a repeated call recognisable: it gets the first answer again.",
+    "Makes a repeated call recognisable: it gets the first answer again. Without one, it is done again.",
     pattern="^[ -~]{1,255}$",
     example="order-4711",
 )

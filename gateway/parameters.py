@@ -20,6 +20,8 @@ _TEXT_TYPES: Final = frozenset(
 _BOOLEANS: Final = {"true": True, "false": False}
 _ENTRY: Final = re.compile(r"([^\[\]]+)\[(.*)\]", re.DOTALL)
 """An entry of a map, `field[key]`; the key may hold brackets of its own."""
+_SPACE_IN_OFFSET: Final = re.compile(r" (?=[0-9]{2}:[0-9]{2}\Z)")
+"""What becomes of the `+` of an offset that a client has not escaped."""
 
 
 class NotAParameter(ValueError):
@@ -34,14 +36,18 @@ class Parameter:
     repeated: bool
     boolean: bool
     map: bool = False
+    enum: bool = False
+    time: bool = False
 
     def put(self, tree: dict[str, Any], text: str, violations: Violations) -> None:
         """Add the text to a JSON object of the request, where the field stands in it."""
         for name in self.path[:-1]:
             tree = tree.setdefault(name, {})
         name, value = self.path[-1], _BOOLEANS.get(text, text) if self.boolean else text
+        if self.time:
+            value = _SPACE_IN_OFFSET.sub("+", text)
         if self.repeated:
-            tree.setdefault(name, []).append(value)
+            tree.setdefault(name, []).extend(text.split(",") if self.enum else [value])
         elif name in tree:
             violations.add(".".join(self.path), "is given more than once")
         else:
@@ -65,7 +71,14 @@ def resolve(message_type: descriptor.Descriptor, name: str) -> Parameter:
         current = None if field.is_repeated or _is_text(field) else field.message_type
     if field is None or not (_is_text(field) or is_text_map(field)):
         raise NotAParameter("cannot be given as text")
-    return Parameter(tuple(path), field.is_repeated, _is_boolean(field), validation.is_map(field))
+    return Parameter(
+        tuple(path),
+        repeated=field.is_repeated,
+        boolean=_is_boolean(field),
+        map=validation.is_map(field),
+        enum=field.enum_type is not None,
+        time=field.message_type is not None and field.message_type.full_name == "google.protobuf.Timestamp",
+    )
 
 
 def check_maps(message_type: descriptor.Descriptor, taken: Collection[str]) -> None:

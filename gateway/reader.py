@@ -7,7 +7,7 @@ from google.protobuf import descriptor, message
 
 from gateway import documents, money_fields, names, scalars, wellknown
 from gateway.violations import Violations
-from kobklein import validation
+from kobklein import validation, value_checks
 
 FieldDescriptor = descriptor.FieldDescriptor
 Fill = Callable[[message.Message, Any, str, Violations], None]
@@ -110,7 +110,7 @@ def _bounded(read: wellknown.Read, most_bytes: int) -> wellknown.Read:
 
     def bounded(target: message.Message, value: Any, path: str, violations: Violations) -> None:
         if documents.is_longer(value, most_bytes):
-            violations.add(path, validation.too_many_bytes(most_bytes))
+            violations.add(path, value_checks.too_many_bytes(most_bytes))
         else:
             read(target, value, path, violations)
 
@@ -200,12 +200,35 @@ def _map_value(field: FieldDescriptor) -> Callable[[Any, Any, Any, str, Violatio
     return fill
 
 
+def without_output_only(message_type: descriptor.Descriptor, value: Any) -> Any:
+    """Return the JSON of a resource without what the service sets, so that one may be sent back as it was read."""
+    if type(value) is not dict:  # What is no object, or gives a key twice, is refused as it is.
+        return value
+    by_name = _spellings(message_type)
+    kept: dict[str, Any] = {}
+    for key, item in value.items():
+        field = by_name.get(key)
+        if field is None or not validation.rules_of(field).output_only:
+            kept[key] = without_output_only(nested, item) if (nested := _message_of(field)) else item
+    return kept
+
+
+def _message_of(field: FieldDescriptor | None) -> descriptor.Descriptor | None:
+    """Return the message of the contract that a field holds, if it holds one."""
+    single = field is not None and validation.holds_ours(field) and not field.is_repeated
+    return field.message_type if field is not None and single else None
+
+
+def _spellings(message_type: descriptor.Descriptor) -> dict[str, FieldDescriptor]:
+    return {spelling: field for field in message_type.fields for spelling in (field.name, field.json_name)}
+
+
 def mask_of(message_type: descriptor.Descriptor, value: dict[str, Any], prefix: str = "") -> list[str]:
     """Return the proto paths that a JSON object gives: the update mask of a PATCH that states none.
 
     Goes into messages of the contract, not into maps, structures or lists: those are replaced whole.
     """
-    by_name = {spelling: field for field in message_type.fields for spelling in (field.name, field.json_name)}
+    by_name = _spellings(message_type)
     paths: list[str] = []
     for key, item in value.items():
         field = by_name.get(key)

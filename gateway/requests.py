@@ -47,14 +47,14 @@ class RequestReader:
             self._query.read(query, tree, violations)
         if tree:
             self._read(request, tree, "", violations)
-        if body:
-            self._read_body(request, body, violations)
+        legible = not body or self._read_body(request, body, violations)
         if self._etag and b"if-match" in headers:
             self._put_etag(request, headers[b"if-match"], violations)
         if self._resumable and _LAST_EVENT_ID in headers:
             _put_cursor(request, headers[_LAST_EVENT_ID], violations)
         if violations.found:
-            self._add_broken_rules(request, violations)
+            if legible:  # Of a body that cannot be read, nothing else is known to be wrong.
+                self._add_broken_rules(request, violations)
             violations.raise_any()
         return request
 
@@ -70,15 +70,18 @@ class RequestReader:
         except templates.BadEscape as error:
             violations.add(str(error), "is not percent-encoded UTF-8")
 
-    def _read_body(self, request: message.Message, body: bytes, violations: Violations) -> None:
+    def _read_body(self, request: message.Message, body: bytes, violations: Violations) -> bool:
+        """Fill the request from the body; return whether that is JSON."""
         if not self._binding.body:
             violations.add("body", "is not taken by this operation")
-            return
+            return True
         try:
             document = documents.parse(body)
         except documents.Malformed as error:
             violations.add(error.field, str(error))
-            return
+            return False
+        if self._masked is not None:
+            document = self._sent_back(self._masked, document)
         given = [(parameter, _value(request, parameter)) for parameter in self._variables.values()]
         if self._fill_body is None:
             self._read(request, document, "", violations)
@@ -89,6 +92,21 @@ class RequestReader:
                 violations.add(".".join(parameter.path), "differs from the path")
         if self._masked is not None:
             self._infer_mask(request, self._masked, document)
+        return True
+
+    def _sent_back(self, resource: descriptor.FieldDescriptor, document: Any) -> Any:
+        """Return the body of a PATCH without the fields of the resource that the service sets."""
+        resource_type = resource.message_type
+        assert resource_type is not None  # noqa: S101  # it is a resource
+        if self._binding.body != bindings.WHOLE:
+            return reader.without_output_only(resource_type, document)
+        if type(document) is not dict:
+            return document
+        names_ = (resource.name, resource.json_name)
+        return {
+            key: reader.without_output_only(resource_type, value) if key in names_ else value
+            for key, value in document.items()
+        }
 
     def _infer_mask(self, request: Any, resource: descriptor.FieldDescriptor, document: Any) -> None:
         """Let the fields that a PATCH gives of a resource be the ones it changes, unless it says otherwise itself."""

@@ -14,12 +14,15 @@ from typing import Any, Final
 from google.protobuf import descriptor
 
 from gateway import documents
-from kobklein import enums
+from kobklein import enums, formats, validation, value_checks
+from kobklein.options.v1 import options_pb2
 
 FieldDescriptor = descriptor.FieldDescriptor
 Convert = Callable[[Any], Any]
 """Returns the protobuf value of a JSON value, or raises Wrong."""
 
+NOT_ZERO: Final = "must be more than 0"
+_WHOLE_NUMBERS: Final = value_checks.INTEGERS
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _LONGEST_NUMBER: Final = 400
 _FLOAT_WORDS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -38,8 +41,13 @@ class Wrong(ValueError):
 
 def converter(field: FieldDescriptor) -> Convert:
     """Return how a JSON value becomes a value of this field, which holds no message."""
+    rules = validation.rules_of(field)
     if field.enum_type is not None:
-        return enum(field.enum_type)
+        return enum(field.enum_type, rules)
+    if rules.format:
+        return _formatted(formats.of(rules.format))
+    if field.cpp_type in _WHOLE_NUMBERS and rules.min > 0 and not field.has_presence:
+        return _more_than_zero(_CONVERTERS[field.type])
     return _CONVERTERS[field.type]
 
 
@@ -71,16 +79,33 @@ def data(value: Any) -> bytes:
         raise Wrong("is not base64") from None
 
 
-def enum(enum_type: descriptor.EnumDescriptor) -> Convert:
-    """Return how the bare name of an enum's value becomes its number."""
+def _formatted(named: formats.Format) -> Convert:
+    """Return how a text becomes a value in the one spelling of its format; the contract's rules refuse what is none."""
+    return lambda value: named.normal(text(value))
+
+
+def _more_than_zero(convert: Convert) -> Convert:
+    """Return a conversion that refuses the zero that would read as if nothing had been given."""
+
+    def positive(value: Any) -> Any:
+        number = convert(value)
+        if number == 0:
+            raise Wrong(NOT_ZERO)
+        return number
+
+    return positive
+
+
+def enum(enum_type: descriptor.EnumDescriptor, rules: options_pb2.FieldRules) -> Convert:
+    """Return how a value of an enum becomes its number: its name in any spelling that `enums` knows, or the number."""
     if enum_type.full_name == "google.protobuf.NullValue":
         return _null
-    values = enums.numbers(enum_type)
-    expected = f"is not one of {', '.join(values)}"
+    allowed = value_checks.allowed_values(enum_type, rules)
+    numbers, expected = frozenset(allowed.values()), value_checks.not_one_of(allowed)
 
     def convert(value: Any) -> int:
-        number = values.get(value) if type(value) is str else None
-        if number is None:
+        number = enums.number(enum_type, value) if isinstance(value, str) else None
+        if number not in numbers:
             raise Wrong(expected)
         return number
 

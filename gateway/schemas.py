@@ -6,7 +6,7 @@ from typing import Any, Final
 from google.protobuf import descriptor
 
 from gateway import comments, examples, money_fields, openapi_names, wellknown
-from kobklein import enums, money, validation
+from kobklein import enums, formats, money, validation
 from kobklein.options.v1 import options_pb2
 
 FieldDescriptor = descriptor.FieldDescriptor
@@ -127,7 +127,8 @@ class Schemas:
             return _money(rules, given=given, text=text)
         if field.cpp_type in _INTEGERS:
             return _integer(field, rules, given=given, text=text)
-        if field.name == money_fields.CURRENCY and given:
+        is_currency = field.name == money_fields.CURRENCY or rules.format == options_pb2.FORMAT_CURRENCY
+        if is_currency and given:
             return self._currency(rules)
         if field.type == FieldDescriptor.TYPE_STRING:
             return _text(rules, given=given)
@@ -178,7 +179,7 @@ def _rules_of_values(rules: options_pb2.FieldRules) -> options_pb2.FieldRules:
     found = options_pb2.FieldRules()
     found.CopyFrom(rules)
     found.ClearField("max_items")
-    found.required = bool(rules.pattern or rules.min_length)
+    found.required = bool(rules.pattern or rules.format or rules.min_length)
     return found
 
 
@@ -263,8 +264,9 @@ def _text(rules: options_pb2.FieldRules, *, given: bool) -> Schema:
         schema["maxLength"] = rules.max_length
     if rules.required:
         schema["minLength"] = max(1, rules.min_length)
-    if rules.pattern:  # An optional text may be empty, which means the same as leaving it out.
-        schema["pattern"] = f"^({rules.pattern})$" if rules.required else f"^({rules.pattern})?$"
+    pattern = formats.of(rules.format).pattern if rules.format else rules.pattern
+    if pattern:  # An optional text may be empty, which means the same as leaving it out.
+        schema["pattern"] = f"^({pattern})$" if rules.required else f"^({pattern})?$"
     else:
         schema["pattern"] = _SAYS_SOMETHING if rules.required else _NO_NUL
     return schema

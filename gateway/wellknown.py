@@ -1,5 +1,6 @@
 """The well-known types that have a JSON form of their own."""
 
+import decimal
 import math
 from collections.abc import Callable
 from typing import Any, Final
@@ -16,7 +17,7 @@ from google.protobuf import (
 
 from gateway import documents, names, scalars
 from gateway.violations import Violations
-from kobklein import validation
+from kobklein import value_checks
 
 Read = Callable[[Any, Any, str, Violations], None]
 """Fills a message from a JSON value; the string is the message's proto path, for errors."""
@@ -79,7 +80,7 @@ def _read_duration(target: duration_pb2.Duration, value: Any) -> None:
 
 def _read_mask(target: field_mask_pb2.FieldMask, value: Any) -> None:
     paths = [path.strip() for path in scalars.text(value).split(",") if path.strip()]
-    if fault := validation.mask_fault(paths):
+    if fault := value_checks.mask_fault(paths):
         raise scalars.Wrong(fault)
     target.paths.extend(map(names.snake, paths))
 
@@ -118,8 +119,8 @@ def _read_list(target: struct_pb2.ListValue, value: Any, path: str, violations: 
 def _read_value(target: struct_pb2.Value, value: Any, path: str, violations: Violations, depth: int = 0) -> None:
     if not isinstance(value, dict | list):
         _read_leaf(target, value, path, violations)
-    elif depth >= validation.MAX_STRUCT_DEPTH:
-        violations.add(path, f"is nested deeper than {validation.MAX_STRUCT_DEPTH} levels")
+    elif depth >= value_checks.MAX_STRUCT_DEPTH:
+        violations.add(path, f"is nested deeper than {value_checks.MAX_STRUCT_DEPTH} levels")
     elif isinstance(value, dict):
         target.struct_value.SetInParent()
         _read_struct(target.struct_value, value, path, violations, depth + 1)
@@ -145,8 +146,12 @@ def _read_leaf(target: struct_pb2.Value, value: Any, path: str, violations: Viol
 def _exact(value: documents.Number) -> float:
     """Return a number of free-form data; one that would come back as another number is refused."""
     number = scalars.double(value)
-    if value.removeprefix("-").isdigit() and int(value) != number:
-        raise scalars.Wrong("is too large to be kept exactly; send it as a string")
+    if abs(number) >= _EXACT_INTEGERS:
+        whole = value.removeprefix("-").isdigit()
+        # Programs write a double with the fewest digits that mean it, which are not always all digits of its value.
+        kept = decimal.Decimal(number) if whole else decimal.Decimal(repr(number))
+        if kept != decimal.Decimal(value):
+            raise scalars.Wrong("is too large to be kept exactly; send it as a string")
     return number
 
 

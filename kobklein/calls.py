@@ -20,6 +20,7 @@ class Call:
     """Whether the caller may act for every subject and see every resource."""
     request_id: str
     idempotency_key: str = ""
+    """Empty for a call that is not protected against repetition."""
     client: str = ""
     """The address that the call came from, behind the gateway too; empty where it is not known."""
     deadline: float = math.inf
@@ -37,6 +38,11 @@ class Call:
         """The subject whose resources alone the caller may see; None for every subject's."""
         return None if self.unrestricted else self.subject
 
+
+KEY: Final = "idempotency-key"
+"""Metadata with which a call is recognised when it is repeated."""
+KEY_IS_MADE: Final = "idempotency-key-made"
+"""Metadata by which the gateway says that the key is its own, since the client gave none."""
 
 _current: contextvars.ContextVar[Call] = contextvars.ContextVar("call")
 

@@ -45,6 +45,11 @@ class Method:
         level = self.descriptor.GetOptions().idempotency_level
         return self.reads or bool(self.rules.idempotency) or level == descriptor_pb2.MethodOptions.IDEMPOTENT
 
+    @property
+    def advises_key(self) -> bool:
+        """Whether a call should have an idempotency key, and must have one where that is required."""
+        return self.rules.idempotency == options_pb2.IDEMPOTENCY_ADVISED
+
     def check(self, request: message.Message) -> None:
         """Fill the request's defaults in and check it; raises InvalidArgument that names every offending field."""
         validation.check(request)

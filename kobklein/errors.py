@@ -10,6 +10,7 @@ Error
 ├── Unavailable                a part is out of reach for now; nothing is decided
 ├── CurrencyNotOffered         nothing new begins in this currency
 ├── EtagMismatch               the resource changed since the caller read it
+├── SumOverflow                a sum of amounts is more than 64 bits hold
 ├── IdempotencyKeyMissing      the call needs a key
 ├── IdempotencyKeyReused       the key came with another request before
 ├── IdempotencyKeyInUse        the first call with this key is still running
@@ -220,11 +221,18 @@ class EtagMismatch(Error):
     http_status = 412
 
 
+class SumOverflow(Error):
+    """A report's sum of amounts is more than 64 bits hold, so there is no right answer; a narrower question has one."""
+
+    code = grpc.StatusCode.OUT_OF_RANGE
+    message = "{sum} in {currency} is more than 64 bits hold; ask for a shorter time or for less at once"
+
+
 class IdempotencyKeyMissing(Error):
-    """The method moves money or creates something, so a repeated call must be recognisable."""
+    """The method moves money or creates something, and this process is set to refuse such calls without a key."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
-    message = "an Idempotency-Key is needed"
+    message = "an Idempotency-Key is required, so that a repeated call is recognised"
 
 
 class IdempotencyKeyReused(Error):

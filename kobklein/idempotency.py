@@ -209,6 +209,15 @@ async def release(session: database.Session) -> None:
         await session.execute(sa.update(keys).where(_mine(call)).values(leased_until=None))
 
 
+def id_of_call() -> uuid.UUID:
+    """Return the id of the current call's effect: that of its key, so that a repetition has the same one.
+
+    Without a key, a repetition is another call, with a new id.
+    """
+    call = calls.current()
+    return ids.of_key(call.subject, call.idempotency_key) if call.idempotency_key else ids.new()
+
+
 def replay(answer: bytes, answer_type: type[M]) -> M:
     """Return an earlier answer, and mark the current call as a repetition."""
     calls.current().replayed = True

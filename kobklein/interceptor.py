@@ -130,12 +130,17 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if (payer := _payer(method, caller, request, record.client)) is not None:
             await self._limiter.check(method.rules.rate_limit, payer)
         method.check(request)
-        key = metadata.get("idempotency-key", "")
+        return calls.Call(caller, unrestricted, record.request_id, self._key(method, metadata), record.client)
+
+    def _key(self, method: contract.Method, metadata: Mapping[str, str]) -> str:
+        """Return the key of a call; empty for a call without one, where that is allowed."""
+        key = metadata.get(calls.KEY, "")
         if len(key) > _MAX_KEY_LENGTH or not key.isprintable():
             raise errors.InvalidArgument.of("idempotency_key", f"is not 1 to {_MAX_KEY_LENGTH} printable characters")
-        if not key and method.rules.idempotency == options_pb2.IDEMPOTENCY_REQUIRED:
+        given = key and calls.KEY_IS_MADE not in metadata
+        if not given and method.advises_key and self._settings.require_idempotency_keys:
             raise errors.IdempotencyKeyMissing
-        return calls.Call(caller, unrestricted, record.request_id, key, record.client)
+        return key
 
     def _seconds(self, method: contract.Method, context: _Context) -> float:
         report = method.rules.rate_limit == options_pb2.RATE_LIMIT_REPORT

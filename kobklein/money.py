@@ -6,8 +6,14 @@ Nothing in the platform computes with floats or decimals; they exist only as tex
 import re
 from typing import Final
 
-MAX_DIGITS: Final = 13
-"""Most digits of an amount in minor units; three such amounts still fit an int64 after a million additions."""
+from kobklein import errors
+
+MAX_DIGITS: Final = 15
+"""Most digits of an amount in minor units: those of Decimal(15,2), in every currency.
+
+An int64 holds the sum of 9,223 such amounts: sums are numeric in SQL and whole numbers of any size in Python, and one
+that does not fit where it has to go is an error.
+"""
 
 _EXPONENTS: Final[dict[str, int]] = {
     code: exponent
@@ -69,6 +75,13 @@ def parse(text: str, currency: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise InvalidAmount(f"has more than {MAX_DIGITS} digits")
     return int(sign + digits)
+
+
+def in_64_bits(amount: int, currency: str, *, name: str) -> int:
+    """Return a sum of amounts that a message can carry; raises SumOverflow, with its name, for any other."""
+    if -(2**63) <= amount < 2**63:
+        return amount
+    raise errors.SumOverflow(sum=name, currency=currency)
 
 
 def render(minor_units: int, currency: str) -> str:

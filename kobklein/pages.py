@@ -14,6 +14,8 @@ from google.protobuf import message
 from kobklein import errors
 
 DEFAULT_SIZE: Final = 50
+MOST: Final = 200
+"""Most items of a page; a request for more gets as many (AIP-158)."""
 _NONCE_BYTES: Final = 12
 
 
@@ -46,7 +48,7 @@ class Pager:
 
 def size(request: message.Message) -> int:
     """Return how many items a page of `request` holds at most."""
-    return request.page_size or DEFAULT_SIZE  # type: ignore[attr-defined]  # every paged request has one
+    return min(request.page_size or DEFAULT_SIZE, MOST)  # type: ignore[attr-defined]  # every paged request has one
 
 
 def _fingerprint(request: message.Message) -> bytes:

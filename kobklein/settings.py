@@ -277,6 +277,8 @@ class Settings(ProcessSettings):
     auth: AuthSettings
     rates: RateSettings = RateSettings()
     tls: TlsSettings | None = None
+    require_idempotency_keys: bool = False
+    """Whether calls that move money or create something are refused without an `Idempotency-Key`."""
 
     @property
     def production(self) -> bool:

@@ -1,51 +1,30 @@
 """The check of a message against the rules of its fields, compiled once per message type."""
 
 import functools
-import math
 import operator
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-import orjson
-from google.protobuf import descriptor, field_mask_pb2, json_format, message, struct_pb2
+from google.protobuf import descriptor, message
 
-from kobklein import enums, errors, money
+from kobklein import errors, formats, value_checks
 from kobklein.options.v1 import options_pb2
-
-_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-"""A NUL as JSON writes it; after a backslash that is escaped itself, the same letters are just letters."""
-MAX_STRUCT_DEPTH: Final = 16
-"""Deepest nesting of a free-form structure."""
-
-MOST_MASK_PATHS: Final = 100
-LONGEST_MASK_PATH: Final = 200
-"""Most fields that a mask names, and the most characters of the name of one."""
 
 FieldDescriptor = descriptor.FieldDescriptor
 Check = Callable[[Any, str, list[errors.Violation]], None]
 """Adds what is wrong with one field of the message; the string is the path of the message itself, with a dot."""
-Wrong = Callable[[Any], str]
-"""Returns what is wrong with a value; empty when nothing is."""
 
 _MANY: Final = 10
 """From how many messages on it pays to look at them field by field."""
-_CURRENCY: Final = "currency"
-"""Name of the fields that hold an ISO 4217 code, and that give the amounts beside them their meaning."""
-_STRUCT: Final = struct_pb2.Struct.DESCRIPTOR.full_name
-_MASK: Final = field_mask_pb2.FieldMask.DESCRIPTOR.full_name
-_INTEGERS: Final = frozenset(
-    {
-        FieldDescriptor.CPPTYPE_INT32,
-        FieldDescriptor.CPPTYPE_INT64,
-        FieldDescriptor.CPPTYPE_UINT32,
-        FieldDescriptor.CPPTYPE_UINT64,
-    }
-)
+_UPDATE_MASK: Final = "update_mask"
+"""Name of the field that says which fields of the resource beside it a request changes."""
 
 
 def check(request: message.Message) -> None:
-    """Fill the defaults of `request` in and check it.
+    """Fill the defaults of `request` in, put values into the one spelling of their format, and check it.
+
+    A request that changes a resource by a mask may hold what the service sets: it is taken out of the resource and of
+    the mask (AIP-203), so that a client may send a resource back as it was read.
 
     Raises InvalidArgument that names every offending field, or as many as a refusal may name.
     """
@@ -89,6 +68,10 @@ def holds_ours(field: FieldDescriptor) -> bool:
     return field.message_type is not None and not field.message_type.full_name.startswith("google.")
 
 
+def _stays_wrong(_: Any) -> str:
+    return ""
+
+
 class _Rule(NamedTuple):
     """What one field of a message is checked for."""
 
@@ -98,7 +81,9 @@ class _Rule(NamedTuple):
     required: bool
     priced: bool
     """Whether its amount means nothing without the currency beside it."""
-    wrong: Wrong | None
+    wrong: value_checks.Wrong | None
+    respelled: Callable[[str], str] = _stays_wrong
+    """Returns how a wrong value is spelled in its format; empty for one that stays wrong."""
 
 
 class _Columns:
@@ -110,7 +95,7 @@ class _Columns:
     def __init__(self, rules: Iterable[_Rule]) -> None:
         self._plain = [rule for rule in rules if not rule.presence]
         self._present = [rule for rule in rules if rule.presence]
-        self._values = operator.attrgetter(*(rule.name for rule in self._plain), _CURRENCY)
+        self._values = operator.attrgetter(*(rule.name for rule in self._plain), value_checks.CURRENCY)
 
     def right(self, messages: Sequence[Any]) -> bool:
         """Return whether nothing is wrong with any of the messages."""
@@ -132,35 +117,47 @@ class _Columns:
 class _Validator:
     """The checks of one message type, in the order of its fields."""
 
-    def __init__(self, message_type: descriptor.Descriptor) -> None:
+    def __init__(self, message_type: descriptor.Descriptor, *, patched: bool) -> None:
         fields = [(field, rules_of(field)) for field in message_type.fields]
+        self._cleared = [field.name for field, rules in fields if patched and rules.output_only]
+        fields = [(field, rules) for field, rules in fields if field.name not in self._cleared]
+        self._mask_of = _masked(message_type)
+        self._patched = patched or self._mask_of is not None
         self._defaults = [(field.name, rules.default_value) for field, rules in fields if rules.default_value]
         self._rules = [rule for field, rules in fields for rule in _field_rules(field, rules)]
         self._items = [
-            (field.name, wrong)
+            (field.name, wrong, _respelling(rules))
             for field, rules in fields
             if field.is_repeated and not is_map(field) and not rules.output_only
-            if (wrong := _kind_check(field, rules)) is not None
+            if (wrong := value_checks.of(field, rules)) is not None
         ]
         self._maps = [_entries(field, rules) for field, rules in fields if is_map(field) and not rules.output_only]
         self._nested = [
             (field.name, field.message_type, field.is_repeated)
-            for field in message_type.fields
+            for field, _ in fields
             if holds_ours(field) and not is_map(field)
         ]
         flat = not any(field.is_repeated for field in message_type.fields) and not self._defaults and not self._nested
-        self._columns = _Columns(self._rules) if flat and _CURRENCY in message_type.fields_by_name else None
+        self._columns = _Columns(self._rules) if flat and value_checks.CURRENCY in message_type.fields_by_name else None
 
     def check(self, value: Any, path: str, found: list[errors.Violation]) -> None:
-        """Fill the defaults of a message in, and add what is wrong with it; `path` is its own, with a dot."""
+        """Make a message whole, and add what is wrong with it; `path` is its own, with a dot."""
+        for name in self._cleared:
+            value.ClearField(name)
+        if self._mask_of is not None and value.HasField(_UPDATE_MASK):
+            _leave_out_output_only(self._mask_of, value.update_mask.paths)
         for name, default in self._defaults:
             if not getattr(value, name):
                 setattr(value, name, default)
         self._check_fields(value, path, found)
-        for name, wrong in self._items:
-            for index, item in enumerate(getattr(value, name)):
+        for name, wrong, respelled in self._items:
+            items = getattr(value, name)
+            for index, item in enumerate(items):
                 if description := wrong(item):
-                    found.append(errors.Violation(f"{path}{name}[{index}]", description))
+                    if spelling := respelled(item):
+                        items[index] = spelling
+                    else:
+                        found.append(errors.Violation(f"{path}{name}[{index}]", description))
         for check_entries in self._maps:
             check_entries(value, path, found)
         self._check_nested(value, path, found)
@@ -175,59 +172,76 @@ class _Validator:
             self.check(item, f"{path}[{index}].", found)
 
     def _check_fields(self, value: Any, path: str, found: list[errors.Violation]) -> None:
-        for name, presence, required, priced, wrong in self._rules:
+        for name, presence, required, priced, wrong, respelled in self._rules:
             content = getattr(value, name) if not presence or value.HasField(name) else None
             if content is None or not (content or presence):
                 if required:
                     found.append(errors.Violation(path + name, "is required"))
                 continue
-            if priced and not getattr(value, _CURRENCY, ""):
-                found.append(errors.Violation(path + _CURRENCY, f"is required with {name}"))
+            if priced and not getattr(value, value_checks.CURRENCY, ""):
+                found.append(errors.Violation(path + value_checks.CURRENCY, f"is required with {name}"))
             if wrong is not None and (description := wrong(content)):
-                found.append(errors.Violation(path + name, description))
+                if spelling := respelled(content):
+                    setattr(value, name, spelling)
+                else:
+                    found.append(errors.Violation(path + name, description))
 
     def _check_nested(self, value: Any, path: str, found: list[errors.Violation]) -> None:
         for name, message_type, repeated in self._nested:
             if repeated:
-                _validator(message_type).check_all(getattr(value, name), path + name, found)
+                _validator(message_type, patched=self._patched).check_all(getattr(value, name), path + name, found)
             elif value.HasField(name):
-                _validator(message_type).check(getattr(value, name), f"{path}{name}.", found)
+                _validator(message_type, patched=self._patched).check(getattr(value, name), f"{path}{name}.", found)
 
 
 @functools.cache
-def _validator(message_type: descriptor.Descriptor) -> _Validator:
-    return _Validator(message_type)
+def _validator(message_type: descriptor.Descriptor, *, patched: bool = False) -> _Validator:
+    """Return the checks of a message type; `patched` for a resource that a request changes by a mask."""
+    return _Validator(message_type, patched=patched)
+
+
+def _masked(message_type: descriptor.Descriptor) -> descriptor.Descriptor | None:
+    """Return the resource whose fields the mask of a request names; None for a request without a mask."""
+    if _UPDATE_MASK not in message_type.fields_by_name:
+        return None
+    resources = [field.message_type for field in message_type.fields if holds_ours(field) and not field.is_repeated]
+    return resources[0] if len(resources) == 1 else None
+
+
+def _leave_out_output_only(resource: descriptor.Descriptor, paths: Any) -> None:
+    paths[:] = [path for path in paths if not is_output_only(resource, path)]
+
+
+def is_output_only(message_type: descriptor.Descriptor, path: str) -> bool:
+    """Whether a path in a mask names a field that the service sets, or something inside one."""
+    current: descriptor.Descriptor | None = message_type
+    for name in path.split("."):
+        field = current.fields_by_name.get(name) if current is not None else None
+        if field is None:
+            return False
+        if rules_of(field).output_only:
+            return True
+        current = field.message_type
+    return False
 
 
 def _field_rules(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Iterator[_Rule]:
     if rules.output_only:
         yield _Rule(field.name, field.has_presence, False, False, lambda _: "is set by the service")
         return
-    wrong = _kind_check(field, rules) if not field.is_repeated else _most_items(rules) if rules.max_items else None
+    wrong = value_checks.of(field, rules) if not field.is_repeated else _most_items(rules) if rules.max_items else None
     if rules.required or rules.minor_units or wrong is not None:
-        yield _Rule(field.name, field.has_presence, rules.required, rules.minor_units, wrong)
+        yield _Rule(field.name, field.has_presence, rules.required, rules.minor_units, wrong, _respelling(rules))
 
 
-def _kind_check(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Wrong | None:
-    if field.name == _CURRENCY and field.type == FieldDescriptor.TYPE_STRING:
-        return _known_currency
-    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING and field.type == FieldDescriptor.TYPE_STRING:
-        return _text(rules)
-    if field.cpp_type in _INTEGERS and (rules.HasField("min") or rules.HasField("max")):
-        return _number(rules)
-    if field.enum_type is not None:
-        return _known(field.enum_type, rules)
-    if field.message_type is not None and field.message_type.full_name == _STRUCT:
-        return _struct(rules)
-    if field.message_type is not None and field.message_type.full_name == _MASK:
-        return _mask
-    return None
+def _respelling(rules: options_pb2.FieldRules) -> Callable[[str], str]:
+    return formats.of(rules.format).respelled if rules.format else _stays_wrong
 
 
 def _entries(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Check:
     """Return the check of each key and each value of a map; a wrong key is not repeated, since it may be endless."""
     name, (key_field, value_field) = field.name, map_entry(field)
-    wrong_key, wrong_value = _kind_check(key_field, rules_of_keys(rules)), _kind_check(value_field, rules)
+    wrong_key, wrong_value = value_checks.of(key_field, rules_of_keys(rules)), value_checks.of(value_field, rules)
     nested = value_field.message_type if holds_ours(value_field) else None
 
     def entries(value: Any, path: str, found: list[errors.Violation]) -> None:
@@ -242,109 +256,6 @@ def _entries(field: FieldDescriptor, rules: options_pb2.FieldRules) -> Check:
     return entries
 
 
-def _most_items(rules: options_pb2.FieldRules) -> Wrong:
+def _most_items(rules: options_pb2.FieldRules) -> value_checks.Wrong:
     most = rules.max_items
     return lambda items: f"has more than {most} items" if len(items) > most else ""
-
-
-def _text(rules: options_pb2.FieldRules) -> Wrong:
-    matches = re.compile(rules.pattern).fullmatch if rules.pattern else None
-    longest, shortest = rules.max_length or math.inf, rules.min_length
-    bounds = f"{{{shortest},{rules.max_length or ''}}}"
-    says_something = rules.required and not rules.pattern
-    anything = r"(?s:.*\S.*)" if says_something else "(?s:.*)"
-    fits = re.compile(rf"(?=[^\0]{bounds}\Z)(?:{rules.pattern or anything})").fullmatch
-
-    def wrong(text: str) -> str:
-        if fits(text):  # All of it in one step, since most texts are right.
-            return ""
-        if len(text) > longest:
-            return f"is longer than {longest} characters"
-        if len(text) < shortest:
-            return f"is shorter than {shortest} characters"
-        if "\x00" in text:
-            return "contains a NUL character"
-        if says_something and not text.strip():
-            return "is blank"
-        if matches is not None and matches(text) is None:
-            return f"does not match {rules.pattern}"
-        return ""
-
-    return wrong
-
-
-def _known_currency(code: str) -> str:
-    return "" if code in money.currencies() else "is not a currency of ISO 4217"
-
-
-def _number(rules: options_pb2.FieldRules) -> Wrong:
-    least = rules.min if rules.HasField("min") else -math.inf
-    most = rules.max if rules.HasField("max") else math.inf
-
-    def wrong(number: int) -> str:
-        if number < least:
-            return f"is less than {_bound(int(least), rules)}"
-        if number > most:
-            return f"is more than {_bound(int(most), rules)}"
-        return ""
-
-    return wrong
-
-
-def _bound(number: int, rules: options_pb2.FieldRules) -> str:
-    return f"{number} minor unit{'' if number == 1 else 's'}" if rules.minor_units else str(number)
-
-
-def _known(enum_type: descriptor.EnumDescriptor, rules: options_pb2.FieldRules) -> Wrong:
-    known = frozenset(enum_type.values_by_number)
-    if not rules.allowed:
-        return lambda number: "" if number in known else f"{number} is not a known value"
-    numbers = enums.numbers(enum_type)
-    allowed, expected = frozenset(numbers[name] for name in rules.allowed), f"is not one of {', '.join(rules.allowed)}"
-    return lambda number: "" if number in allowed else expected
-
-
-def too_many_bytes(most: int) -> str:
-    """Return what is said of free data whose JSON is longer than it may be."""
-    return f"takes more than {most} bytes"
-
-
-def _mask(mask: field_mask_pb2.FieldMask) -> str:
-    return mask_fault(mask.paths)
-
-
-def mask_fault(paths: Sequence[str]) -> str:
-    """Return what is wrong with the size of a mask; empty when nothing is."""
-    if len(paths) > MOST_MASK_PATHS:
-        return f"names {len(paths)} fields, more than {MOST_MASK_PATHS}"
-    if max(map(len, paths), default=0) > LONGEST_MASK_PATH:
-        return f"has a name that is longer than {LONGEST_MASK_PATH} characters"
-    return ""
-
-
-def _struct(rules: options_pb2.FieldRules) -> Wrong:
-    def wrong(struct: struct_pb2.Struct) -> str:
-        if rules.max_items and len(struct.fields) > rules.max_items:
-            return f"has more than {rules.max_items} keys"
-        if _depth(struct) > MAX_STRUCT_DEPTH:
-            return f"is nested deeper than {MAX_STRUCT_DEPTH} levels"
-        try:
-            text = orjson.dumps(json_format.MessageToDict(struct))
-        except (ValueError, json_format.SerializeToJsonError):
-            return "holds a number that JSON cannot"
-        if rules.max_bytes and len(text) > rules.max_bytes:
-            return too_many_bytes(rules.max_bytes)
-        return "contains a NUL character" if _NUL.search(text) else ""
-
-    return wrong
-
-
-def _depth(value: struct_pb2.Struct | struct_pb2.Value) -> int:
-    if isinstance(value, struct_pb2.Struct):
-        return 1 + max(map(_depth, value.fields.values()), default=0)
-    kind = value.WhichOneof("kind")
-    if kind == "struct_value":
-        return _depth(value.struct_value)
-    if kind == "list_value":
-        return 1 + max(map(_depth, value.list_value.values), default=0)
-    return 0

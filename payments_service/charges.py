@@ -128,9 +128,12 @@ class Charges:
         async def begin(session: database.Session) -> _Begun:
             payment = await repository.get(session, payment_id, owner=owner, lock=True)
             payments.check_etag(payment, change.etag)
+            values = change.values(payment)
+            if not change.moves(payment, owner=owner):
+                return _Begun(await self._described(session, payment, values))
             states.check_admin(payment.status, Status.CANCELLED)
             if payment.status is Status.PENDING:
-                values = {**change.values(), "status": Status.CANCELLED}
+                values["status"] = Status.CANCELLED
                 return _Begun(await repository.write(session, payment, values, Mark(_actor(), "cancelled", CALL)))
             return await self._begin_cancel(session, payment, change)
 
@@ -148,11 +151,18 @@ class Charges:
             raise errors.PaymentPaid
         if payment.stripe_payment_intent_id is None:
             raise errors.PaymentBusy
-        payment = await repository.write(session, payment, change.values(), Mark(_actor(), "cancellation asked", CALL))
+        values = change.values(payment)
+        payment = await repository.write(session, payment, values, Mark(_actor(), "cancellation asked", CALL))
         claimed = await self._path.claim(session, payment, step=Step.CANCEL)
         if claimed is None:
             raise errors.PaymentBusy
         return _Begun(claimed, claimed=True)
+
+    async def _described(self, session: database.Session, payment: Payment, values: dict[str, Any]) -> Payment:
+        """Change what is said of a payment that is cancelled already, if anything."""
+        if not values:
+            return payment
+        return await repository.write(session, payment, values, Mark(_actor(), f"updated: {', '.join(values)}", CALL))
 
     async def _resume(self, session: database.Session, payment: Payment) -> _Begun:
         """Take the payment's step now if it is with the provider and nobody holds it."""

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from google.protobuf import json_format, struct_pb2
 
-from kobklein import calls, wire
+from kobklein import calls, masks, wire
 from kobklein import errors as common_errors
 from kobklein.payments.v1 import payments_pb2
 from payments_service.listings import Filters, Sort
@@ -45,10 +45,8 @@ def new_payment(
 
 
 def change(request: payments_pb2.UpdatePaymentRequest) -> Change:
-    """Return what an update asks for; raises InvalidArgument for a mask that is empty or names something else."""
-    paths = list(dict.fromkeys(request.update_mask.paths))
-    if not paths:
-        raise common_errors.InvalidArgument.of("update_mask", "names no field")
+    """Return what an update asks for; raises InvalidArgument for a mask that names something else."""
+    paths = list(dict.fromkeys(masks.paths(request, request.payment)))
     wrong = [path for path in paths if path not in _UPDATABLE]
     if wrong:
         raise common_errors.InvalidArgument(

@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 import sqlalchemy as sa
+from google.protobuf import struct_pb2
 
 from kobklein import database, ids
 from kobklein import errors as common_errors
@@ -42,10 +43,28 @@ class Change:
     etag: str = ""
     """The version that the caller has seen; empty for whichever it is."""
 
-    def values(self) -> dict[str, Any]:
-        """Return the new values of the fields that belong to the owner."""
-        given = {"description": self.description, "metadata": self.metadata}
-        return {name: value for name, value in given.items() if value is not None}
+    def values(self, payment: Payment) -> dict[str, Any]:
+        """Return the new values of the fields that belong to the owner, where they differ from the payment's."""
+        values: dict[str, Any] = {}
+        if self.description not in (None, payment.description):
+            values["description"] = self.description
+        if self.metadata is not None and _struct(self.metadata) != _struct(payment.metadata):
+            values["metadata"] = self.metadata
+        return values
+
+    def moves(self, payment: Payment, *, owner: str | None) -> bool:
+        """Whether it changes the status; raises PermissionDenied if an owner asks for that."""
+        moves = self.status not in (None, payment.status)
+        if moves and owner is not None:
+            raise common_errors.PermissionDenied
+        return moves
+
+
+def _struct(data: dict[str, Any]) -> struct_pb2.Struct:
+    """Return free data as it is compared: to Python, `True` and `1` are the same."""
+    struct = struct_pb2.Struct()
+    struct.update(data)
+    return struct
 
 
 async def create(
@@ -65,16 +84,18 @@ async def create(
 async def update(
     session: database.Session, payment_id: uuid.UUID, change: Change, *, owner: str | None, actor: str
 ) -> Payment:
-    """Change a payment that stays out of its provider's hands.
+    """Change a payment that stays out of its provider's hands; a change that changes nothing leaves no record.
 
-    Raises PaymentNotFound, EtagMismatch and IllegalMove.
+    Raises PaymentNotFound, EtagMismatch, PermissionDenied and IllegalMove.
     """
     payment = await repository.get(session, payment_id, owner=owner, lock=True)
     check_etag(payment, change.etag)
-    values = change.values()
-    if change.status is not None:
+    values = change.values(payment)
+    if change.status is not None and change.moves(payment, owner=owner):
         states.check_admin(payment.status, change.status)
         values["status"] = change.status
+    if not values:
+        return payment
     return await repository.write(session, payment, values, Mark(actor, f"updated: {', '.join(values)}", CALL))
 
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from kobklein import money
 from kobklein.payments.v1 import payments_pb2
 from payments_service import analytics, messages
 from payments_service.analytics import Query, Report, Summary
@@ -28,7 +29,7 @@ def query(request: payments_pb2.GetPaymentAnalyticsRequest) -> Query:
 
 
 def render(report: Report) -> payments_pb2.PaymentAnalytics:
-    """Return a report as callers see it."""
+    """Return a report as callers see it; raises SumOverflow."""
     return payments_pb2.PaymentAnalytics(
         start_date=report.query.start.isoformat(),
         end_date=report.query.end.isoformat(),
@@ -57,9 +58,9 @@ def _summary(summary: Summary) -> payments_pb2.PaymentSummary:
             payments_pb2.Volume(
                 currency=currency,
                 count=volume.count,
-                amount=volume.amount,
+                amount=money.in_64_bits(volume.amount, currency, name="the volume"),
                 average_amount=volume.average_amount,
-                refunded_amount=volume.refunded_amount,
+                refunded_amount=money.in_64_bits(volume.refunded_amount, currency, name="what was given back"),
             )
             for currency, volume in sorted(summary.volumes.items())
         ],

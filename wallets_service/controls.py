@@ -23,6 +23,7 @@ from wallets_service.repository import accounts as repository
 from wallets_service.repository import holds
 
 _OVERDRAFT: Final = "overdraft_limit"
+_FREE_DATA: Final = "metadata_"
 _FLOOR: Final = "accounts_floor"
 _EMPTY: Final = "accounts_closed"
 
@@ -56,7 +57,7 @@ async def update(session: Session, id_: uuid.UUID, change: Change, *, reason: st
 
     Raises AccountNotFound, AccountClosed, EtagMismatch, OverdraftInUse, and InvalidArgument for amounts in another
     currency than the account's, for an overdraft without limit on an account of a user, and for one that is to end with
-    no limit in its place.
+    no limit in its place; and for a change of the overdraft or a limit without a reason.
     """
     account = await _locked(session, id_)
     if change.etag.strip('"') not in ("", "*", str(account.revision)):
@@ -64,7 +65,10 @@ async def update(session: Session, id_: uuid.UUID, change: Change, *, reason: st
     for field, currency in change.currencies.items():
         if currency != account.currency:
             raise common_errors.InvalidArgument.of(field, f"is not {account.currency}, the currency of the account")
-    return await _changed(session, account, "UPDATE", _resolved(change.values, account), reason)
+    values = _resolved(change.values, account)
+    if not reason.strip() and _differing(account, values) - {_FREE_DATA}:
+        raise common_errors.InvalidArgument.of("reason", "is required to change the overdraft or a limit")
+    return await _changed(session, account, "UPDATE", values, reason)
 
 
 def _resolved(values: Mapping[str, Any], account: Account) -> Mapping[str, Any]:
@@ -136,7 +140,7 @@ async def _locked(session: Session, id_: uuid.UUID, *, closed: bool = False) -> 
 
 
 async def _changed(session: Session, account: Account, action: str, values: Mapping[str, Any], reason: str) -> Account:
-    if all(getattr(account, name) == value for name, value in values.items()):
+    if not _differing(account, values):
         return account
     before = _rules(account)
     with _translated(account):
@@ -145,6 +149,11 @@ async def _changed(session: Session, account: Account, action: str, values: Mapp
         session, subject=f"account/{account.id}", action=action, before=before, after=_rules(account), reason=reason
     )
     return account
+
+
+def _differing(account: Account, values: Mapping[str, Any]) -> set[str]:
+    """Return the names of the values that are not those of the account already."""
+    return {name for name, value in values.items() if getattr(account, name) != value}
 
 
 async def record_opening(session: Session, account: Account) -> None:
@@ -160,9 +169,9 @@ def _translated(account: Account) -> Iterator[None]:
     address, currency, balance, held = account.address, account.currency, account.balance, account.held_amount
     try:
         yield
-    except exc.IntegrityError as error:
-        broken = database.constraint(error)
-        if broken == _FLOOR:
+    except (exc.IntegrityError, exc.DataError) as error:
+        broken = database.constraint(error) if isinstance(error, exc.IntegrityError) else _FLOOR
+        if broken == _FLOOR:  # Where the balance is near the end of 64 bits, the floor cannot even be worked out.
             raise errors.OverdraftInUse(account=address, currency=currency, used=held - balance) from error
         if broken == _EMPTY:
             raise errors.AccountNotEmpty(account=address, currency=currency, balance=balance, held=held) from error

@@ -106,6 +106,7 @@ def _bank(token: str, number: str, decline: Decline | None = None) -> Instrument
 
 INSTRUMENTS = (
     Instrument("pm_card_visa", "4242424242424242"),
+    Instrument("pm_1234567890", "4000000000000010"),
     Instrument("pm_card_visa_debit", "4000056655665556", funding="debit"),
     Instrument("pm_card_mastercard", "5555555555554444", "mastercard"),
     Instrument("pm_card_mastercard_series_2", "2223003122003222", "mastercard"),

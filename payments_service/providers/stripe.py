@@ -21,6 +21,7 @@ _FIELDS: Final = {"payment_method": "payment_method_id", "amount": "amount", "cu
 """Fields of ours that Stripe's parameters come from."""
 _CLOCK_SKEW: Final = datetime.timedelta(minutes=10)
 _MOST_LISTED: Final = 20_000
+_TOO_SMALL: Final = "amount_too_small"
 _STATE_CHANGED: Final = "payment_intent_unexpected_state"
 _log = structlog.get_logger()
 T = TypeVar("T")
@@ -62,7 +63,7 @@ class Stripe:
         except sdk.CardError as error:
             return _declined(error)
         except sdk.InvalidRequestError as error:
-            return _refused(error)
+            return _refused(error, charge.currency)
         except _Replayed as error:
             found = await self.find(charge.payment_id, since=charge.asked_time)
             return found or providers.Refused(code="provider_error", message=str(error))
@@ -193,9 +194,11 @@ def _declined(error: sdk.CardError) -> providers.Outcome:
     return providers.Refused(code=reason.code, message=reason.message)
 
 
-def _refused(error: sdk.InvalidRequestError) -> providers.Refused:
+def _refused(error: sdk.InvalidRequestError, currency: str) -> providers.Refused:
+    """Return a refusal in words for the caller, whose amounts are decimals and not Stripe's units."""
+    message = error.user_message or "The provider refused the request."
     return providers.Refused(
         code=error.code or "invalid_request",
-        message=error.user_message or "The provider refused the request.",
+        message=stripe_amounts.too_small(currency) if error.code == _TOO_SMALL else message,
         field=_FIELDS.get(str(error.param), ""),
     )

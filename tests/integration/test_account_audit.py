@@ -73,7 +73,7 @@ async def test_the_record_is_read_newest_first_page_by_page_and_by_every_conditi
     assert [each.action for each in everything] == ["SET", *["UPDATE"] * 5]
     for page_size in (1, 3, 5, 6):
         assert await accounts.entries(client, page_size) == everything
-    assert await accounts.entries(client, 2, subject=f"account/{id_}") == everything[1:]
+    assert await accounts.entries(client, 2, subject=f"account/{id_.upper()}") == everything[1:]
     assert await accounts.entries(client, subject="limits/HTG", actor="root") == everything[:1]
     assert await accounts.entries(client, actor="nobody") == []
     assert await accounts.entries(client, created_from=everything[1].created_time) == everything[:2]

@@ -3,9 +3,10 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 import grpc
+import psycopg
 import pytest
 
 from kobklein import errors
@@ -141,13 +142,47 @@ async def test_what_the_exchange_has_earned_cannot_be_spent_twice(client: wallet
     assert await accounts.pay(client, 5, "fx/spread", "user/ana") == ""
 
 
-@pytest.mark.parametrize("path", ["overdraft_limit", "unlimited_overdraft", "limits", "limits.day_amount"])
+CHANGED: Final = {"overdraft_limit": 7, "limits": ledger_pb2.Limits(currency="HTG", day_amount=7)}
+
+
+async def test_an_overdraft_that_64_bits_cannot_even_hold_is_in_use(
+    client: wallets.Client, wallets_database: databases.Database
+) -> None:
+    before = await client.account("provider/stripe")
+    with psycopg.connect(wallets_database.superuser_url) as connection:
+        lowest = "balance = -9223372036854775808, held_amount = 1, overdraft_limit = NULL"
+        connection.execute(f"UPDATE accounts SET {lowest} WHERE id = %s", (before.id,))
+    status = await wallets.refused(accounts.update(client, before.id, "overdraft_limit", overdraft_limit=10**15 - 1))
+    assert (status.reason, status.metadata["used"]) == ("OVERDRAFT_IN_USE", "92233720368547758.09")
+    with psycopg.connect(wallets_database.superuser_url) as connection:
+        connection.execute("UPDATE accounts SET balance = -100, held_amount = 0 WHERE id = %s", (before.id,))
+
+
+@pytest.mark.parametrize("path", ["overdraft_limit", "limits", "limits.day_amount"])
 async def test_the_overdraft_and_limits_change_with_a_reason_only(client: wallets.Client, path: str) -> None:
     id_ = (await client.account("user/ana")).id
     for reason in ("", " \n"):
-        status = await wallets.refused(accounts.update(client, id_, path, reason=reason))
+        status = await wallets.refused(accounts.update(client, id_, path, reason=reason, currency="HTG", **CHANGED))
         assert [each.field for each in status.violations] == ["reason"]
     assert dict((await accounts.update(client, id_, "metadata", reason="", metadata={"a": "b"})).metadata) == {"a": "b"}
+
+
+@pytest.mark.parametrize("address", ["user/ana", "provider/stripe"])
+async def test_an_account_is_sent_back_as_it_was_read_but_for_one_field(client: wallets.Client, address: str) -> None:
+    before = await client.account(address)
+    request = accounts_pb2.UpdateAccountRequest(id=before.id.upper(), account=before)
+    admin = wallets.metadata("root", "admin")
+    assert await client.accounts.UpdateAccount(request, metadata=admin) == before
+    assert await accounts.update(client, before.id) == before
+    assert await accounts.entries(client) == []
+    request.account.metadata["kyc"] = "2"
+    changed = await client.accounts.UpdateAccount(request, metadata=admin)
+    assert (changed.metadata["kyc"], changed.etag != before.etag) == ("2", True)
+    changed.metadata.Clear()
+    for name in ("etag", "updated_time", "metadata"):
+        changed.ClearField(name)
+        before.ClearField(name)
+    assert changed == before
 
 
 async def test_metadata_is_replaced_whole(client: wallets.Client) -> None:
@@ -180,13 +215,11 @@ async def test_metadata_that_no_page_would_hold_is_refused(client: wallets.Clien
 @pytest.mark.parametrize(
     ("paths", "account", "wrong"),
     [
-        ([], {}, ["update_mask"]),
-        (["currency"], {}, ["update_mask"]),
-        (["balance", "metadata"], {"balance": 1}, ["update_mask"]),
+        (["owner", "metadata"], {"balance": 1}, ["update_mask"]),
         (["limits.nothing"], {}, ["update_mask"]),
         (["day_amount"], {}, ["update_mask"]),
         (["overdraft_limit"], {"overdraft_limit": -1}, ["account.overdraft_limit"]),
-        (["overdraft_limit"], {"overdraft_limit": 10**13}, ["account.overdraft_limit"]),
+        (["overdraft_limit"], {"overdraft_limit": 10**15}, ["account.overdraft_limit"]),
         (
             ["overdraft_limit", "unlimited_overdraft"],
             {"overdraft_limit": 1, "unlimited_overdraft": True},

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy
 
 from kobklein import database, zones
-from kobklein.errors import InvalidArgument
+from kobklein.errors import InvalidArgument, SumOverflow
 from kobklein.payments.v1 import payments_pb2
 from payments_service import analytics, reports
 from tests import databases
@@ -22,6 +22,10 @@ NEW_YORK = "America/New_York"
 """Both change their clocks; New York did on 2024-03-10 and 2024-11-03."""
 HAVANA = "America/Havana"
 """It changes its clocks at midnight: 2026-11-01 begins twice, and 2026-03-08 at 01:00."""
+_COLUMNS = (
+    "user_id", "amount", "currency", "method", "status", "description", "metadata", "received_amount", "completed_time",
+    "created_time",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -63,6 +67,24 @@ async def test_an_empty_range_is_an_empty_report(sessions: database.Sessions) ->
         time_zone=PORT_AU_PRINCE,
         total=payments_pb2.PaymentSummary(),
     )
+
+
+async def test_volumes_are_exact_up_to_64_bits_and_refused_behind_them(
+    sessions: database.Sessions, payments_database: databases.Database
+) -> None:
+    most, many = 999_999_999_999_999, 9_223
+    await _add(payments_database, "2024-05-01T12:00", amount=most)
+    others = (
+        "SELECT gen_random_uuid(), md5(n::text), " + ", ".join(_COLUMNS) + " FROM payments, generate_series({}) AS n"
+    )
+    copy = f"INSERT INTO payments (id, reference, {', '.join(_COLUMNS)}) {others}"
+    with psycopg.connect(payments_database.superuser_url) as connection:
+        connection.execute(copy.format(f"2, {many}"))  # type: ignore[arg-type]  # own names
+    (volume,) = (await _report(sessions, start_date="2024-05-01", end_date="2024-05-01")).total.volumes
+    assert (volume.count, volume.amount, volume.average_amount) == (many, many * most, most)
+    await _add(payments_database, "2024-05-01T13:00", amount=most)
+    with pytest.raises(SumOverflow, match="the volume in USD"):
+        await _report(sessions, start_date="2024-05-01", end_date="2024-05-01")
 
 
 async def test_counts_rates_volumes_and_averages(

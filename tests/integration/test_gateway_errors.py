@@ -112,8 +112,17 @@ async def test_violations_of_a_service_come_in_the_names_that_the_client_uses(
     assert fields == ["artist.fullName", "tags[3]", "body", "updateMask", "notes.some_key"]
 
 
+async def test_of_a_body_that_is_no_json_nothing_else_is_said(gateway: Gateway, gallery: Gallery) -> None:
+    body = b'{"title": "Sea",}'
+    headers = {"content-type": "application/json", "if-match": "7"}
+    answer = await gateway.http.patch(PAINTING, content=body, headers=headers)
+    assert [error["field"] for error in answer.json()["errors"]] == ["body", "If-Match"]
+    answer = await gateway.http.put("/v1/paintings/1/title", content=body, headers=headers)
+    assert [error["field"] for error in answer.json()["errors"]] == ["body"]
+
+
 async def test_every_offending_field_of_a_body_is_named_at_once(gateway: Gateway, gallery: Gallery) -> None:
-    body = b"""{"title": "longer than twenty characters", "style": "PAINTING_STYLE_OIL", "price": "1.234", "colour": 1,
+    body = b"""{"title": "longer than twenty characters", "style": "ACRYLIC", "price": "1.234", "colour": 1,
         "tags": [1, "a", null], "artist": {"id": 5, "age": 6}, "notes": {"a": 1, "a": 2}, "etag": "1"}"""
     headers = {"content-type": "application/json", "idempotency-key": "k"}
     answer = await gateway.http.post("/v1/paintings", content=body, headers=headers)
@@ -150,7 +159,7 @@ async def test_every_offending_field_of_a_body_is_named_at_once(gateway: Gateway
         (b"[]", "body", "is not an object"),
         (b"null", "body", "is not an object"),
         (b'"text"', "body", "is not an object"),
-        (b'{"style": 1}', "style", "is not one of OIL, WATER_COLOUR"),
+        (b'{"style": 0}', "style", "is not one of OIL, WATER_COLOUR"),
         (b'{"style": "UNSPECIFIED"}', "style", "is not one of OIL, WATER_COLOUR"),
         (b'{"price": true}', "price", "is not an amount, such as 100.00"),
     ],
@@ -166,7 +175,7 @@ async def test_a_body_that_is_not_what_it_should_be_is_refused(
 
 
 @pytest.mark.parametrize(
-    "price", ["100.10", "1e2", "1E400", "NaN", "Infinity", "99999999999999", "0.001", '""', '"\u0661"']
+    "price", ["100.10", "1e2", "1E400", "NaN", "Infinity", "99999999999999.99", "0.001", '""', '"\u0661"']
 )
 async def test_money_is_read_from_its_text_alone(gateway: Gateway, gallery: Gallery, price: str) -> None:
     body = f'{{"price": {price}, "currency": "USD"}}'
@@ -204,9 +213,27 @@ async def test_a_body_where_none_is_taken_is_refused(gateway: Gateway, gallery: 
     assert answer.json()["errors"] == [{"field": "body", "detail": "is not taken by this operation"}]
 
 
-async def test_a_call_that_needs_a_key_is_refused_without(gateway: Gateway, gallery: Gallery) -> None:
-    answer = await gateway.http.post("/v1/paintings", json={})
-    assert (answer.status_code, answer.json()["reason"]) == (400, "IDEMPOTENCY_KEY_MISSING")
+async def test_a_call_without_a_key_gets_one_that_is_marked_as_made_here(gateway: Gateway, gallery: Gallery) -> None:
+    for _ in range(2):
+        assert (await gateway.http.post("/v1/paintings", json={})).status_code == 201
+    first, second = gallery.metadata
+    assert first["idempotency-key"] != second["idempotency-key"]
+    assert (first["idempotency-key-made"], second["idempotency-key-made"]) == ("true", "true")
+
+
+async def test_where_keys_are_required_a_call_that_should_have_one_is_refused_without() -> None:
+    gallery = Gallery()
+    async with gateways.serving("gallery", gallery.add_to, require_idempotency_keys=True) as gateway:
+        answer = await gateway.http.post("/v1/paintings", json={})
+        assert (answer.status_code, answer.json()["reason"]) == (400, "IDEMPOTENCY_KEY_MISSING")
+        assert "Idempotency-Key" in answer.json()["detail"]
+        described = (await gateway.http.get("/openapi.json")).json()["paths"]["/v1/paintings"]["post"]["parameters"]
+        assert {each["name"]: each["required"] for each in described if "Key" in each["name"]} == {
+            "Idempotency-Key": True
+        }
+        assert (await gateway.http.patch(PAINTING, json={})).status_code == 200
+        assert (await gateway.http.post("/v1/paintings", json={}, headers={"idempotency-key": "k"})).status_code == 201
+    assert [metadata.get("idempotency-key-made") for metadata in gallery.metadata] == ["true", None]
 
 
 @pytest.mark.parametrize("key", ["", "é".encode(), "k" * 256])

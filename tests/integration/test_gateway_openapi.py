@@ -288,7 +288,7 @@ def test_who_may_call_and_with_which_headers_is_told(gallery: dict[str, Any]) ->
     create = operation(gallery, "post", "/v1/paintings")
     update = operation(gallery, "patch", "/v1/paintings/{id}")
     headers = {one["name"]: one["required"] for one in create["parameters"] if one["in"] == "header"}
-    assert headers == {"X-Request-Id": False, "Grpc-Timeout": False, "Idempotency-Key": True}
+    assert headers == {"X-Request-Id": False, "Grpc-Timeout": False, "Idempotency-Key": False}
     assert create["security"] == [{"bearer": []}]
     assert operation(gallery, "get", "/v1/paintings/newest")["security"] == []
     assert {"If-Match", "Idempotency-Key"} <= {one["name"] for one in update["parameters"]}

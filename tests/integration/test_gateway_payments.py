@@ -119,6 +119,32 @@ async def test_a_patch_says_what_it_changes(gateway: Gateway, payments: Payments
     assert payments.received == [expected]
 
 
+async def test_a_payment_is_patched_as_it_was_read(gateway: Gateway, payments: Payments) -> None:
+    whole = (await gateway.http.get(f"/payments/{ID}")).json()
+    assert {"id", "amount", "etag", "version"} <= whole.keys()
+    for body, paths in ((whole | {"description": "new"}, ["description", "status"]), ({}, [])):
+        answer = await gateway.http.patch(f"/payments/{ID.upper()}", json=body)
+        assert answer.status_code == 200, answer.text
+        request = payments.received[-1]
+        assert (request.id, sorted(request.update_mask.paths)) == (ID, paths)
+        assert (request.payment.id, request.payment.amount) == ("", 0)
+
+
+async def test_enums_dates_and_lists_are_taken_as_clients_write_them(gateway: Gateway, payments: Payments) -> None:
+    answer = await gateway.http.get(
+        "/payments?status=completed,PAYMENT_STATUS_FAILED&status=1&method=stripe&sort=amountAsc&pageSize=201"
+        "&createdFrom=2024-01-01T00:00:00+02:00"
+    )
+    assert answer.status_code == 200, answer.text
+    (request,) = payments.received
+    assert (list(request.status), list(request.method)) == ([3, 4, 1], [1])
+    assert (request.sort, request.page_size) == (pb.PAYMENT_SORT_AMOUNT_ASC, 201)
+    assert request.created_from.seconds == 1704060000
+    answer = await gateway.http.get("/payments?status=0&status=COMPLETED,LOST")
+    names = "PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED, REFUNDED"
+    assert answer.json()["errors"] == [{"field": f"status[{at}]", "detail": f"is not one of {names}"} for at in (0, 2)]
+
+
 @pytest.mark.parametrize("name", ["id", "refundedAmount", "version", "status", "createdTime", "etag"])
 async def test_fields_that_the_service_sets_cannot_be_assigned(gateway: Gateway, payments: Payments, name: str) -> None:
     body = {"amount": "1.00", "method": "STRIPE", name: "1"}

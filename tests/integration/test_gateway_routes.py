@@ -100,7 +100,7 @@ async def test_a_query_reaches_fields_of_every_kind_in_either_spelling(gateway: 
 
 async def test_everything_wrong_with_a_query_is_named(gateway: Gateway, gallery: Gallery) -> None:
     query = (
-        "colour=1&text=a&text=b&styles=OIL&styles=oil&sold=yes&pageSize=1.5&createdFrom=now&notes=x&artist=y&minPrice=1"
+        "colour=1&text=a&text=b&styles=OIL&styles=wax&sold=yes&pageSize=1.5&createdFrom=now&notes=x&artist=y&minPrice=1"
     )
     answer = await gateway.http.get(f"/v1/paintings:search?{query}")
     assert answer.status_code == 400

@@ -129,8 +129,8 @@ async def test_a_fee_is_set_by_the_names_in_its_path(rest: Rest) -> None:
     [
         ("/fees/HTG/GIFT", {}, "type"),
         ("/fees/HTG/UNSPECIFIED", {}, "type"),
-        ("/fees/HTG/TRANSFER_TYPE_TRANSFER", {}, "type"),
-        ("/fees/HTG/3", {}, "type"),
+        ("/fees/HTG/TRANSFER_TYPE_DEPOSIT", {}, "type"),
+        ("/fees/HTG/0", {}, "type"),
         ("/fees/HTG/FEE", {}, "type"),
         ("/fees/HTG/DEPOSIT", {}, "type"),
         ("/fees/XXX/TRANSFER", {}, "currency"),

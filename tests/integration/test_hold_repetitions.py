@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
-import grpc
 import pytest
 
 from kobklein.wallets.v1 import holds_pb2
@@ -131,10 +130,14 @@ async def test_a_key_whose_call_died_before_its_effect_stays_with_its_body_and_w
     assert (made.remaining_amount, repeated) == (101, False)
 
 
-async def test_a_hold_needs_a_key(client: wallets.Client) -> None:
+async def test_each_hold_and_each_part_without_a_key_is_another(client: wallets.Client) -> None:
+    await client.fund("ana", 50)
     request = holds_pb2.CreateHoldRequest(to_user_id="ben", amount=5, currency="HTG", to_new_user=True)
-    status = await wallets.refused(client.holds.CreateHold(request, metadata=wallets.metadata("ana", "user")))
-    assert (status.code, status.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "IDEMPOTENCY_KEY_MISSING")
+    made = [await client.holds.CreateHold(request, metadata=wallets.metadata("ana", "user")) for _ in range(2)]
+    assert made[0].id != made[1].id
+    part = holds_pb2.PostHoldRequest(id=made[0].id.upper(), amount=1, currency="HTG")
+    posted = [await client.holds.PostHold(part, metadata=wallets.metadata("ben", "user")) for _ in range(2)]
+    assert (posted[1].posted_amount, posted[0].transfer_id != posted[1].transfer_id) == (2, True)
 
 
 async def test_a_call_has_its_effect_once_even_when_its_key_is_forgotten(

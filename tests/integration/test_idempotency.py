@@ -70,10 +70,10 @@ async def test_a_key_belongs_to_its_caller(client: payments.Client) -> None:
     assert (await client.process(key="k"), await client.process(key="k", user="bob")) == (mine, other)
 
 
-async def test_a_call_that_moves_money_needs_a_key(client: payments.Client) -> None:
-    async with refused("IDEMPOTENCY_KEY_MISSING"):
-        await _create(client, key="")
-    assert await client.rows("SELECT 1 FROM payments") == []
+async def test_each_call_without_a_key_is_another(client: payments.Client) -> None:
+    made = [await _create(client, key="") for _ in range(2)]
+    assert made[0].id != made[1].id
+    assert await client.rows("SELECT key FROM idempotency_keys") == []
 
 
 async def test_a_replay_says_that_it_is_one(client: payments.Client) -> None:

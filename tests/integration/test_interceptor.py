@@ -146,9 +146,22 @@ async def test_a_bad_request_names_its_fields(payments: Any, local: identity.Ide
     assert status.violations == (errors.Violation("amount", "is required"),)
 
 
-async def test_a_missing_key_is_refused_where_one_is_needed(payments: Any, local: identity.Identity) -> None:
-    status = await refused(payments.CreatePayment(good(), metadata=bearer(local, "user-1", "user", key="")))
-    assert status.reason == "IDEMPOTENCY_KEY_MISSING"
+async def test_a_key_is_optional(payments: Any, local: identity.Identity) -> None:
+    await payments.CreatePayment(good(), metadata=bearer(local, "user-1", "user", key=""))  # Raises nothing.
+
+
+async def test_where_keys_are_required_one_of_the_callers_own_is(local: identity.Identity) -> None:
+    by_client = bearer(local, "user-1", "user")
+    without, by_gateway = by_client[:1], (*by_client, ("idempotency-key-made", "true"))
+    async with (
+        serving(settings(local, require_idempotency_keys=True)) as port,
+        client.channel(f"127.0.0.1:{port}", None) as channel,
+    ):
+        stub = pb_grpc.PaymentsServiceStub(channel)
+        for metadata in (without, by_gateway):
+            status = await refused(stub.CreatePayment(good(), metadata=metadata))
+            assert (status.reason, "Idempotency-Key" in status.message) == ("IDEMPOTENCY_KEY_MISSING", True)
+        await stub.CreatePayment(good(), metadata=by_client)  # Raises nothing.
 
 
 async def test_a_key_that_is_too_long_is_refused(payments: Any, local: identity.Identity) -> None:

@@ -169,7 +169,7 @@ def test_what_selling_cannot_give_names_the_amount_to_sell(amount: int, value: s
     assert [each.field for each in caught.value.violations] == ["sell.amount"]
 
 
-@pytest.mark.parametrize(("amount", "value", "spread"), [(10**13 - 1, "0.99", 0), (10**13 - 1, "2", 500_000)])
+@pytest.mark.parametrize(("amount", "value", "spread"), [(MAX, "0.99", 0), (MAX, "2", 500_000)])
 def test_what_buying_cannot_take_names_the_amount_to_buy(amount: int, value: str, spread: int) -> None:
     with pytest.raises(errors.InvalidArgument, match="too large") as caught:
         conversions.buying(amount, rate(value, spread=spread))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime
 import json
 import uuid
@@ -124,6 +125,20 @@ async def test_a_declined_card_is_an_intent_with_its_decline() -> None:
 async def test_a_declined_card_without_intent_is_refused_with_its_code() -> None:
     async with _provider(_error(402, code="expired_card", type="card_error")) as (provider, _):
         assert await provider.authorise(CHARGE) == Refused("expired_card", "No.")
+
+
+@pytest.mark.parametrize(
+    ("currency", "message"),
+    [
+        ("USD", "must be at least 0.50 USD, the least that a card is charged"),
+        ("JPY", "must be at least 50 JPY, the least that a card is charged"),
+        ("HTG", "must be worth at least 0.50 USD in HTG, the least that a card is charged"),
+    ],
+)
+async def test_an_amount_that_is_too_small_is_told_in_decimals(currency: str, message: str) -> None:
+    charge = dataclasses.replace(CHARGE, currency=currency)
+    async with _provider(_error(400, code="amount_too_small", param="amount")) as (provider, _):
+        assert await provider.authorise(charge) == Refused("amount_too_small", message, "amount")
 
 
 @pytest.mark.parametrize(

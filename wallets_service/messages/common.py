@@ -67,6 +67,6 @@ def struct(data: dict[str, Any]) -> struct_pb2.Struct | None:
     return message
 
 
-def int64(amount: int) -> int:
-    """Return the nearest amount that a message can carry: a tampered ledger may add up to more."""
+def nearest_int64(amount: int) -> int:
+    """Return the nearest amount that a message can carry: a ledger that was tampered with may add up to more."""
     return max(-_INT64_MAX - 1, min(amount, _INT64_MAX))

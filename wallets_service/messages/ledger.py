@@ -131,7 +131,8 @@ def account(row: models.Account) -> ledger_pb2.Account:
         balance=row.balance,
         held_amount=row.held,
         overdraft_limit=row.overdraft_limit,
-        available_amount=None if row.available is None else common.int64(row.available),
+        # Where balance and overdraft together are more than that, no transfer could move the difference.
+        available_amount=None if row.available is None else common.nearest_int64(row.available),
         status=common.status(row.status),
         version=row.version,
         created_time=common.timestamp(row.created_time),

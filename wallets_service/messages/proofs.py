@@ -1,6 +1,6 @@
 """The messages of the ledger's proofs: verification, head, trial balance."""
 
-from kobklein import errors
+from kobklein import errors, money
 from kobklein.wallets.v1 import ledger_pb2
 from wallets_service.messages import common
 from wallets_service.proof import chain, heads, trial_balances, verification
@@ -39,23 +39,29 @@ def head_of(message: ledger_pb2.LedgerHead, field: str) -> chain.Head | None:
 
 
 def report(found: verification.Report) -> ledger_pb2.LedgerReport:
-    """Return what a verification found."""
+    """Return what a verification found; raises SumOverflow for a sound ledger with more money than 64 bits hold."""
     return ledger_pb2.LedgerReport(
         balanced=not found.breaks,
         account_count=found.account_count,
         transfer_count=found.transfer_count,
         hold_count=found.hold_count,
         sealed_count=found.sealed_count,
-        totals=[
-            ledger_pb2.CurrencyTotal(
-                currency=total.currency,
-                balance=common.int64(total.balance),
-                user_balance=common.int64(total.user_balance),
-            )
-            for total in found.totals
-        ],
+        totals=[_total(total, broken=bool(found.breaks)) for total in found.totals],
         breaks=map(_break, found.breaks),
         verified_time=common.timestamp(found.verified_time),
+    )
+
+
+def _total(found: verification.Total, *, broken: bool) -> ledger_pb2.CurrencyTotal:
+    """Return a total, of a broken ledger the nearest that there is: what is broken must be told."""
+
+    def fitted(amount: int, name: str) -> int:
+        return common.nearest_int64(amount) if broken else money.in_64_bits(amount, found.currency, name=name)
+
+    return ledger_pb2.CurrencyTotal(
+        currency=found.currency,
+        balance=fitted(found.balance, "the sum of all balances"),
+        user_balance=fitted(found.user_balance, "the sum of the users' balances"),
     )
 
 
@@ -67,14 +73,14 @@ def _break(found: verification.Break) -> ledger_pb2.LedgerBreak:
         transfer_id=str(found.transfer_id or ""),
         hold_id=str(found.hold_id or ""),
         sequence=found.sequence,
-        expected_amount=common.int64(found.expected_amount),
-        actual_amount=common.int64(found.actual_amount),
+        expected_amount=common.nearest_int64(found.expected_amount),
+        actual_amount=common.nearest_int64(found.actual_amount),
         detail=found.detail,
     )
 
 
 def trial_balance(found: trial_balances.TrialBalance) -> ledger_pb2.TrialBalance:
-    """Return a trial balance."""
+    """Return a trial balance; raises SumOverflow."""
     return ledger_pb2.TrialBalance(
         time=common.timestamp(found.time),
         basis=common.basis_number(found.basis),
@@ -88,7 +94,7 @@ def _line(found: trial_balances.Line) -> ledger_pb2.TrialBalanceLine:
         currency=found.currency,
         kind=found.kind,
         account_count=found.account_count,
-        debit_amount=common.int64(found.debit_amount),
-        credit_amount=common.int64(found.credit_amount),
-        balance=common.int64(found.balance),
+        debit_amount=money.in_64_bits(found.debit_amount, found.currency, name="the sum of debits"),
+        credit_amount=money.in_64_bits(found.credit_amount, found.currency, name="the sum of credits"),
+        balance=money.in_64_bits(found.balance, found.currency, name="the sum of balances"),
     )

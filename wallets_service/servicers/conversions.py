@@ -71,7 +71,9 @@ class ConversionsServicer(conversions_pb2_grpc.ConversionsServiceServicer):
     ) -> conversions_pb2.Quote:
         """Accept a quote; a caller's key means the same acceptance for ever, not only for as long as keys are kept."""
         call, id_ = calls.current(), uuid.UUID(request.id)
-        acceptance_id = ids.derived(id_, f"accepted by {call.subject} with {call.idempotency_key}")
+        acceptance_id = ids.new()
+        if call.idempotency_key:
+            acceptance_id = ids.derived(id_, f"accepted by {call.subject} with {call.idempotency_key}")
 
         async def effect(_shared_id: uuid.UUID) -> conversions_pb2.Quote:
             return messages.quote(

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 from google.protobuf import empty_pb2
 
-from kobklein import calls, database, idempotency, ids
+from kobklein import calls, database, idempotency
 from kobklein.wallets.v1 import ledger_pb2, transfers_pb2, transfers_pb2_grpc
 from wallets_service import fee_schedule, reversals, transfers
 from wallets_service.ledger.group_commit import Ledger
@@ -35,7 +35,7 @@ class TransfersServicer(transfers_pb2_grpc.TransfersServiceServicer):
             self._ledger,
             self._sessions,
             messages.order(request, user_id=request.user_id or call.subject),
-            id_=ids.of_key(call.subject, call.idempotency_key),
+            id_=idempotency.id_of_call(),
             currencies=self._currencies,
             dry_run=request.dry_run,
         )
@@ -54,12 +54,11 @@ class TransfersServicer(transfers_pb2_grpc.TransfersServiceServicer):
         self, request: transfers_pb2.ReverseTransactionRequest, _context: _Context
     ) -> ledger_pb2.Transfer:
         """Reverse a transaction."""
-        call = calls.current()
         posting = await reversals.reverse(
             self._ledger,
             self._sessions,
             messages.reversal_order(request),
-            id_=ids.of_key(call.subject, call.idempotency_key),
+            id_=idempotency.id_of_call(),
             dry_run=request.dry_run,
         )
         return ledger.transfer(posting)
