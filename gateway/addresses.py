@@ -1,5 +1,6 @@
 """Addresses of clients, behind proxies too, and what counts as one of them."""
 
+import functools
 import ipaddress
 from collections.abc import Sequence
 from typing import Final
@@ -50,6 +51,7 @@ def limited_as(text: str) -> str:
     return str(ipaddress.ip_network((int(address), _IPV6_NETWORK_BITS), strict=False))
 
 
+@functools.lru_cache(maxsize=4096)
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)

@@ -20,6 +20,7 @@ from kobklein import ids
 _LINGER_SECONDS: Final = 1.0
 _SPARE_SECONDS: Final = 1.0
 """How long a connection beyond the limits may take over a request for health."""
+_RETRY_AFTER: Final = "retry-after: 1\r\n"
 _NO_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -190,6 +191,7 @@ class Connection(HttpToolsProtocol):
         head = (
             f"HTTP/1.1 {status} {phrase}\r\ncontent-type: {problems.CONTENT_TYPE.decode()}\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\ncache-control: no-store\r\n"
+            f"{_RETRY_AFTER if status == http.HTTPStatus.SERVICE_UNAVAILABLE else ''}"
             "x-content-type-options: nosniff\r\n\r\n"
         )
         self.transport.write(head.encode() + body)

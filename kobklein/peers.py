@@ -1,5 +1,6 @@
 """Who is at the other end of a connection to a service, and for which client it calls."""
 
+import functools
 import ipaddress
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -27,6 +28,11 @@ def _is_trusted(context: Context, peer: str, trusted: Collection[str]) -> bool:
     proved = context.auth_context()
     if "transport_security_type" in proved and proved["transport_security_type"] != [b"insecure"]:
         return any(name.decode(errors="replace") in trusted for name in proved.get(_NAMES, ()))
+    return _is_local(peer)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_local(peer: str) -> bool:
     return not _is_address(peer) or ipaddress.ip_address(peer).is_loopback
 
 
@@ -39,6 +45,7 @@ def _address(peer: str) -> str:
     return host.replace("%5B", "[").replace("%5D", "]").strip("[]")
 
 
+@functools.lru_cache(maxsize=4096)
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)

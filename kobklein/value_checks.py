@@ -19,6 +19,8 @@ CURRENCY: Final = "currency"
 """Name of the fields that hold an ISO 4217 code, and that give the amounts beside them their meaning."""
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """A NUL as JSON writes it; after a backslash that is escaped itself, the same letters are just letters."""
+_MOST_BYTES_OF_JSON: Final = 6
+"""Most bytes of a structure for a byte of its JSON: a number in a list can be two bytes there and eleven here."""
 MAX_STRUCT_DEPTH: Final = 16
 """Deepest nesting of a free-form structure."""
 MOST_MASK_PATHS: Final = 100
@@ -134,6 +136,8 @@ def mask_fault(paths: Sequence[str]) -> str:
 
 def _struct(rules: options_pb2.FieldRules) -> Wrong:
     def wrong(struct: struct_pb2.Struct) -> str:
+        if rules.max_bytes and struct.ByteSize() > _MOST_BYTES_OF_JSON * rules.max_bytes:
+            return too_many_bytes(rules.max_bytes)  # Before it is looked at: a request by gRPC may be long.
         if rules.max_items and len(struct.fields) > rules.max_items:
             return f"has more than {rules.max_items} keys"
         if _depth(struct) > MAX_STRUCT_DEPTH:

@@ -60,7 +60,13 @@ gallery_pb2, gallery_pb2_grpc = _compile()
 
 def settings(**changed: Any) -> Settings:
     """Return settings for tests: a free port, a shared secret, and no service behind."""
-    basics = {"port": 0, "payments_target": "unused", "wallets_target": "unused", "auth": {"hs256_secret": SECRET}}
+    basics = {
+        "rates": {"failures": "1000000/minute"},
+        "port": 0,
+        "payments_target": "unused",
+        "wallets_target": "unused",
+        "auth": {"hs256_secret": SECRET},
+    }
     return Settings(**basics | changed)
 
 

@@ -6,6 +6,8 @@ from tests.faults.fault import Fault
 
 _QUOTES: Final = "tests/integration/test_conversions_service.py"
 _OUTCOMES: Final = "tests/integration/test_payments_unknown_outcomes.py"
+_COST: Final = "tests/unit/test_linear_cost.py"
+_FLOODS: Final = "tests/integration/test_gateway_floods.py"
 FAULTS: Final = (
     Fault(
         "a hold that ends whatever the clock says",
@@ -63,6 +65,41 @@ FAULTS: Final = (
         '        id=ids.derived(payment.id, "settle"),\n',
         "        id=ids.new(),\n",
         f"{_OUTCOMES}::test_a_process_that_died_after_the_deposit_credits_no_second_time",
+    ),
+    Fault(
+        "a search for strings that goes back",
+        "gateway/documents.py",
+        'rb\'"(?:[^"\\\\]++|\\\\.)*+"?|',
+        'rb\'"(?:[^"\\\\]|\\\\.)*"|',
+        f"{_COST}::test_the_attack_of_escaped_quotes_before_brackets_is_over_at_once",
+    ),
+    Fault(
+        "health that waits for a place",
+        "gateway/middleware.py",
+        "        if path in slots.HEALTH:\n",
+        "        if path in ():\n",
+        f"{_FLOODS}::test_health_takes_no_place_among_the_requests",
+    ),
+    Fault(
+        "refused calls that are not counted",
+        "gateway/callers.py",
+        "        if status in _REFUSALS or ",
+        "        if ",
+        f"{_FLOODS}::test_refused_calls_of_an_address_are_limited_and_no_others",
+    ),
+    Fault(
+        "forged tokens that are proved however many there are",
+        "gateway/callers.py",
+        "            await self._failures.check(exchange)\n",
+        "            pass\n",
+        f"{_FLOODS}::test_forged_tokens_are_not_proved_once_their_address_has_failed_too_often",
+    ),
+    Fault(
+        "a client's address from anyone",
+        "kobklein/peers.py",
+        "    return given if _is_address(given) and _is_trusted(context, peer, trusted) else peer\n",
+        "    return given if _is_address(given) else peer\n",
+        "tests/integration/test_interceptor.py::test_only_processes_of_ours_say_which_client_they_call_for",
     ),
     Fault(
         "a webhook of the future",

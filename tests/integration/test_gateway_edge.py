@@ -226,6 +226,7 @@ async def test_more_connections_than_allowed_are_turned_away() -> None:
         answer = await gateways.exchange(gateway.port, b"")
         writer.close()
         assert (status_of(answer), problem_of(answer)) == (503, "SERVICE_UNAVAILABLE")
+        assert b"\r\nretry-after: 1\r\n" in answer
 
 
 async def test_more_requests_than_allowed_are_told_to_come_back() -> None:

@@ -111,6 +111,23 @@ async def test_slow_webhooks_take_no_place_but_a_few_of_webhooks() -> None:
         assert (await provider.post(WEBHOOK, content=b"{}", headers=signature())).status_code == 200
 
 
+async def test_health_takes_no_place_among_the_requests() -> None:
+    head = (
+        f"POST /v1/paintings HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gateways.token('user')}\r\n"
+        "idempotency-key: k\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
+    )
+    async with (
+        gateways.serving("gallery", Gallery().add_to, most_requests=1, receive_seconds=60) as gateway,
+        connections(gateway, 1, head.encode()),
+    ):
+        for _ in range(1000):  # Until the other request is on its way.
+            if (answer := await gateway.http.get("/v1/paintings/1")).status_code == 503:
+                break
+        assert answer.status_code == 503
+        for path in ("/healthz", "/readyz"):
+            assert (await gateway.http.get(path)).status_code == 200
+
+
 async def test_the_body_of_a_webhook_has_less_time_than_that_of_a_request() -> None:
     async with gateways.serving(
         "kobklein.payments", Payments().add_to, receive_seconds=60, webhook_seconds=0.1

@@ -1,9 +1,11 @@
 """The cost of what clients send is linear in its length, and its limits are told before it is read."""
 
+import time
 from typing import Any
 
 import orjson
 import pytest
+from google.protobuf import struct_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -86,6 +88,22 @@ def test_free_data_that_is_too_long_is_refused_before_a_message_is_made_of_it(da
     reader.of(message.DESCRIPTOR)(message, document, "", found)
     assert found.found == [errors.Violation("metadata", "takes more than 8192 bytes")]
     assert len(message.metadata.fields) == 0
+
+
+@given(data=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), JSON))
+def test_free_data_by_grpc_is_not_too_long_before_it_is_as_long_as_its_json(data: dict[str, Any]) -> None:
+    struct = struct_pb2.Struct()
+    struct.update(data)
+    assert struct.ByteSize() <= 6 * len(orjson.dumps(data))
+
+
+def test_free_data_by_grpc_that_is_too_long_is_refused_before_it_is_looked_at() -> None:
+    request = payments_pb2.CreatePaymentRequest(amount=1, method=payments_pb2.PAYMENT_METHOD_CASH)
+    request.metadata.update({"a": [1] * 100_000})
+    start = time.process_time()
+    with pytest.raises(errors.InvalidArgument, match="metadata: takes more than 8192 bytes"):
+        hostile.METHODS["/kobklein.payments.v1.PaymentsService/CreatePayment"].check(request)
+    assert time.process_time() - start < 0.05  # It takes ten times as long to write it as JSON.
 
 
 @given(data=JSON)
