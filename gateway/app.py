@@ -20,6 +20,7 @@ from gateway import (
     endpoints,
     exchanges,
     files,
+    landing,
     middleware,
     openapi,
     operations,
@@ -54,10 +55,12 @@ def create(
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, telemetry=_NO_TELEMETRY)
     app.router.redirect_slashes = False
     served = list(_endpoints(settings, services, gate))
-    contract = routes.ContractRoutes(served)
-    app.router.routes.append(contract)
-    app.router.routes.extend(_webhooks(settings, services, gate))
+    received = list(_webhooks(settings, services, gate))
+    contract = routes.ContractRoutes(served, others=[webhook.path for webhook in received])
+    app.router.routes += [contract, *received]
+    app.router.default = contract.unknown
     app.include_router(operations.router(services, shows_metrics=settings.shows_metrics))
+    app.include_router(landing.router(shows_docs=settings.shows_docs, shows_metrics=settings.shows_metrics))
     if settings.shows_docs:
         described = openapi.document(
             [endpoint.binding for endpoint in served], texts or {}, keys_required=settings.require_idempotency_keys
@@ -106,7 +109,7 @@ def _webhooks(
 async def _refusal(failures: callers.Failures, request: Request, error: Exception) -> Response:
     """Return the problem document of whatever was raised; the one place where errors become answers."""
     exchange = exchanges.of(request.scope)
-    problem = problems.of(error, exchange.client_view)
+    problem = problems.of(error, exchange.client_view, part=exchange.part)
     if problem.status in (401, 403):
         exchange.refusal = problem.detail
     try:

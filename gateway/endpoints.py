@@ -24,16 +24,21 @@ class Endpoint(abc.ABC):
         self._settings = settings
         self._read = requests.RequestReader(binding)
         self._longest_body = binding.method.rules.max_body_bytes or settings.longest_body_bytes
+        self._part = binding.method.part
         self._call = self._callable(channel)
 
     async def __call__(self, exchange: exchanges.Exchange, segments: list[str]) -> None:
         """Serve one request; what refuses it is raised, for the application to turn into a problem document."""
-        exchange.client_view = self._read.client_view
+        exchange.client_view, exchange.part = self._read.client_view, self._part
         await self._gate.admit(self.binding.method, exchange)
         carried = metadata.of(exchange, self.binding.method, keys_required=self._settings.require_idempotency_keys)
         body = await self._body(exchange)
         request = self._read(segments, exchange.scope["query_string"], body, exchange.headers)
         await self._respond(exchange, request, carried)
+
+    def takes_path(self, segments: list[str]) -> bool:
+        """Whether the variables of the path hold what their fields may hold."""
+        return self._read.takes_path(segments)
 
     async def _body(self, exchange: exchanges.Exchange) -> bytes:
         headers = exchange.headers

@@ -101,6 +101,8 @@ class Exchange:
     """Its place among what is served at a time."""
     route: str = ""
     """Template of the path; empty for a path that is none of ours."""
+    part: str = ""
+    """What its call is made to, in words; empty while there is none."""
     subject: str = ""
     refusal: str = ""
     """Why the caller was not proved or may not call."""

@@ -9,6 +9,7 @@ from gateway import (
     bindings,
     comments,
     examples,
+    landing,
     names,
     openapi_names,
     openapi_paths,
@@ -21,7 +22,6 @@ from gateway import (
 )
 from kobklein import VERSION, contract, validation
 
-_TITLE: Final = "KobKlein payments and wallets"
 _INTRODUCTION: Final = """Payments, wallets and reports over REST.
 
 Amounts are decimal text of their currency (`"100.00"`); in requests a JSON number is understood too, by its digits.
@@ -67,7 +67,7 @@ class _Writer:
                 self._paths[webhooks.path(provider)] = openapi_shared.webhook(provider, header)
         return {
             "openapi": "3.1.0",
-            "info": {"title": _TITLE, "version": VERSION, "description": _INTRODUCTION},
+            "info": {"title": landing.NAME, "version": VERSION, "description": _INTRODUCTION},
             "servers": [{"url": "/"}],
             "tags": [self._tag(service) for service in sorted(services, key=lambda service: service.full_name)],
             "paths": self._paths,

@@ -116,7 +116,7 @@ _IF_MATCH: Final = _header(
 _IF_NONE_MATCH: Final = _header("If-None-Match", "Only if the resource has another tag by now.", example='"1"')
 _LAST_EVENT_ID: Final = _header(
     "Last-Event-ID",
-    "Goes on after this event, whatever the query's `cursor` says; browsers send it when they reconnect.",
+    "Goes on after this event, whatever the query's `cursor` says; clients of server-sent events send it.",
 )
 
 _TEXT: Final = {"type": "string"}
@@ -124,7 +124,7 @@ PROBLEM: Final = "Problem"
 """Name of the schema of problem documents."""
 _EXAMPLES: Final = {
     "400": ("INVALID_ARGUMENT", "amount: is required"),
-    "401": ("UNAUTHENTICATED", "a valid bearer token is needed"),
+    "401": ("UNAUTHENTICATED", "a bearer token is needed"),
     "403": ("PERMISSION_DENIED", "this caller may not do this"),
     "404": ("NOT_FOUND", "there is no such thing, or not for this caller"),
     "409": ("IDEMPOTENCY_KEY_IN_USE", "a call with this Idempotency-Key is still running"),

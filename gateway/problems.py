@@ -23,6 +23,26 @@ INTERNAL: Final = 500
 
 _NOT_IN_CHALLENGE: Final = re.compile(r"[^ !#-\[\]-~]")
 """Characters that a quoted text of a challenge may not have (RFC 6750, 3)."""
+REASONS: Final = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    408: "REQUEST_TIMEOUT",
+    409: "CONFLICT",
+    413: "CONTENT_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    429: "RATE_LIMITED",
+    431: "REQUEST_HEADER_FIELDS_TOO_LARGE",
+    499: "CLIENT_CLOSED_REQUEST",
+    500: "INTERNAL_SERVER_ERROR",
+    501: "NOT_IMPLEMENTED",
+    503: "SERVICE_UNAVAILABLE",
+    504: "GATEWAY_TIMEOUT",
+}
+"""The reasons of refusals whose sender names none: the gateway's own, and gRPC's. They are part of the contract, unlike
+Python's names of statuses, which change between its versions."""
 _DETAILS: Final = {
     400: "the request is not valid",
     401: "a bearer token is needed",
@@ -32,7 +52,7 @@ _DETAILS: Final = {
     429: "too many calls",
     499: "the call was cancelled",
     501: "this is not available yet",
-    503: "a part of the system is out of reach for now",
+    503: "too many calls at a time",
     504: "the call took longer than it may",
 }
 """What to say of a status whose sender said nothing for clients; texts of libraries stay inside."""
@@ -80,19 +100,27 @@ class Refused(Exception):
         self.problem = Problem(status, _reason(status), detail, headers=headers)
 
 
-def of(error: Exception, client_view: ClientView = violations.as_given) -> Problem:
-    """Return the problem that an error is for the client; `client_view` puts violations into the client's names.
+def of(error: Exception, client_view: ClientView = violations.as_given, *, part: str = "") -> Problem:
+    """Return the problem that an error is for the client.
 
-    An error that nobody foresaw says nothing of itself: its detail belongs in the log.
+    `client_view` puts violations into the client's names, and `part` is what a call was made to. An error that nobody
+    foresaw says nothing of itself: its detail belongs in the log.
     """
     if isinstance(error, Refused):
         return error.problem
     if isinstance(error, errors.Error):
         return _of_status(errors.from_status(errors.to_status(error)), client_view)
     if isinstance(error, grpc.aio.AioRpcError):
-        return _of_status(errors.from_rpc_error(error), client_view)
+        return _of_status(_named(errors.from_rpc_error(error), part), client_view)
     status = error.status_code if isinstance(error, HTTPException) else INTERNAL
     return Problem(status, _reason(status), _DETAILS.get(status, _reason(status).replace("_", " ").lower()))
+
+
+def _named(status: errors.Status, part: str) -> errors.Status:
+    """Return a status with a reason where gRPC itself says that nobody answers there."""
+    if status.reason or status.code is not grpc.StatusCode.UNAVAILABLE:
+        return status
+    return errors.from_status(errors.to_status(errors.Unavailable(part=part or "a part of the system")))
 
 
 def _of_status(status: errors.Status, client_view: ClientView) -> Problem:
@@ -136,7 +164,4 @@ def _challenge(status: errors.Status) -> bytes:
 
 
 def _reason(status: int) -> str:
-    try:
-        return http.HTTPStatus(status).name
-    except ValueError:
-        return "CLIENT_CLOSED_REQUEST" if status == 499 else "INTERNAL_SERVER_ERROR"
+    return REASONS.get(status) or http.HTTPStatus(status).name

@@ -1,5 +1,6 @@
 """Requests: one message from the path, the query, the body and the headers of an HTTP request."""
 
+import codecs
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -58,6 +59,15 @@ class RequestReader:
             violations.raise_any()
         return request
 
+    def takes_path(self, segments: list[str]) -> bool:
+        """Whether each variable of the path holds what its field may hold."""
+        given = {variable.field for variable in self._binding.template.variables}
+        try:
+            self._binding.method.check(self(segments, b"", b"", {}))
+        except errors.InvalidArgument as error:
+            return given.isdisjoint(violation.field for violation in error.violations)
+        return True
+
     def client_view(self, violation: errors.Violation) -> errors.Violation:
         """Return a violation with the names of fields that the client knows, in its path and in what it says."""
         path = names.client_path(violation.field, self._type, body_field=self._binding.body)
@@ -71,12 +81,12 @@ class RequestReader:
             violations.add(str(error), "is not percent-encoded UTF-8")
 
     def _read_body(self, request: message.Message, body: bytes, violations: Violations) -> bool:
-        """Fill the request from the body; return whether that is JSON."""
+        """Fill the request from the body; return whether that could be read."""
         if not self._binding.body:
             violations.add("body", "is not taken by this operation")
             return True
         try:
-            document = documents.parse(body)
+            document = documents.parse(body.removeprefix(codecs.BOM_UTF8))
         except documents.Malformed as error:
             violations.add(error.field, str(error))
             return False
@@ -92,7 +102,7 @@ class RequestReader:
                 violations.add(".".join(parameter.path), "differs from the path")
         if self._masked is not None:
             self._infer_mask(request, self._masked, document)
-        return True
+        return self._fill_body is not None or isinstance(document, dict)
 
     def _sent_back(self, resource: descriptor.FieldDescriptor, document: Any) -> Any:
         """Return the body of a PATCH without the fields of the resource that the service sets."""

@@ -71,9 +71,9 @@ class Lines:
 class Events:
     """One event a message, then an event `end` if all is said, or `problem` if it broke off.
 
-    The id of an event is the message's cursor, which a browser gives back when it reconnects; without cursors, it is
-    the event's number, from 1 on. A browser always reconnects, unless its script closes the source: at `end` it should,
-    and at `problem` it decides. A stream that can be resumed has no `end`: it is only over for now.
+    The id of an event is the message's cursor, which a client gives back when it reconnects; without cursors, it is
+    the event's number, from 1 on. Clients reconnect until they are closed: they should be at `end`, and at a `problem`
+    that will come again. A stream that can be resumed has no `end`: it is only over for now.
     """
 
     content_type = b"text/event-stream"
@@ -91,7 +91,7 @@ class Events:
         return b"id: %s\ndata: %s\n\n" % (identity.encode(), text)
 
     def position(self, _text: bytes, cursor: str) -> bytes:
-        """Return an id without data: a browser keeps it to go on after, and its script is told nothing."""
+        """Return an id without data, which a client keeps to go on after."""
         return b"id: %s\n\n" % cursor.encode() if _EVENT_ID.fullmatch(cursor) else b""
 
     def heartbeat(self) -> bytes:
@@ -103,7 +103,7 @@ class Events:
         return b"event: problem\ndata: %s\n\n" % problem
 
     def end(self) -> bytes:
-        """Return the event that ends the stream; nothing where the browser is to go on by itself."""
+        """Return the event that ends the stream; nothing where the client is to go on by itself."""
         return b"" if self._resumable else b"event: end\ndata: {}\n\n"
 
 
@@ -173,7 +173,7 @@ class StreamEndpoint(endpoints.Endpoint):
             if body.resumable and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 await body.end()
                 return
-            await body.break_off(problems.of(error, self._read.client_view))
+            await body.break_off(problems.of(error, self._read.client_view, part=exchange.part))
         finally:
             call.cancel()
 

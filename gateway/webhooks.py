@@ -26,7 +26,7 @@ class WebhookRoute(BaseRoute):
     def __init__(
         self, provider: str, channel: grpc.aio.Channel, method: contract.Method, gate: callers.Gate, settings: Settings
     ) -> None:
-        self._path = path(provider)
+        self.path = path(provider)
         self._provider = provider
         self._header = SIGNATURE_HEADERS[provider].lower().encode()
         self._stub = payments_pb2_grpc.PaymentsServiceStub(channel)
@@ -37,13 +37,13 @@ class WebhookRoute(BaseRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Return a full match for the path, whatever the method."""
-        return (Match.FULL if scope["type"] == "http" and scope["path"] == self._path else Match.NONE), {}
+        return (Match.FULL if scope["type"] == "http" and scope["path"] == self.path else Match.NONE), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 200 once the service has stored the event, and only then: the provider sends it again otherwise."""
         exchange = exchanges.of(scope)
         exchange.go_through(receive, send)
-        exchange.route = self._path
+        exchange.route, exchange.part = self.path, self._method.part
         if scope["method"] != "POST":
             raise routes.not_allowed(["POST"])
         await self._receive_event(exchange)

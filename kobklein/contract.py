@@ -31,6 +31,12 @@ class Method:
     subject_path: tuple[str, ...]
 
     @property
+    def part(self) -> str:
+        """The part of the system that serves it, for people, by its package: `the payments service`."""
+        *_, name, _version = self.descriptor.containing_service.file.package.split(".")
+        return f"the {name} service"
+
+    @property
     def reads(self) -> bool:
         """Whether a call changes nothing: the method is bound to GET, or says NO_SIDE_EFFECTS."""
         options = self.descriptor.GetOptions()

@@ -101,7 +101,7 @@ async def test_an_endless_header_is_cut_off_before_it_ends(gateway: Gateway) -> 
 async def test_a_body_has_a_limit_that_is_known_before_it_is_sent(gateway: Gateway, gallery: Gallery) -> None:
     head = POST + b"idempotency-key: k\r\ncontent-length: 4194305\r\nconnection: close\r\n\r\n"
     answer = await gateways.exchange(gateway.port, head)
-    assert (status_of(answer), problem_of(answer)) == (413, "REQUEST_ENTITY_TOO_LARGE")
+    assert (status_of(answer), problem_of(answer)) == (413, "CONTENT_TOO_LARGE")
 
 
 async def test_a_body_of_more_than_4_mib_is_refused_and_the_connection_goes_on(gateway: Gateway) -> None:

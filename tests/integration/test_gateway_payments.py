@@ -70,6 +70,55 @@ def payments(served: tuple[Gateway, Payments]) -> Payments:
     return served[1]
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("end", [":foo", ":watched", "/foo", ":foo:bar"])
+async def test_an_unknown_verb_on_an_id_is_404(gateway: Gateway, payments: Payments, method: str, end: str) -> None:
+    answer = await gateway.http.request(method, f"/payments/{ID}{end}")
+    assert (answer.status_code, answer.json()["reason"]) == (404, "NOT_FOUND")
+    assert answer.json()["detail"].startswith(f"no route /payments/{ID}{end}")
+    assert payments.received == []
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/payments/", "/payments"),
+        ("/payment", "/payments"),
+        ("/v1/payments", "/payments"),
+        ("/api/payments/user/user-1", "/payments/user/user-1"),
+        (f"/payments/{ID}:wacth", f"/payments/{ID}:watch"),
+        ("/v1/payments/stripe/webhook", "/payments/stripe/webhook"),
+        (f"/payments/{ID}/", f"/payments/{ID}"),
+        ("/invoices", ""),
+    ],
+)
+async def test_an_unknown_route_is_told_apart_from_an_unknown_payment(gateway: Gateway, path: str, meant: str) -> None:
+    detail = (await gateway.http.get(path)).json()["detail"]
+    assert detail == f"no route {path}" + (f"; did you mean {meant}?" if meant else "")
+
+
+@pytest.mark.parametrize("body", [b'{"amount": "10.00",}', b"[]", b"\xff", b"{" * 40])
+async def test_what_cannot_be_read_is_all_that_is_said_of_a_body(gateway: Gateway, body: bytes) -> None:
+    headers = {**KEY, "content-type": "application/json"}
+    for method, path in (("POST", "/payments"), ("PATCH", f"/payments/{ID}")):
+        answer = await gateway.http.request(method, path, content=body, headers=headers)
+        assert answer.status_code == 400
+        assert len(answer.json()["errors"]) == 1, answer.text
+
+
+async def test_a_body_may_begin_with_a_byte_order_mark(gateway: Gateway, payments: Payments) -> None:
+    body = b'\xef\xbb\xbf{"amount": "100.10", "method": "STRIPE"}'
+    answer = await gateway.http.post("/payments", content=body, headers={**KEY, "content-type": "application/json"})
+    assert (answer.status_code, payments.received[0].amount) == (201, 10010)
+    twice = b"\xef\xbb\xbf" + body
+    answer = await gateway.http.post("/payments", content=twice, headers={**KEY, "content-type": "application/json"})
+    assert answer.json()["errors"][0]["field"] == "body"
+
+
+async def test_a_page_may_be_asked_to_be_larger_than_pages_are(gateway: Gateway, payments: Payments) -> None:
+    assert (await gateway.http.get("/payments?pageSize=201")).status_code == 200
+
+
 async def test_a_payment_is_created_with_exact_money(gateway: Gateway, payments: Payments) -> None:
     body = b'{"amount": 100.10, "method": "STRIPE", "description": "Wallet top-up", "metadata": {"order": 7}}'
     answer = await gateway.http.post("/payments", content=body, headers={**KEY, "content-type": "application/json"})
@@ -227,6 +276,9 @@ async def test_a_service_that_is_away_is_503_within_the_deadline() -> None:
         start = time.monotonic()
         answer = await gateway.http.get(f"/payments/{ID}", headers={"grpc-timeout": "1S"})
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json()["reason"] == "UNAVAILABLE"
+        assert answer.json()["detail"] == "the payments service is out of reach for now"
+        assert answer.json()["metadata"] == {"part": "the payments service"}
         assert time.monotonic() - start < 3
         assert "127.0.0.1" not in answer.text
         assert (await gateway.http.get("/readyz")).status_code == 503

@@ -243,12 +243,38 @@ async def test_another_method_on_a_known_path_is_405_and_says_which_it_takes(gat
     assert (await gateway.http.head("/v1/paintings/1:watch")).status_code == 405
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/paintings/", "/v1//paintings", "/v1/paintings/1/", "/v1/rooms/1/walls"]
-)
+@pytest.mark.parametrize("path", ["/v1", "/v1/paintings/", "/v1//paintings", "/v1/paintings/1/", "/v1/rooms/1/walls"])
 async def test_an_unknown_path_is_404(gateway: Gateway, path: str) -> None:
     answer = await gateway.http.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert answer.json()["detail"].startswith(f"no route {path}")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "meant"),
+    [
+        ("GET", "/v1/paintings/newest/", "/v1/paintings/newest"),
+        ("GET", "/v1//paintings/newest", "/v1/paintings/newest"),
+        ("GET", "/v1/painting/newest", "/v1/paintings/newest"),
+        ("GET", "/api/v2/v1/sales:follow", "/v1/sales:follow"),
+        ("POST", "/v1/painting/7:restor", "/v1/paintings/7:restore"),
+        ("POST", "/v1/Paintings", "/v1/paintings"),
+        ("GET", "/v1/sales:folow", "/v1/sales:follow"),
+        ("GET", "/" + "a/" * 99, None),
+        ("GET", "/v1/paintings/" + "x" * 300 + "/", None),
+        ("GET", "/v1/%70aintings/newest/", "/v1/%70aintings/newest"),
+    ],
+)
+async def test_an_unknown_path_is_told_what_may_have_been_meant(
+    gateway: Gateway, method: str, path: str, meant: str | None
+) -> None:
+    detail = (await gateway.http.request(method, path)).json()["detail"]
+    assert detail.partition("; did you mean ")[2] == (f"{meant}?" if meant else "")
+
+
+async def test_a_colon_in_an_id_that_can_hold_it_is_no_verb(gateway: Gateway, gallery: Gallery) -> None:
+    assert (await gateway.http.get("/v1/paintings/1:foo")).status_code == 200
+    assert (await gateway.http.post("/v1/paintings/1:foo")).status_code == 405
 
 
 async def test_a_method_without_an_annotation_has_no_route(gateway: Gateway) -> None:

@@ -1,5 +1,7 @@
 """What the documentation lists is what there is."""
 
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pydantic
 import pytest
 
 import gateway.settings
+import kobklein
 import payments_service.errors
 import payments_service.servicer
 import payments_service.settings
@@ -16,7 +19,7 @@ import wallets_service.errors
 import wallets_service.metrics
 import wallets_service.server
 import wallets_service.settings
-from gateway import bindings, webhooks
+from gateway import bindings, problems, webhooks
 from kobklein import contract, errors, settings
 from tests import seal_oracle
 from wallets_service.proof import chain
@@ -27,23 +30,41 @@ PROCESSES = {
     "PAYMENTS_": [payments_service.settings.Settings, settings.MigrationSettings],
     "WALLETS_": [wallets_service.settings.Settings, settings.MigrationSettings, wallets_service.commands.Settings],
 }
-OURS = (errors.__name__, payments_service.errors.__name__, wallets_service.errors.__name__)
+PACKAGES = (kobklein, gateway, payments_service, wallets_service)
 ABSTRACT = {errors.Error, wallets_service.errors.Refusal}
+REFUSED = re.compile(r"[Rr]efused?\((\d{3}),")
+"""Where the gateway refuses with a status of its own."""
 
 
 def all_errors(root: type[errors.Error] = errors.Error) -> set[type[errors.Error]]:
+    """Return every error that a module of the platform declares, wherever it stands."""
+    for package in PACKAGES if root is errors.Error else ():
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if "migrations" not in module.name:
+                importlib.import_module(module.name)
+    ours = tuple(f"{package.__name__}." for package in PACKAGES)
     below = {one for child in root.__subclasses__() for one in all_errors(child)}
-    return {one for one in below | {root} if one.__module__ in OURS and one not in ABSTRACT}
+    return {one for one in below | {root} if one.__module__.startswith(ours) and one not in ABSTRACT}
 
 
 def test_the_catalogue_of_errors_is_complete() -> None:
     guide = (CHECKOUT / "docs" / "api.md").read_text()
-    listed = set(re.findall(r"^\| ([A-Z_]+) \| (\d+) \| ([A-Z_]+) \|$", guide, re.MULTILINE))
-    there = {
+    listed = re.findall(r"^\| ([A-Z_]+) \| (\d+) \| ([A-Z_]+|-) \|$", guide, re.MULTILINE)
+    raised = {
         (errors.reason_of(one), str(one.http_status or errors.HTTP_STATUS[one.code]), one.code.name)
         for one in all_errors()
     }
-    assert listed == there
+    over_http = {(reason, str(status)) for status, reason in problems.REASONS.items()}
+    over_http -= {(reason, status) for reason, status, _ in raised}
+    assert set(listed) == raised | {(reason, status, "-") for reason, status in over_http}
+    assert len({reason for reason, _, _ in listed}) == len(listed)
+
+
+def test_each_status_that_the_gateway_refuses_with_has_a_reason_of_its_own() -> None:
+    texts = [file.read_text() for file in (CHECKOUT / "gateway").glob("*.py")]
+    statuses = {int(status) for text in texts for status in REFUSED.findall(text)}
+    assert {404, 405, 408, 413, 415, 431, 499, 503} <= statuses <= set(problems.REASONS)
+    assert set(errors.HTTP_STATUS.values()) | {problems.INTERNAL} <= set(problems.REASONS)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,11 @@ def test_a_token_opens_to_its_position_whatever_the_page_size(token: str) -> Non
     assert opened(token, page_size=9) == ["2026-01-01", 7]
 
 
+@pytest.mark.parametrize(("asked", "size"), [(0, 50), (1, 1), (200, 200), (201, 200), (2**31 - 1, 200)])
+def test_a_page_is_as_large_as_asked_for_up_to_a_limit(asked: int, size: int) -> None:
+    assert pages.size(pb.ListPaymentsRequest(page_size=asked)) == size
+
+
 def test_the_first_page_has_no_position() -> None:
     assert pages.Pager(KEY).open(REQUEST) is None
 
