@@ -50,7 +50,10 @@ def stated(field: FieldDescriptor) -> Any:
     if not rules.example or rules.example == _LEFT_OUT:
         return ABSENT
     text = not field.is_repeated and (_is_text(field, rules) or field.cpp_type in _WIDE)
-    return rules.example if text else json.loads(rules.example)
+    try:
+        return rules.example if text else json.loads(rules.example)
+    except ValueError as error:
+        raise ValueError(f"the example of {field.full_name} is not JSON: {rules.example!r}") from error
 
 
 def _message(
