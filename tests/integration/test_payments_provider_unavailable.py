@@ -108,7 +108,8 @@ async def test_a_payment_that_waits_for_its_payer_is_an_answer_until_the_provide
     payment = await client.process(card="pm_card_threeDSecure2Required")
     assert payment.status == PROCESSING
     await client.fault("rate_limit_429", method="GET", path="/v1/payment_intents/*")
-    assert await client.unresolved(client.confirm(payment, key="c")) == payment
+    named = await client.unresolved(client.confirm(payment, key="c"))
+    assert await client.get(named) == payment
     await client.mend()
     assert await client.confirm(payment, key="c") == payment
 

@@ -77,7 +77,7 @@ async def test_a_transfer_that_is_overtaken_under_another_fee_answers_what_was_c
         await transfers.send(client, "ana", "ben", 700, key="k-1")
 
     async with overtaken(wallets_database, meanwhile) as slow:
-        made = await use_case.create(slow.ledger, slow.sessions, ORDER, id_=KEY_ID)
+        made = await use_case.create(slow.ledger, slow.sessions, ORDER, id_=KEY_ID, currencies=wallets.CURRENCIES)
     assert (made.fee.transfer.amount if made.fee else 0) == fee_meanwhile
     assert slow.call.replayed
     assert (await client.account("user/ana")).balance == 9_300 - fee_meanwhile
@@ -88,7 +88,7 @@ async def test_a_transfer_that_is_overtaken_by_another_with_its_key_is_refused(
 ) -> None:
     async with overtaken(wallets_database, lambda: transfers.send(client, "ana", "ben", 1, key="k-1")) as slow:
         with pytest.raises(kobklein_errors.IdempotencyKeyReused):
-            await use_case.create(slow.ledger, slow.sessions, ORDER, id_=KEY_ID)
+            await use_case.create(slow.ledger, slow.sessions, ORDER, id_=KEY_ID, currencies=wallets.CURRENCIES)
     assert (await client.account("user/ben")).balance == 1
 
 

@@ -33,18 +33,14 @@ OF_A_SERVICE = {
             {"AUTH__HS256_SECRET": SECRET, "PROT": SECRET, "TRUSTED_PROXIES": SECRET, "RATES__STORAGE": SECRET},
             {"AUTH__HS256_SECRET", "PAYMENTS_TARGET", "PROT", "RATES__STORAGE", "TRUSTED_PROXIES", "WALLETS_TARGET"},
         ),
-        *(
-            (
-                f"payments_service {command}",
-                SERVICE | STRIPE,
-                OF_A_SERVICE | {"SERVICE_KEY_FILE", "STRIPE__RETURN_URL", "STRIPE__WEBHOOK_SECRETS", "WALLETS_TARGET"},
-            )
-            for command in ("serve", "migrate")
+        (
+            "payments_service serve",
+            SERVICE | STRIPE,
+            OF_A_SERVICE | {"SERVICE_KEY_FILE", "STRIPE__RETURN_URL", "STRIPE__WEBHOOK_SECRETS", "WALLETS_TARGET"},
         ),
-        *(
-            (f"wallets_service {command}", SERVICE | {"SEAL_KEY": SECRET}, OF_A_SERVICE | {"SEAL_KEY"})
-            for command in ("serve", "migrate")
-        ),
+        ("payments_service migrate", SERVICE | STRIPE, {"DATABASE_URL", "PROT"}),
+        ("wallets_service serve", SERVICE | {"SEAL_KEY": SECRET}, OF_A_SERVICE | {"SEAL_KEY"}),
+        ("wallets_service migrate", SERVICE | {"SEAL_KEY": SECRET}, {"DATABASE_URL", "PROT"}),
         *(
             (f"wallets_service {command}", SERVICE | {"SEAL_KEY": SECRET}, {"DATABASE_URL", "PROT", "SEAL_KEY"})
             for command in ("verify", "head", "trial-balance")
