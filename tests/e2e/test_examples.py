@@ -78,6 +78,8 @@ def send_payments(documentation: Documentation, user: str, admin: str) -> None:
     assert send("ConfirmPayment", user, id=created["id"])["status"] == "COMPLETED"
     for operation_id in ("GetPayment", "WatchPayment"):
         assert send(operation_id, user, id=created["id"])["id"] == created["id"]
+    assert send("ListPaymentChanges", user, id=created["id"])["changes"]
+    send("ListProviderEvents", admin)
     for operation_id in ("ListPayments", "ListPaymentsViaUser"):
         assert created["id"] in {each["id"] for each in send(operation_id, user)["payments"]}
     assert send("GetPaymentAnalytics", admin)["total"]["count"] >= 2
@@ -101,6 +103,7 @@ def send_wallets(documentation: Documentation, user: str, admin: str) -> None:
     send = documentation.send
     wallet = next(each for each in send("ListUserWallets", user)["wallets"] if each["currency"] == "USD")
     send("ListWallets", admin)
+    assert "USD" in str(send("ListCurrencies", user))
     for operation_id in ("GetWallet", "GetBalance", "GetStatement", "ExportStatement"):
         send(operation_id, user, id=wallet["id"])
     for operation_id in ("GetBalance", "GetStatement", "ExportStatement", "ListWalletTransactions"):

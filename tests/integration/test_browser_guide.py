@@ -44,7 +44,7 @@ async def test_the_script_of_the_guide_shows_each_transaction_once(wallets_datab
                 for amount in ("1.00", "2.00"):
                     ended = watched(logs)
                     await waiting.until("a watch ends and goes on", lambda ended=ended: watched(logs) > ended)
-                    body = {"toUserId": "user-2", "amount": amount, "currency": "USD"}
+                    body = {"toUserId": "user-2", "amount": amount, "currency": "USD", "toNewUser": True}
                     answer = await gateway.http.post("/transfers", json=body, headers={"idempotency-key": amount})
                     assert answer.status_code == 201, answer.text
                     shown.append(json.loads(await node.stdout.readline()))
