@@ -21,6 +21,8 @@ from sqlalchemy.dialects import postgresql
 from kobklein import calls, database, errors, ids
 
 M = TypeVar("M", bound=message.Message)
+_CLAIMS: Final = 5
+"""How often a key may be freed by others while it is being claimed."""
 LEASE: Final = datetime.timedelta(seconds=30)
 KEPT: Final = datetime.timedelta(hours=72)
 """How long an answer is kept; longer than the 24 hours that clients may rely on."""
@@ -126,9 +128,12 @@ async def claim(
     if not call.idempotency_key:
         return Claim(first=True)
     fingerprint = _fingerprint(request)
-    if await _inserted(session, call, fingerprint, resource_id=resource_id, lease=lease):
-        return Claim(first=True)
-    return await _found(session, call, fingerprint, lease)
+    for _ in range(_CLAIMS):
+        if await _inserted(session, call, fingerprint, resource_id=resource_id, lease=lease):
+            return Claim(first=True)
+        if (found := await _found(session, call, fingerprint, lease)) is not None:
+            return found
+    raise errors.IdempotencyKeyInUse
 
 
 async def _inserted(
@@ -160,10 +165,13 @@ async def _found(
     call: calls.Call,
     fingerprint: bytes,
     lease: datetime.timedelta | None,
-) -> Claim:
+) -> Claim | None:
+    """Return the key as it is there; None if it has been freed since it was not inserted."""
     mine = _mine(call)
     leased = sa.func.coalesce(keys.c.leased_until > sa.func.clock_timestamp(), sa.false()).label("leased")
-    row = (await session.execute(sa.select(keys, leased).where(mine).with_for_update())).one()
+    row = (await session.execute(sa.select(keys, leased).where(mine).with_for_update())).one_or_none()
+    if row is None:
+        return None
     if row.fingerprint != fingerprint:
         raise errors.IdempotencyKeyReused
     if row.answer is None:
@@ -216,6 +224,11 @@ def id_of_call() -> uuid.UUID:
     """
     call = calls.current()
     return ids.of_key(call.subject, call.idempotency_key) if call.idempotency_key else ids.new()
+
+
+async def free(session: database.Session, resource_id: uuid.UUID) -> None:
+    """Forget every key of the calls that work on a resource: their repetitions begin anew, with any content."""
+    await session.execute(sa.delete(keys).where(keys.c.resource_id == resource_id))
 
 
 def replay(answer: bytes, answer_type: type[M]) -> M:

@@ -136,17 +136,17 @@ class Changes:
         clock = asyncio.get_running_loop().time
         deadline = clock() + seconds
         with self._waiting(payment_id) as waiter:
-            seen = waiter.saw(await self._read(payment_id))
+            seen = _there(waiter.saw(await self._read(payment_id)))
             yield seen
             while clock() < deadline:
                 await waiter.wait(deadline - clock())
-                payment = waiter.saw(waiter.take() or await self._read(payment_id))
+                payment = _there(waiter.saw(waiter.take() or await self._read(payment_id)))
                 if payment.version > seen.version:
                     seen = payment
                     yield payment
 
     async def until(self, payment: Payment, reached: Callable[[Payment], bool], *, seconds: float) -> Payment:
-        """Return a payment once `reached` holds for it, or as it is when the time is over."""
+        """Return a payment once `reached` holds for it, or as it is when the time is over; also a deleted one."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + seconds
         with self._waiting(payment.id) as waiter:
@@ -176,3 +176,9 @@ class Changes:
             self._waiters[payment_id].discard(waiter)
             if not self._waiters[payment_id]:
                 del self._waiters[payment_id]
+
+
+def _there(payment: Payment) -> Payment:
+    if payment.deleted_time is not None:
+        raise errors.PaymentNotFound(id=payment.id)
+    return payment

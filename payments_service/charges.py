@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime
+import functools
 import math
 import uuid
 from collections.abc import Awaitable, Callable, Collection
@@ -81,9 +82,9 @@ class Charges:
         """Make a payment and charge it.
 
         Raises CurrencyNotOffered, and InvalidArgument for an amount or currency that the provider cannot take, before
-        anything is recorded, and InvalidArgument for a request that the provider refuses; then the payment is FAILED.
-        Raises ProviderUnavailable when the provider was asked in vain; then the payment is recorded and stays
-        PROCESSING until it is resolved.
+        anything is recorded, and InvalidArgument for a request that the provider refuses; then the payment is
+        withdrawn, and the key is free. Raises ProviderUnavailable if the provider did not answer; then the payment
+        stays PROCESSING until it is resolved.
         """
         self._provider.check(new.amount, new.currency)
         payment_id = ids.new()
@@ -101,7 +102,8 @@ class Charges:
     ) -> payments_pb2.Payment:
         """Charge a PENDING payment, or ask the provider about a PROCESSING one.
 
-        Raises PaymentNotFound, MethodNotProcessable, PaymentEnded, InvalidArgument and ProviderUnavailable.
+        Raises PaymentNotFound, MethodNotProcessable, PaymentEnded, InvalidArgument and ProviderUnavailable; and
+        PaymentBusy if the provider refused the card of another call that came first. After a refusal it is PENDING.
         """
         owner = calls.current().owner
 
@@ -115,7 +117,8 @@ class Charges:
                 return await self._begin_charge(session, payment, payment_method_id)
             return await self._resume(session, payment)
 
-        return await self._run(request, payment_id, begin, _check_taken, ticket=await self._gate.enter())
+        check = functools.partial(_check_own_card_taken, payment_method_id)
+        return await self._run(request, payment_id, begin, check, ticket=await self._gate.enter())
 
     async def cancel(self, payment_id: uuid.UUID, change: Change, *, request: message.Message) -> payments_pb2.Payment:
         """Cancel a payment, at its provider first if it is there, and change what else `change` says.
@@ -133,7 +136,7 @@ class Charges:
                 return _Begun(await self._described(session, payment, values))
             states.check_admin(payment.status, Status.CANCELLED)
             if payment.status is Status.PENDING:
-                values["status"] = Status.CANCELLED
+                values |= {**repository.NO_FAILURE, "status": Status.CANCELLED}
                 return _Begun(await repository.write(session, payment, values, Mark(_actor(), "cancelled", CALL)))
             return await self._begin_cancel(session, payment, change)
 
@@ -172,6 +175,7 @@ class Charges:
     def _charged(self, payment_method_id: str) -> dict[str, Any]:
         """Return the columns of a payment that is about to be charged by this process."""
         return {
+            **repository.NO_FAILURE,
             "status": Status.PROCESSING,
             "step": Step.AUTHORISE,
             "payment_method_id": payment_method_id,
@@ -268,9 +272,16 @@ def _at_rest(payment: Payment) -> bool:
 
 
 def _check_taken(payment: Payment) -> None:
-    """Raise InvalidArgument for a payment that failed since the provider refused a field of the request."""
-    if payment.status is Status.FAILED and payment.failure_field:
+    """Raise InvalidArgument if the provider refused a field of the request, so that no charge was made."""
+    if payment.failure_field:
         raise common_errors.InvalidArgument.of(payment.failure_field, payment.failure_message)
+
+
+def _check_own_card_taken(payment_method_id: str, payment: Payment) -> None:
+    """Do the same for a call that may have met one with another card; raises PaymentBusy where that was refused."""
+    if payment.failure_field == "payment_method_id" and payment.payment_method_id != payment_method_id:
+        raise errors.PaymentBusy
+    _check_taken(payment)
 
 
 def _check_known(payment: Payment) -> None:

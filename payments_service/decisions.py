@@ -47,6 +47,18 @@ def decide(payment: Payment, outcome: providers.Outcome, *, settings: MoneyPathS
     return _following(payment, outcome, step, settings.provider_schedule)
 
 
+def undone(payment: Payment, refused: providers.Refused, *, pending: bool) -> Decision:
+    """Return what becomes of a payment whose request was wrong; `pending` says that it stood PENDING before.
+
+    Such a refusal records no payment. One that was there before is PENDING again, and can be charged by another
+    request. One that its call has made ends here, and is withdrawn.
+    """
+    if not pending:
+        return Decision({**_failed(refused).values, "failure_field": refused.field}, f"withdrawn: {refused.code}")
+    again = {"status": Status.PENDING, "failure_field": refused.field, "refused_charges": payment.refused_charges + 1}
+    return Decision({**_failed(refused).values, **again}, f"request refused: {refused.code}")
+
+
 def pause(schedule: Schedule, attempts: int) -> float:
     """Return how long to wait after the given number of attempts."""
     return schedule[min(max(attempts, 1), len(schedule)) - 1]
@@ -62,7 +74,6 @@ def _failed(refused: providers.Refused) -> Decision:
         "step": None,
         "failure_code": refused.code,
         "failure_message": refused.message,
-        "failure_field": refused.field,
     }
     return Decision(values, f"refused: {refused.code}")
 

@@ -89,7 +89,8 @@ def sort(request: payments_pb2.ListPaymentsRequest) -> Sort:
 
 
 def render(payment: Payment) -> payments_pb2.Payment:
-    """Return a payment as callers see it."""
+    """Return a payment as callers see it; a refused request of a PENDING one was its caller's mistake alone."""
+    pending = payment.status is Status.PENDING
     answer = payments_pb2.Payment(
         id=str(payment.id),
         user_id=payment.user_id,
@@ -103,8 +104,8 @@ def render(payment: Payment) -> payments_pb2.Payment:
         metadata=_struct(payment.metadata),
         refunded_amount=payment.refunded_amount,
         capturable_amount=payment.capturable_amount,
-        failure_code=payment.failure_code,
-        failure_message=payment.failure_message,
+        failure_code="" if pending else payment.failure_code,
+        failure_message="" if pending else payment.failure_message,
         completed_time=wire.optional_timestamp(payment.completed_time),
         created_time=wire.timestamp(payment.created_time),
         updated_time=wire.timestamp(payment.updated_time),

@@ -9,9 +9,10 @@ import datetime
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+import sqlalchemy as sa
 import structlog
 
-from kobklein import database
+from kobklein import database, idempotency
 from payments_service import decisions, metrics, providers, repository
 from payments_service.changes import Changes
 from payments_service.models import Payment
@@ -82,6 +83,9 @@ class MoneyPath:
             return None
         try:
             outcome = await self._steps[payment.step](payment)
+            if isinstance(outcome, providers.Refused) and outcome.field:
+                await self._undo(payment, outcome, cause)
+                return None
             decision = decisions.decide(payment, outcome, settings=self._settings, expired=self._expired(payment))
         except providers.Unknown as error:
             await self._later(payment, error)
@@ -129,6 +133,27 @@ class MoneyPath:
         self._changes.tell(changed)
         return changed
 
+    async def _undo(self, payment: Payment, refused: providers.Refused, cause: Cause) -> None:
+        """Take back a charge whose request the provider refused, and free the keys of the calls that asked for it.
+
+        Died before it: the lease runs out, and the provider is asked again and refuses again. Died after it: a
+        repetition of the call begins anew. Keys are locked before the payment, as the calls do, so that no two of them
+        wait for each other.
+        """
+
+        async def work(session: database.Session) -> Payment:
+            await idempotency.free(session, payment.id)
+            pending = await repository.was_pending(session, payment.id)
+            decision = decisions.undone(payment, refused, pending=pending)
+            values = {**decision.values, "attempts": 0, "due_time": None, "due_event": "", "leased_until": None}
+            if not pending:
+                values["deleted_time"] = sa.func.clock_timestamp()
+            return await repository.write(session, payment, values, Mark(MARK, decision.what, cause))
+
+        changed = await database.transaction(self._sessions, work)
+        metrics.STEPS.labels(str(payment.step), "undone").inc()
+        self._changes.tell(changed)
+
     async def _later(self, payment: Payment, error: providers.Unknown) -> None:
         """Leave the step due again: nobody knows yet what the provider did."""
         seconds = decisions.pause(self._settings.provider_schedule, payment.attempts)
@@ -167,6 +192,7 @@ def _charge(payment: Payment, asked: datetime.datetime) -> providers.Charge:
         amount=payment.amount,
         currency=payment.currency,
         payment_method_id=payment.payment_method_id,
+        key=f"{payment.id}-authorise" + (f"-{payment.refused_charges}" if payment.refused_charges else ""),
         asked_time=asked,
     )
 

@@ -96,7 +96,10 @@ async def update(
         values["status"] = change.status
     if not values:
         return payment
-    return await repository.write(session, payment, values, Mark(actor, f"updated: {', '.join(values)}", CALL))
+    mark = Mark(actor, f"updated: {', '.join(values)}", CALL)
+    if "status" in values:
+        values |= repository.NO_FAILURE
+    return await repository.write(session, payment, values, mark)
 
 
 async def delete(session: database.Session, payment_id: uuid.UUID, *, etag: str, actor: str) -> None:

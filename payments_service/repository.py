@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -45,6 +45,10 @@ class Mark:
     actor: str
     what: str
     cause: Cause
+
+
+NO_FAILURE: Final = {"failure_code": "", "failure_message": "", "failure_field": ""}
+"""Columns of a payment of which nothing is left to say why it did not succeed."""
 
 
 def seconds_from_now(seconds: float) -> sa.ColumnElement[datetime.datetime]:
@@ -89,8 +93,8 @@ async def get(
 
 
 async def get_many(session: database.Session, payment_ids: Sequence[uuid.UUID]) -> list[Payment]:
-    """Return those of the payments that exist and have not been deleted."""
-    query = sa.select(payments).where(payments.c.id.in_(payment_ids), payments.c.deleted_time.is_(None))
+    """Return those of the payments that exist, deleted ones too."""
+    query = sa.select(payments).where(payments.c.id.in_(payment_ids))
     return [models.payment(row) for row in await session.execute(query)]
 
 
@@ -244,6 +248,12 @@ async def by_intents(
         .with_for_update()
     )
     return [models.payment(row) for row in await session.execute(query)]
+
+
+async def was_pending(session: database.Session, payment_id: uuid.UUID) -> bool:
+    """Return whether a payment was recorded as PENDING, and not by the call that charges it."""
+    first = (payment_changes.c.payment_id == payment_id, payment_changes.c.version == 1)
+    return await session.scalar(sa.select(payment_changes.c.after).where(*first)) is Status.PENDING
 
 
 async def changes(session: database.Session, payment_id: uuid.UUID, *, after: int, limit: int) -> list[RecordedChange]:

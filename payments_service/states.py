@@ -115,13 +115,13 @@ PROCESSABLE: Final = frozenset({Method.STRIPE})
 
 MOVES: Final[dict[Status, frozenset[Status]]] = {
     Status.PENDING: frozenset({Status.PROCESSING, Status.FAILED, Status.CANCELLED}),
-    Status.PROCESSING: frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
+    Status.PROCESSING: frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.PENDING}),
     Status.COMPLETED: frozenset({Status.REFUNDED}),
     Status.FAILED: frozenset(),
     Status.CANCELLED: frozenset(),
     Status.REFUNDED: frozenset(),
 }
-"""Every legal move of a payment."""
+"""Every legal move of a payment. One whose charge the provider did not take at all is PENDING again."""
 
 ADMIN_MOVES: Final[dict[Status, frozenset[Status]]] = {
     Status.PENDING: frozenset({Status.FAILED, Status.CANCELLED}),

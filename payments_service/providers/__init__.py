@@ -72,6 +72,8 @@ class Charge:
     amount: int
     currency: str
     payment_method_id: str = dataclasses.field(repr=False)
+    key: str
+    """Makes repetitions of the request one; a request that the provider did not take has one of its own."""
     asked_time: datetime.datetime
     """When the provider was first asked."""
 

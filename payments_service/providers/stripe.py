@@ -53,7 +53,7 @@ class Stripe:
         stripe_amounts.to_stripe(amount, currency)
 
     async def authorise(self, charge: providers.Charge) -> providers.Outcome:
-        """See Provider. One request creates and confirms the intent; the key of it is derived from the payment.
+        """See Provider. One request creates and confirms the intent; the key of it is that of the charge.
 
         Stripe keeps an answer 5xx under the key and repeats it for ever. Such a repeated answer proves that the request
         has ended, so that a look at the list then tells for sure whether it made an intent.
@@ -84,7 +84,7 @@ class Stripe:
                     "user_id": charge.user_id,
                 },
             },
-            {"idempotency_key": f"{charge.payment_id}-authorise"},
+            {"idempotency_key": charge.key},
         )
 
     async def confirm(self, intent_id: str) -> providers.Outcome:

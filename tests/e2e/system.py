@@ -17,7 +17,9 @@ Json = dict[str, Any]
 
 
 def environment(revocations: Path) -> dict[str, str]:
-    """Return what the processes are told under test: generous budgets, short patience."""
+    """Return what the processes are told under test: generous budgets, short patience; nobody is revoked yet."""
+    if not revocations.exists():
+        revocations.write_text("{}")
     told = {
         "PAYMENTS_MONEY_PATH__PROVIDER_SECONDS": "3",
         "PAYMENTS_MONEY_PATH__LEASE_SECONDS": "4",

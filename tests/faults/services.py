@@ -55,8 +55,8 @@ FAULTS: Final = (
     Fault(
         "a charge under a key of its own each time",
         "payments_service/providers/stripe.py",
-        '{"idempotency_key": f"{charge.payment_id}-authorise"}',
-        '{"idempotency_key": f"{charge.payment_id}-{id(charge)}"}',
+        '{"idempotency_key": charge.key}',
+        '{"idempotency_key": f"{charge.key}-{id(charge)}"}',
         f"{_OUTCOMES}::test_a_process_that_died_after_the_charge_charges_no_second_time",
     ),
     Fault(

@@ -113,17 +113,101 @@ async def test_a_payer_who_fails_three_d_secure_has_a_failed_payment(client: pay
 
 async def test_an_unknown_card_is_an_error_that_names_the_field(client: payments.Client) -> None:
     key = str(uuid.uuid4())
-    async with refused("INVALID_ARGUMENT", field="payment_method_id"):
-        await client.process(card="pm_of_nobody", key=key)
-    async with refused("INVALID_ARGUMENT", field="payment_method_id"):
-        await client.process(card="pm_of_nobody", key=key)
-    assert await client.rows("SELECT status, failure_code FROM payments") == [("FAILED", "resource_missing")]
+    for _ in range(2):
+        async with refused("INVALID_ARGUMENT", field="payment_method_id"):
+            await client.process(card="pm_of_nobody", key=key)
+    assert await _seen(client) == []
+    assert (await client.process(key=key)).status == COMPLETED
 
 
-async def test_too_small_an_amount_is_an_error_that_names_the_field(client: payments.Client) -> None:
+async def test_too_small_an_amount_records_no_payment_and_leaves_key_and_reference_free(
+    client: payments.Client,
+) -> None:
+    async with refused("INVALID_ARGUMENT", field="amount"):
+        await client.process(amount=1, key="k", reference="INV-1")
+    assert await _seen(client) == []
+    payment = await client.process(amount=2_000, key="k", reference="INV-1")
+    assert payment.status == COMPLETED
+    assert await client.process(amount=2_000, key="k", reference="INV-1") == payment
+    assert await _seen(client) == [payment]
+    assert await client.captured() == [2_000]
+
+
+async def _seen(client: payments.Client) -> list[payments_pb2.Payment]:
+    """Return the payments that a list shows; a report counts the same ones."""
+    request = payments_pb2.ListPaymentsRequest()
+    listed = await client.stub.ListPayments(request, metadata=payments.by(client.user))
+    report = await client.stub.GetPaymentAnalytics(
+        payments_pb2.GetPaymentAnalyticsRequest(user_id=client.user), metadata=payments.AS_ADMIN
+    )
+    assert report.total.count == len(listed.payments)
+    return list(listed.payments)
+
+
+async def test_the_trail_of_a_withdrawn_payment_keeps_the_reason_for_staff(client: payments.Client) -> None:
     async with refused("INVALID_ARGUMENT", field="amount"):
         await client.process(amount=1)
-    assert await client.rows("SELECT status FROM payments") == [("FAILED",)]
+    ((payment_id,),) = await client.rows("SELECT id::text FROM payments WHERE deleted_time IS NOT NULL")
+    payment = payments_pb2.Payment(id=payment_id)
+    async with refused("PAYMENT_NOT_FOUND"):
+        await client.get(payment)
+    trail = await client.stub.ListPaymentChanges(
+        payments_pb2.ListPaymentChangesRequest(id=payment_id), metadata=payments.AS_ADMIN
+    )
+    assert [(change.what, change.after) for change in trail.changes] == [
+        ("created", PROCESSING),
+        ("withdrawn: amount_too_small", FAILED),
+    ]
+
+
+async def test_many_calls_with_one_wrong_card_record_no_payment(client: payments.Client) -> None:
+    answers = await asyncio.gather(
+        *(client.process(card="pm_of_nobody", key="k") for _ in range(20)), return_exceptions=True
+    )
+    reasons = {errors.from_rpc_error(answer).reason for answer in answers if isinstance(answer, grpc.aio.AioRpcError)}
+    assert len(answers) == 20
+    assert "INVALID_ARGUMENT" in reasons <= {"INVALID_ARGUMENT", "IDEMPOTENCY_KEY_IN_USE"}
+    assert await _seen(client) == []
+    assert (await client.process(key="k")).status == COMPLETED
+
+
+async def test_a_refused_request_leaves_a_recorded_payment_pending(client: payments.Client) -> None:
+    payment = await client.create(amount=700, reference="INV-1")
+    for number in (1, 2):
+        async with refused("INVALID_ARGUMENT", field="payment_method_id"):
+            await client.confirm(payment, card="pm_of_nobody", key="confirm")
+        again = await client.get(payment)
+        assert (again.status, again.failure_code, again.version) == (PENDING, "", 1 + 2 * number)
+    async with refused("REFERENCE_TAKEN"):
+        await client.create(reference="INV-1")
+    confirmed = await client.confirm(payment, card="pm_card_visa", key="confirm")
+    assert (confirmed.status, confirmed.failure_code) == (COMPLETED, "")
+    assert await client.confirm(payment, card="pm_card_visa", key="confirm") == confirmed
+    assert (await client.captured(), await client.balance()) == ([700], 700)
+
+
+async def test_a_refused_request_is_no_failure_of_a_payment_that_is_cancelled_later(client: payments.Client) -> None:
+    payment = await client.create()
+    async with refused("INVALID_ARGUMENT", field="payment_method_id"):
+        await client.confirm(payment, card="pm_of_nobody")
+    cancelled = await client.update(payment, "status", metadata=payments.AS_ADMIN, status=CANCELLED)
+    assert (cancelled.status, cancelled.failure_code, cancelled.failure_message) == (CANCELLED, "", "")
+
+
+async def test_calls_with_good_and_wrong_cards_at_once_charge_once(client: payments.Client) -> None:
+    payment = await client.create(amount=900)
+    answers = await asyncio.gather(
+        *(client.confirm(payment, card=card) for card in ("pm_of_nobody", "pm_card_visa") for _ in range(10)),
+        return_exceptions=True,
+    )
+    for answer, good in zip(answers, [False] * 10 + [True] * 10, strict=True):
+        if isinstance(answer, grpc.aio.AioRpcError):
+            assert errors.from_rpc_error(answer).reason in ("PAYMENT_BUSY", *(() if good else ("INVALID_ARGUMENT",)))
+        else:
+            assert not isinstance(answer, BaseException)
+    await client.confirm(payment, card="pm_card_visa")
+    assert (await client.ended(payment)).status == COMPLETED
+    assert (await client.captured(), await client.balance()) == ([900], 900)
 
 
 async def test_an_amount_that_cards_cannot_take_is_refused_before_anything_is_recorded(client: payments.Client) -> None:

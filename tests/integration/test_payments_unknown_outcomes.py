@@ -138,6 +138,34 @@ async def test_a_process_that_died_after_recording_its_intent_is_recovered(clien
     assert await client.captured() == [10_000]
 
 
+async def test_a_request_that_is_refused_after_its_process_died_records_no_payment(client: payments.Client) -> None:
+    """The intent was committed; whoever recovers the payment is told by the provider that the card is wrong."""
+    await client.fault("rate_limit_429", method="POST", count=1)
+    payment = await client.unresolved(client.process(card="pm_of_nobody", key="k", reference="INV-1"))
+    watch = client.stub.WatchPayment(payments_pb2.WatchPaymentRequest(id=payment.id), metadata=payments.AS_ADMIN)
+    async with refused("PAYMENT_NOT_FOUND"):
+        async for seen in watch:
+            assert seen.status == PROCESSING
+    async with refused("PAYMENT_NOT_FOUND"):
+        await client.get(payment)
+    assert await client.rows("SELECT 1 FROM idempotency_keys") == []
+    async with refused("INVALID_ARGUMENT", field="payment_method_id"):
+        await client.process(card="pm_of_nobody", key="k", reference="INV-1")
+    assert (await client.process(key="k", reference="INV-1")).status == COMPLETED
+    assert await client.captured() == [10_000]
+
+
+async def test_a_confirmation_that_is_refused_after_its_process_died_leaves_the_payment_pending(
+    client: payments.Client,
+) -> None:
+    payment = await client.create()
+    await client.rows(_DIED_BEFORE_ASKING, payment.id)
+    await client.rows("UPDATE payments SET payment_method_id = 'pm_of_nobody'")
+    await client.until_row("SELECT 1 FROM payments WHERE status = 'PENDING' AND refused_charges = 1")
+    assert (await client.confirm(payment, card="pm_card_visa")).status == COMPLETED
+    assert await client.captured() == [10_000]
+
+
 async def test_a_process_that_died_after_the_charge_charges_no_second_time(client: payments.Client) -> None:
     await client.fault("drop_after_success", method="POST", count=1)
     payment = await client.unresolved(client.process())

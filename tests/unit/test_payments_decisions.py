@@ -120,15 +120,22 @@ def test_an_intent_that_waits_for_us_is_confirmed() -> None:
     assert (decision.values["step"], decision.go_on) == (Step.CONFIRM, True)
 
 
-def test_a_request_that_the_provider_refused_fails_with_its_field() -> None:
-    decision = _decide(_payment(), providers.Refused("resource_missing", "No such card.", "payment_method_id"))
+def test_a_charge_that_the_provider_did_not_make_fails() -> None:
+    decision = _decide(_payment(), providers.Refused("provider_error", "Something broke."))
     assert decision.values == {
         "status": Status.FAILED,
         "step": None,
-        "failure_code": "resource_missing",
-        "failure_message": "No such card.",
-        "failure_field": "payment_method_id",
+        "failure_code": "provider_error",
+        "failure_message": "Something broke.",
     }
+
+
+@pytest.mark.parametrize(("pending", "status"), [(False, Status.FAILED), (True, Status.PENDING)])
+def test_a_wrong_request_leaves_a_payment_as_it_was_before(pending: bool, status: Status) -> None:
+    refused = providers.Refused("resource_missing", "No such card.", "payment_method_id")
+    values = decisions.undone(_payment(refused_charges=1), refused, pending=pending).values
+    assert (values["status"], values["step"], values["failure_field"]) == (status, None, "payment_method_id")
+    assert values.get("refused_charges") == (2 if pending else None)
 
 
 @given(

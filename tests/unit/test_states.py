@@ -14,6 +14,7 @@ LEGAL = {
     (Status.PROCESSING, Status.COMPLETED),
     (Status.PROCESSING, Status.FAILED),
     (Status.PROCESSING, Status.CANCELLED),
+    (Status.PROCESSING, Status.PENDING),
     (Status.COMPLETED, Status.REFUNDED),
 }
 

@@ -28,6 +28,7 @@ CHARGE = Charge(
     amount=1_000,
     currency="USD",
     payment_method_id="pm_card_visa",
+    key=f"{PAYMENT_ID}-authorise",
     asked_time=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
 )
 SUCCEEDED = {
