@@ -14,6 +14,8 @@ import structlog
 from kobklein.settings import ProcessSettings
 
 _MASK: Final = "***"
+_TRACEBACK: Final = "exception"
+"""The key of a traceback, as `format_exc_info` leaves it: the one text that has lines."""
 _SECRET_KEYS: Final = re.compile(r"(?i)authorization|password|secret|token|signature|api_?key|card_?number|cvc")
 _SECRET_VALUES: Final = (
     ("k_", re.compile(r"[sr]k_(?:test|live)_\w++")),
@@ -33,9 +35,7 @@ Each reads a text once, whatever is in it: what one attempt has read, no later o
 def configure(settings: ProcessSettings, *, process: str) -> None:
     """Send structlog's and the standard library's logs to standard error, masked, as JSON or for a person."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    renderer: Any = (
-        structlog.processors.JSONRenderer(_json) if settings.log_json else structlog.dev.ConsoleRenderer(colors=False)
-    )
+    rendered = _for_machines() if settings.log_json else _for_people()
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.format_exc_info,
@@ -44,7 +44,7 @@ def configure(settings: ProcessSettings, *, process: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, *rendered],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -53,18 +53,45 @@ def configure(settings: ProcessSettings, *, process: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
         )
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
     structlog.contextvars.bind_contextvars(process=process)
 
 
+def _for_machines() -> list[Any]:
+    return [structlog.processors.JSONRenderer(_json)]
+
+
+def _for_people() -> list[Any]:
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    return [_indent, plain]
+
+
+def _indent(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Move the lines of a traceback away from where lines of the log begin, so that none can be taken for one."""
+    if _TRACEBACK in event:
+        event[_TRACEBACK] = "    " + event[_TRACEBACK].replace("\n", "\n    ")
+    return event
+
+
 def mask(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Replace what looks like a secret, by its name or its shape, and line breaks that would forge a line."""
+    """Replace what looks like a secret, by its name or its shape, and line breaks that would forge a line.
+
+    A traceback keeps its lines: as JSON they are escaped anyway, and for people they are indented.
+    """
     if _harmless(event):
         return event
-    return {key: _MASK if _named_secret(key) else _masked(value) for key, value in event.items()}
+    found = _masked_values(event)
+    traceback = event.get(_TRACEBACK)
+    if isinstance(traceback, str):
+        found[_TRACEBACK] = _without_secrets(traceback).replace("\r", "\\r")
+    return found
+
+
+def _masked_values(values: dict[Any, Any]) -> dict[Any, Any]:
+    return {key: _MASK if _named_secret(key) else _masked(value) for key, value in values.items()}
 
 
 def _harmless(event: dict[str, Any]) -> bool:
@@ -97,7 +124,7 @@ def _masked(value: Any) -> Any:
     if isinstance(value, str):
         return _without_secrets(value).replace("\r", "\\r").replace("\n", "\\n")
     if isinstance(value, dict):
-        return mask(None, "", value)
+        return _masked_values(value)
     if isinstance(value, list | tuple):
         return [_masked(item) for item in value]
     return value

@@ -1,6 +1,8 @@
 """Logs never hold a secret, and no value can forge a line."""
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -60,3 +62,53 @@ def test_digits_of_two_values_together_are_no_card_number() -> None:
 
 def test_a_line_of_json_holds_what_a_strict_encoder_refuses() -> None:
     assert json.loads(logs._json({"event": "\ud800", "count": 2**70}, repr)) == {"event": "\ud800", "count": 2**70}
+
+
+def written(script: str, *, as_json: bool) -> list[str]:
+    """Return the lines that a process logs which runs `script`."""
+    prepared = (
+        "import logging, structlog\n"
+        "from kobklein import logs, settings\n"
+        f"logs.configure(settings.Settings(auth={{'hs256_secret': 'x' * 32}}, log_json={as_json}), process='test')\n"
+        "log = structlog.get_logger()\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", prepared + script]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stderr.splitlines()
+
+
+FAILING = """
+def fail():
+    raise ValueError('first sk_test_planted\\n2026-11-28 12:00:00 [info     ] forged')
+try:
+    fail()
+except ValueError as error:
+    log.error('it failed\\nforged', exc_info=error)
+    logging.getLogger('library').error('so did this', exc_info=error)
+log.info('done')
+"""
+
+
+def test_people_read_a_traceback_in_lines_and_none_of_them_looks_like_a_line_of_the_log() -> None:
+    lines = written(FAILING, as_json=False)
+    starts = [line for line in lines if not line.startswith("    ")]
+    assert len(starts) == 3
+    assert "it failed\\nforged" in starts[0]
+    assert "so did this" in starts[1]
+    assert lines.count("    Traceback (most recent call last):") == 2
+    assert lines.count("    ValueError: first ***") == 2
+    assert "sk_test_planted" not in "".join(lines)
+
+
+def test_machines_read_a_traceback_in_one_line() -> None:
+    first, second, third = map(json.loads, written(FAILING, as_json=True))
+    for each in (first, second):
+        assert each["exception"].splitlines()[0] == "Traceback (most recent call last):"
+        assert "\nValueError: first ***\n" in each["exception"]
+    assert third["event"] == "done"
+
+
+def test_only_a_traceback_keeps_its_lines() -> None:
+    assert masked(exception="a\r\nb", nested={"exception": "a\nb"}) == {
+        "exception": "a\\r\nb",
+        "nested": {"exception": "a\\nb"},
+    }
