@@ -27,6 +27,8 @@ class Call:
     """When the caller must have an answer, by the clock of the event loop."""
     replayed: bool = False
     """Set by the idempotency store when the answer is that of an earlier call."""
+    notice: str = ""
+    """What was not as it should be although the call is answered; its log line is a warning then, and says so."""
 
     @property
     def subject(self) -> str:
@@ -50,6 +52,11 @@ _current: contextvars.ContextVar[Call] = contextvars.ContextVar("call")
 def current() -> Call:
     """Return the call being served; raises LookupError outside of one."""
     return _current.get()
+
+
+def find() -> Call | None:
+    """Return the call being served; None outside of one."""
+    return _current.get(None)
 
 
 def enter(call: Call) -> contextvars.Token[Call]:

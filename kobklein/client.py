@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import grpc
 
-from kobklein import calls, contract
+from kobklein import calls, contract, origins
 from kobklein.settings import TlsSettings
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
@@ -75,11 +75,11 @@ def _service_config(methods: Iterable[contract.Method]) -> str:
 def metadata(token: str) -> tuple[tuple[str, str], ...]:
     """Return the metadata of a call made in this process's own name.
 
-    It has the process's token, and the id and the client of the call that is served.
+    It has the process's token, which request the call goes back to, and the client of the call that is served.
     """
-    try:
-        call = calls.current()
-    except LookupError:
-        return (("authorization", f"Bearer {token}"),)
-    known = (("x-request-id", call.request_id), (calls.CLIENT_ADDRESS, call.client))
-    return (("authorization", f"Bearer {token}"), *(pair for pair in known if pair[1]))
+    origin, call = origins.current(), calls.find()
+    return (
+        ("authorization", f"Bearer {token}"),
+        *(origin.metadata if origin is not None else ()),
+        *(((calls.CLIENT_ADDRESS, call.client),) if call is not None and call.client else ()),
+    )

@@ -11,7 +11,19 @@ from google.protobuf import message
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from kobklein import auth, calls, contract, errors, ids, metrics, peers, ratelimits, running_calls, streams
+from kobklein import (
+    auth,
+    calls,
+    contract,
+    errors,
+    ids,
+    metrics,
+    origins,
+    peers,
+    ratelimits,
+    running_calls,
+    streams,
+)
 from kobklein.options.v1 import options_pb2
 from kobklein.settings import ServiceSettings
 
@@ -20,7 +32,6 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 _Unary = Callable[[Any, _Context], Awaitable[Any]]
 _Stream = Callable[[Any, _Context], AsyncIterator[Any]]
 _MAX_KEY_LENGTH: Final = 255
-_MAX_REQUEST_ID_LENGTH: Final = 128
 _REPLAYED: Final = (("idempotency-replayed", "true"),)
 _NO_REPETITION: Final = ("grpc-retry-pushback-ms", "-1")
 """Tells a gRPC channel, in trailing metadata, not to repeat the call whatever its retry policy says (gRFC A6)."""
@@ -121,16 +132,22 @@ class Interceptor(grpc.aio.ServerInterceptor):
     ) -> calls.Call:
         """Return the call once everything the contract asks of it holds: caller, role, subject, budget, values, key."""
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        record.request_id = _request_id(metadata)
+        origin = origins.given(metadata) or origins.Origin(ids.text(), origins.trace(metadata))
+        record.request_id = origin.request_id
+        origins.enter(origin)
         record.client = peers.client_address(context, metadata, trusted=self._settings.trusted_processes)
         caller = None if method.anonymous else self._verifier.verify(auth.bearer(metadata.get("authorization", "")))
         record.subject = caller.subject if caller else ""
+        if caller is not None and contract.SERVICE in caller.roles:
+            self._trace_to_many(metadata, record)
         unrestricted = auth.authorize(method, caller, request)
         record.owner = None if unrestricted else record.subject
         if (payer := _payer(method, caller, request, record.client)) is not None:
             await self._limiter.check(method.rules.rate_limit, payer)
         method.check(request)
-        return calls.Call(caller, unrestricted, record.request_id, self._key(method, metadata), record.client)
+        key = self._key(method, metadata)
+        record.call = calls.Call(caller, unrestricted, record.request_id, key, record.client)
+        return record.call
 
     def _key(self, method: contract.Method, metadata: Mapping[str, str]) -> str:
         """Return the key of a call; empty for a call without one, where that is allowed."""
@@ -141,6 +158,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if not given and method.advises_key and self._settings.require_idempotency_keys:
             raise errors.IdempotencyKeyMissing
         return key
+
+    @staticmethod
+    def _trace_to_many(metadata: Mapping[str, str], record: "_Record") -> None:
+        """Take the ids of all the requests that another service makes one call for."""
+        origin = origins.given(metadata, longest=origins.MAX_JOINED_LENGTH)
+        if origin is not None:
+            record.request_id = origin.request_id
+            origins.enter(origin)
 
     def _seconds(self, method: contract.Method, context: _Context) -> float:
         report = method.rules.rate_limit == options_pb2.RATE_LIMIT_REPORT
@@ -164,11 +189,6 @@ def _payer(method: contract.Method, caller: auth.Caller | None, request: message
     return f"{caller.subject} for {user_id}" if user_id else None
 
 
-def _request_id(metadata: Mapping[str, str]) -> str:
-    given = metadata.get("x-request-id", "")
-    return given if 0 < len(given) <= _MAX_REQUEST_ID_LENGTH and given.isprintable() else ids.text()
-
-
 class _Refusal(NamedTuple):
     """How a call is refused, as `abort` of its context takes it."""
 
@@ -189,6 +209,8 @@ class _Record:
     def __init__(self, method: contract.Method) -> None:
         self._method = method
         self.request_id, self.subject, self.client = "", "", ""
+        self.call: calls.Call | None = None
+        """The call, once it is admitted."""
         self.owner: str | None = ""
         """As the call's; until the caller is proved, that of nobody."""
         self._code = grpc.StatusCode.OK
@@ -207,12 +229,13 @@ class _Record:
         metrics.RUNNING.dec()
         metrics.calls(path, code).inc()
         metrics.seconds(path).observe(seconds)
-        _log.info(
+        notice = self.call.notice if self.call is not None else ""
+        (_log.warning if notice else _log.info)(
             "call",
             method=path,
             code=code,
             reason=self._reason,
-            **({"detail": self._detail} if self._detail else {}),
+            **({"detail": detail} if (detail := self._detail or notice) else {}),
             ms=round(seconds * 1000, 1),
             subject=self.subject,
             client=self.client,

@@ -243,6 +243,12 @@ class Charges:
         if begun.claimed:
             self._background.start(self._path.advance(begun.payment, CALL))
         payment = await self._changes.until(begun.payment, _at_rest, seconds=self._settings.answer_seconds)
+        if not _at_rest(payment):
+            part = "ledger" if payment.step is Step.SETTLE else "provider"
+            waited = self._settings.answer_seconds
+            calls.current().notice = (
+                f"payment {payment.id} waited {waited:g} s for the {part} and goes on without the call"
+            )
         return await self._answer(payment, check)
 
     async def _answer(self, payment: Payment, check: _Check) -> payments_pb2.Payment:

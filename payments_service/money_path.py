@@ -12,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 import structlog
 
-from kobklein import database, idempotency
+from kobklein import database, idempotency, origins
 from payments_service import decisions, metrics, providers, repository
 from payments_service.changes import Changes
 from payments_service.models import Payment
@@ -34,11 +34,13 @@ class MoneyPath:
         *,
         provider: providers.Provider,
         changes: Changes,
+        requests: origins.Memory,
         settings: MoneyPathSettings,
     ) -> None:
         self._sessions = sessions
         self._provider = provider
         self._changes = changes
+        self._requests = requests
         self._settings = settings
         self._steps: Mapping[Step, Ask] = {
             Step.AUTHORISE: self._authorise,
@@ -126,10 +128,13 @@ class MoneyPath:
             "due_event": cause.event_id if early else "",
             "leased_until": repository.seconds_from_now(self._settings.lease_seconds) if decision.go_on else None,
         }
+        if step is Step.SETTLE:
+            self._requests.note(payment.id)
         changed = await database.transaction(
             self._sessions,
             lambda session: repository.write(session, payment, values, Mark(MARK, decision.what, cause)),
         )
+        _log.info("step taken", payment=str(payment.id), step=payment.step, outcome=decision.what)
         self._changes.tell(changed)
         return changed
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import grpc
 
-from kobklein import auth, client, database, pages, server
+from kobklein import auth, client, database, origins, pages, server
 from kobklein.payments.v1 import payments_pb2_grpc, provider_events_pb2_grpc
 from payments_service import housekeeping, servicer, workers
 from payments_service.admission import Gate
@@ -85,8 +85,11 @@ class _Parts:
         self._provider = provider
         path_settings = settings.money_path
         self._changes = Changes(all_sessions.shared, poll_seconds=path_settings.poll_seconds)
-        self._settlement = Settlement(sessions, ledger=ledger, changes=self._changes, settings=path_settings)
-        path = MoneyPath(sessions, provider=provider, changes=self._changes, settings=path_settings)
+        requests = origins.Memory()
+        self._settlement = Settlement(
+            sessions, ledger=ledger, changes=self._changes, requests=requests, settings=path_settings
+        )
+        path = MoneyPath(sessions, provider=provider, changes=self._changes, requests=requests, settings=path_settings)
         self._recovery = workers.Recovery(path, background, concurrent=path_settings.concurrent_steps)
         self._charges = Charges(
             sessions,

@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from kobklein import database, errors, ids
+from kobklein import database, errors, ids, origins
 from payments_service import decisions, metrics, repository
 from payments_service.changes import Changes
 from payments_service.models import Payment
@@ -23,11 +23,18 @@ class Settlement:
     """Posts one transfer for each paid payment; the transfer's id derives from the payment's, so it is posted once."""
 
     def __init__(
-        self, sessions: database.Sessions, *, ledger: Ledger, changes: Changes, settings: MoneyPathSettings
+        self,
+        sessions: database.Sessions,
+        *,
+        ledger: Ledger,
+        changes: Changes,
+        requests: origins.Memory,
+        settings: MoneyPathSettings,
     ) -> None:
         self._sessions = sessions
         self._ledger = ledger
         self._changes = changes
+        self._requests = requests
         self._settings = settings
 
     async def run(self) -> int:
@@ -56,9 +63,10 @@ class Settlement:
         until the ledger takes it, and every refusal is counted and logged.
         """
         try:
-            results = await self._ledger.post([_deposit(payment) for payment in claimed])
+            with origins.because_of(origins.joined(self._requests.of(payment.id) for payment in claimed)):
+                results = await self._ledger.post([_deposit(payment) for payment in claimed])
         except errors.Unavailable as error:
-            _log.warning("ledger out of reach", payments=len(claimed), error=str(error.__cause__))
+            _log.warning("ledger out of reach", payments=[str(each.id) for each in claimed], error=str(error.__cause__))
             await self._postpone(claimed, self._settings.ledger_schedule)
             return
         posted, refused = [], []
@@ -78,6 +86,8 @@ class Settlement:
         )
         metrics.SETTLED.inc(len(completed))
         for payment in completed:
+            _log.info("settled", payment=str(payment.id), **self._requests.of(payment.id).named)
+            self._requests.forget(payment.id)
             self._changes.tell(payment)
 
     async def _postpone(self, claimed: Sequence[Payment], schedule: Schedule) -> None:

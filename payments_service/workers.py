@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from kobklein import errors
+from kobklein import errors, origins
 from payments_service import money_path
 from payments_service.models import Payment
 from payments_service.money_path import MoneyPath
@@ -101,7 +101,12 @@ class Recovery:
 
     def _start(self, payment: Payment) -> None:
         self._running += 1
-        self._background.start(self._path.advance(payment, money_path.cause(payment)), done=self._ended)
+        self._background.start(self._advance(payment), done=self._ended)
+
+    async def _advance(self, payment: Payment) -> None:
+        """Take the step in the payment's own name, since no request waits for it."""
+        with origins.because_of(origins.Origin(str(payment.id))):
+            await self._path.advance(payment, money_path.cause(payment))
 
     def _ended(self) -> None:
         self._running -= 1

@@ -8,11 +8,12 @@ from typing import Any
 
 import grpc
 import pytest
+import structlog.testing
 
 from deploy.local.postgres import Server
 from kobklein.payments.v1 import payments_pb2
 from kobklein.wallets.v1 import ledger_pb2, ledger_pb2_grpc
-from tests import databases, payments
+from tests import databases, payments, waiting
 from tests.payments import refused
 
 PROCESSING = payments_pb2.PAYMENT_STATUS_PROCESSING
@@ -232,9 +233,15 @@ async def test_without_the_ledger_the_money_waits_and_then_arrives(
         money_path={"answer_seconds": 0.5},
         ledger_seconds=0.2,
     ) as client:
-        payment = await client.process()
+        with structlog.testing.capture_logs() as logs:
+            payment = await client.process()
+            await waiting.until("the ledger was asked", lambda: any("payments" in line for line in logs))
         assert payment.status == PROCESSING
         assert await client.captured() == [10_000]
+        [call] = [line for line in logs if line["event"] == "call"]
+        waited = f"payment {payment.id} waited 0.5 s for the ledger and goes on without the call"
+        assert (call["log_level"], call["detail"], call["code"]) == ("warning", waited, "OK")
+        assert [payment.id] in [line.get("payments") for line in logs if line["event"] == "ledger out of reach"]
     async with payments.running(payments_database, wallets_database, tmp_path, webhooks=False) as client:
         assert (await client.ended(payment)).status == COMPLETED
         assert await client.balance() == 10_000
