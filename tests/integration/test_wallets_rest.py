@@ -1,11 +1,13 @@
 """Balances, statements, files and watches over REST, through a real gateway and a real service."""
 
 import csv
+import html
 import io
 import json
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -280,3 +282,44 @@ async def events_of(gateway: Gateway, path: str, count: int, headers: dict[str, 
             elif name in ("id", "data"):
                 events[-1][name] = json.loads(value) if name == "data" else value
     raise AssertionError("the stream has ended")
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "auth0|5f7c8ec7c33c6c004bbafe82",
+        "jean@example.ht",
+        "=1+1;\"<b>&'%2C{}[]\\",
+        "bob:watch",
+        "%2e%2E",
+        "a" * 255,
+    ],
+)
+async def test_a_subject_of_any_identity_provider_is_a_user_everywhere(
+    gateway: Gateway, served: tuple[Gateway, wallets.Client], subject: str
+) -> None:
+    client, own = served[1], {"authorization": f"Bearer {wallets.token(subject, 'user')}"}
+    await client.fund(subject, 10_000)
+    sent = await gateway.http.post(
+        "/transfers",
+        headers=own | {"idempotency-key": str(uuid.uuid4())},
+        json={"toUserId": f"to.{subject}"[:255], "amount": "1.00", "currency": "HTG", "toNewUser": True},
+    )
+    assert sent.status_code == 201, sent.text
+    [wallet] = (await answer(gateway, f"/wallets/user/{quote(subject, safe='')}", headers=own))["wallets"]
+    assert (wallet["userId"], wallet["balance"]) == (subject, "99.00")
+    found = await answer(gateway, "/accounts", params={"addressPrefix": f"user/{subject}"}, headers=FINANCE)
+    assert f"user/{subject}" in [account["address"] for account in found["accounts"]]
+    by_counterparty = {"counterparty": f"user/{subject}"}
+    provider = (await client.account("provider/stripe")).id
+    path = f"/accounts/{provider}/transactions"
+    [deposit] = (await answer(gateway, path, params=by_counterparty, headers=FINANCE))["transactions"]
+    assert deposit["counterparty"] == f"user/{subject}"
+    path = f"/wallets/{wallet['id']}/statement:export?{SINCE}"
+    exported = (await gateway.http.get(path, headers=own)).content.decode("utf-8-sig")
+    assert f"to.{subject}"[:255] in "".join(cell for row in csv.reader(io.StringIO(exported)) for cell in row)
+    page = (await gateway.http.get(path, headers=own | {"accept": "text/html"})).text
+    assert html.escape(f"to.{subject}"[:255]) in page
+    assert "<b>" not in page
+    (event, _) = await events_of(gateway, f"/wallets/{wallet['id']}/transactions:watch", 2, EVENTS | own)
+    assert show(event)["amount"] == "100.00"

@@ -11,7 +11,7 @@ import payments_service.server  # It loads every service of the contract that SE
 import payments_service.servicer
 import wallets_service.server
 from gateway import examples
-from kobklein import client, contract, pages, validation
+from kobklein import client, contract, pages, subjects, validation
 from kobklein.payments.v1 import payments_pb2 as pb
 
 SERVICE = "kobklein.payments.v1.PaymentsService"
@@ -124,3 +124,22 @@ def test_the_longest_page_is_no_longer_than_an_answer_may_be() -> None:
             sizes[method.path] = pages.MOST * (free_data * structs + all_else)
     assert len(sizes) > 5
     assert {path: longest for path, longest in sizes.items() if not 0 < longest < client.MAX_ANSWER_BYTES} == {}
+
+
+def test_one_rule_says_what_users_are_called_in_fields_and_in_addresses() -> None:
+    users, addresses = {"user_id", "to_user_id"}, {"debit_account", "credit_account", "address", "counterparty"}
+    seen = set()
+    for method in METHODS:
+        for field in fields(method.descriptor.input_type, given=True):
+            rules = validation.rules_of(field)
+            if field.containing_type.name == "Account":  # Comes back as it was read.
+                continue
+            if field.name in users:
+                assert (rules.pattern, rules.max_length) == (subjects.PATTERN, subjects.MAX_LENGTH), field.full_name
+            elif field.name in addresses:
+                pattern = f"[a-z]+(/{subjects.PATTERN})*"
+                assert (rules.pattern, rules.max_length) == (pattern, len("distributor/") + 5 + 255), field.full_name
+            else:
+                continue
+            seen.add(field.name)
+    assert seen == users | addresses

@@ -40,8 +40,8 @@ def plain(values: Iterable[str]) -> str:
 
 
 def quoted(addresses: Iterable[str]) -> str:
-    """Return an array of addresses: they hold nothing to escape, but one may be the word `null`."""
-    return '{"' + '","'.join(addresses) + '"}'
+    """Return an array of addresses, which are never empty; quoted, since one may be the word `null`."""
+    return '{"' + '","'.join(map(_escaped, addresses)) + '"}'
 
 
 def texts(values: Sequence[str]) -> str:
