@@ -27,6 +27,8 @@ from payments_service.webhooks import Webhooks
 
 _SHARED_CONNECTIONS: Final = 3
 """One for each query that is shared: of keys, of payments and of their versions."""
+_READING_CONNECTIONS: Final = 4
+"""For calls that only read, which take no connections of payments and wait for none of them."""
 
 
 @contextlib.asynccontextmanager
@@ -37,24 +39,26 @@ async def run(settings: Settings) -> AsyncIterator[int]:
     """
     engine = database.engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
     shared = database.engine(settings.database_url.get_secret_value(), pool_size=_SHARED_CONNECTIONS)
+    reading = database.engine(settings.database_url.get_secret_value(), pool_size=_READING_CONNECTIONS)
     background = workers.Background()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
         stack.push_async_callback(shared.dispose)
+        stack.push_async_callback(reading.dispose)
         provider = _provider(settings)
         stack.push_async_callback(provider.close)
         ledger = await stack.enter_async_context(_ledger(settings))
         agreement = Agreement(ledger, settings.currencies, poll_seconds=settings.money_path.poll_seconds)
         await stack.enter_async_context(agreement.sought())
         stack.push_async_callback(background.drain, settings.drain_seconds)
-        sessions = _Sessions(database.sessions(engine), shared=database.sessions(shared))
+        sessions = _Sessions(*map(database.sessions, (engine, shared, reading)))
         parts = _Parts(settings, sessions, provider, ledger, background)
         for loop in parts.loops():
             await stack.enter_async_context(loop)
 
         async def probe() -> None:
             agreement.check()
-            await database.probe(engine)
+            await database.probe(shared)
 
         yield await stack.enter_async_context(
             server.running(servicer.SERVICES, parts.add_servicers, settings, probe=probe)
@@ -67,6 +71,8 @@ class _Sessions:
     """Each call and step has a connection of its own."""
     shared: database.Sessions
     """For queries that are made once for all that wait, and must not wait behind the payments themselves."""
+    reading: database.Sessions
+    """For calls that only read."""
 
 
 class _Parts:
@@ -82,6 +88,7 @@ class _Parts:
     ) -> None:
         self._settings = settings
         self._sessions = sessions = all_sessions.own
+        self._reading = all_sessions.reading
         self._provider = provider
         path_settings = settings.money_path
         self._changes = Changes(all_sessions.shared, poll_seconds=path_settings.poll_seconds)
@@ -127,6 +134,7 @@ class _Parts:
         pager = pages.Pager(self._settings.page_token_key.get_secret_value())
         payments = servicer.PaymentsServicer(
             self._sessions,
+            reading=self._reading,
             charges=self._charges,
             webhooks=self._webhooks,
             changes=self._changes,
@@ -136,7 +144,7 @@ class _Parts:
             currencies=self._settings.currencies,
         )
         payments_pb2_grpc.add_PaymentsServiceServicer_to_server(payments, grpc_server)
-        events = ProviderEventsServicer(self._sessions, pager=pager)
+        events = ProviderEventsServicer(self._reading, pager=pager)
         provider_events_pb2_grpc.add_ProviderEventsServiceServicer_to_server(events, grpc_server)
 
 

@@ -35,6 +35,7 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
         self,
         sessions: database.Sessions,
         *,
+        reading: database.Sessions,
         charges: Charges,
         webhooks: Webhooks,
         changes: Changes,
@@ -44,6 +45,7 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
         currencies: Collection[str],
     ) -> None:
         self._sessions = sessions
+        self._reading = reading
         self._charges = charges
         self._webhooks = webhooks
         self._changes = changes
@@ -97,7 +99,7 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
         filters, sort, limit = messages.filters(request), messages.sort(request), pages.size(request)
         after = self._position(request, sort)
         found = await database.transaction(
-            self._sessions,
+            self._reading,
             lambda session: listings.page(session, filters, sort, after=after, limit=limit + 1),
         )
         answer = payments_pb2.ListPaymentsResponse(payments=map(_visible, found[:limit]))
@@ -110,7 +112,7 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
     ) -> payments_pb2.PaymentAnalytics:
         """Report on payments."""
         query = reports.query(request)
-        found = await database.transaction(self._sessions, lambda session: analytics.report(session, query))
+        found = await database.transaction(self._reading, lambda session: analytics.report(session, query))
         return reports.render(found)
 
     async def GetPayment(self, request: payments_pb2.GetPaymentRequest, _context: _Context) -> payments_pb2.Payment:
@@ -129,7 +131,7 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
             await repository.get(session, payment_id, owner=owner, deleted=owner is None)
             return await repository.changes(session, payment_id, after=after, limit=limit + 1)
 
-        found = await database.transaction(self._sessions, read)
+        found = await database.transaction(self._reading, read)
         answer = payments_pb2.ListPaymentChangesResponse(changes=map(messages.change_of, found[:limit]))
         if len(found) > limit:
             answer.next_page_token = self._pager.seal(request, [found[limit - 1].version])
@@ -178,7 +180,7 @@ class PaymentsServicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def _get(self, payment_id: uuid.UUID) -> Payment:
         owner = calls.current().owner
         return await database.transaction(
-            self._sessions, lambda session: repository.get(session, payment_id, owner=owner)
+            self._reading, lambda session: repository.get(session, payment_id, owner=owner)
         )
 
     def _position(self, request: payments_pb2.ListPaymentsRequest, sort: Sort) -> tuple[Any, uuid.UUID] | None:

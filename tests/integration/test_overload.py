@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import httpx
+import psycopg
 import pydantic
 import pytest
 
@@ -155,3 +156,19 @@ async def test_a_call_that_has_waited_too_long_is_refused_instead_of_recorded(
             await client.process(key="late")
         assert await client.rows("SELECT 1 FROM payments UNION ALL SELECT 1 FROM idempotency_keys") == []
         assert await client.intents() == []
+
+
+async def test_reads_take_no_connections_of_changes(
+    payments_database: databases.Database, wallets_database: databases.Database, tmp_path: Path
+) -> None:
+    async with (
+        payments.running(payments_database, wallets_database, tmp_path, webhooks=False, database_pool_size=1) as client,
+        await psycopg.AsyncConnection.connect(payments_database.superuser_url) as blocking,
+    ):
+        payment = await client.create()
+        await blocking.execute("SELECT FROM payments WHERE id = %s FOR UPDATE", (payment.id,))
+        change = asyncio.create_task(client.update(payment, "description", description="rent"))
+        await wallets.until_waiting(payments_database, "Lock")
+        assert await client.get(payment) == payment
+        await blocking.rollback()
+        assert (await change).description == "rent"

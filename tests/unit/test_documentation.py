@@ -93,6 +93,14 @@ def test_the_example_of_the_environment_is_complete(prefix: str) -> None:
     assert listed == {variable for model in PROCESSES[prefix] for variable in variables(model, prefix)}
 
 
+def test_every_test_that_the_guide_names_is_there() -> None:
+    guide = (CHECKOUT / "docs" / "testing.md").read_text()
+    named = re.findall(r"`((?:unit|integration|e2e)/[\w/]+\.py)(?:::(\w+))?(?:\[[^`]*\])?`", guide)
+    texts = {file: (CHECKOUT / "tests" / file).read_text() for file, _ in named}
+    assert len(named) > 150
+    assert [(file, test) for file, test in named if test and f"def {test}(" not in texts[file]] == []
+
+
 def test_every_metric_of_the_ledger_is_explained_to_operators() -> None:
     guide = (CHECKOUT / "docs" / "operations.md").read_text()
     listed = set(re.findall(r"`(wallets_\w+)`", guide.partition("## What to watch")[2].partition("\n## ")[0]))
