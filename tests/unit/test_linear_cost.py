@@ -1,11 +1,12 @@
 """The cost of what clients send is linear in its length, and its limits are told before it is read."""
 
 import time
+import timeit
 from typing import Any
 
 import orjson
 import pytest
-from google.protobuf import struct_pb2
+from google.protobuf import json_format, struct_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,8 @@ LARGEST = 1024 * 1024
 MEASURABLE_SECONDS = 0.002
 UNBEARABLE_SECONDS = 2
 FACTOR = 6
+ATTEMPTS = 5
+"""Other processes can spoil a measurement, but never make a quadratic reader pass: it takes sixteen times as long."""
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
@@ -51,7 +54,7 @@ def grows_linearly(attacked: hostile.Reader, fragment: str) -> bool:
 def test_four_times_the_input_takes_at_most_six_times_the_time(name: str, data: st.DataObject) -> None:
     attacked = hostile.READERS[name]
     fragment = "".join(data.draw(st.lists(st.sampled_from(attacked.fragments), min_size=1, max_size=3)))
-    assert grows_linearly(attacked, fragment) or grows_linearly(attacked, fragment), repr(fragment)
+    assert any(grows_linearly(attacked, fragment) for _ in range(ATTEMPTS)), repr(fragment)
 
 
 def test_the_attack_of_escaped_quotes_before_brackets_is_over_at_once() -> None:
@@ -100,10 +103,18 @@ def test_free_data_by_grpc_is_not_too_long_before_it_is_as_long_as_its_json(data
 def test_free_data_by_grpc_that_is_too_long_is_refused_before_it_is_looked_at() -> None:
     request = payments_pb2.CreatePaymentRequest(amount=1, method=payments_pb2.PAYMENT_METHOD_CASH)
     request.metadata.update({"a": [1] * 100_000})
-    start = time.process_time()
-    with pytest.raises(errors.InvalidArgument, match="metadata: takes more than 8192 bytes"):
-        hostile.METHODS["/kobklein.payments.v1.PaymentsService/CreatePayment"].check(request)
-    assert time.process_time() - start < 0.05  # It takes ten times as long to write it as JSON.
+
+    def check() -> None:
+        with pytest.raises(errors.InvalidArgument, match="metadata: takes more than 8192 bytes"):
+            hostile.METHODS["/kobklein.payments.v1.PaymentsService/CreatePayment"].check(request)
+
+    def write() -> None:
+        json_format.MessageToJson(request)
+
+    checked, written = (
+        min(timeit.repeat(work, timer=time.process_time, number=1, repeat=3)) for work in (check, write)
+    )
+    assert checked < written / 3
 
 
 @given(data=JSON)
