@@ -23,7 +23,7 @@ def fill(field: descriptor.FieldDescriptor) -> Fill:
 
     def amount_of(target: message.Message, value: Any, path: str, violations: Violations) -> int | None:
         currency = _currency(target, path, violations, default)
-        amount = _parse(value, currency, path, violations) if currency else None
+        amount = _parse(value, currency, path, violations)
         if amount is not None and (description := out_of_range(amount, currency)):
             violations.add(path, description)
             return None
@@ -105,12 +105,17 @@ def _currency(target: message.Message, path: str, violations: Violations, defaul
 
 
 def _parse(value: Any, currency: str, path: str, violations: Violations) -> int | None:
-    """Return the minor units of a number or a string, by its text; or None, and a note why not."""
+    """Return the minor units of a number or a string, by its text; or None, and a note why not.
+
+    Without a currency there are none, but a text that would be no amount in any one is noted.
+    """
     if not isinstance(value, str):
         violations.add(path, "is not an amount, such as 100.00")
         return None
     try:
-        return money.parse(value, currency)
+        if currency:
+            return money.parse(value, currency)
+        money.check_form(value)
     except money.InvalidAmount as error:
         violations.add(path, str(error))
-        return None
+    return None

@@ -32,6 +32,7 @@ _EXPONENTS: Final[dict[str, int]] = {
     for code in codes.split()
 }
 _CURRENCIES: Final = frozenset(_EXPONENTS)
+_MOST_DECIMALS: Final = max(_EXPONENTS.values())
 _DECIMAL: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
 
 
@@ -63,18 +64,36 @@ def parse(text: str, currency: str) -> int:
     than MAX_DIGITS digits; raises UnknownCurrency. Nothing is ever rounded.
     """
     decimals = exponent(currency)
+    sign, whole, fraction = _parts(text)
+    if len(fraction) > decimals:
+        raise InvalidAmount(f"has more than the {decimals} decimals of {currency}")
+    return int(sign + _digits(whole + fraction.ljust(decimals, "0")))
+
+
+def check_form(text: str) -> None:
+    """Raise InvalidAmount for decimal `text` that is no amount in any currency."""
+    _, whole, fraction = _parts(text)
+    if len(fraction) > _MOST_DECIMALS:
+        raise InvalidAmount(f"has more than {_MOST_DECIMALS} decimals")
+    _digits(whole + fraction)
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    """Return the sign, the digits before the point and those behind it."""
     if len(text) > 2 * MAX_DIGITS:
         raise InvalidAmount(f"has more than {MAX_DIGITS} digits")
     match = _DECIMAL.fullmatch(text)
     if match is None:
         raise InvalidAmount("is not a plain decimal number, such as 100.00")
-    sign, whole, fraction = match[1], match[2], match[3] or ""
-    if len(fraction) > decimals:
-        raise InvalidAmount(f"has more than the {decimals} decimals of {currency}")
-    digits = (whole + fraction.ljust(decimals, "0")).lstrip("0") or "0"
-    if len(digits) > MAX_DIGITS:
+    return match[1], match[2], match[3] or ""
+
+
+def _digits(digits: str) -> str:
+    """Return the digits of an amount without the zeros in front."""
+    significant = digits.lstrip("0") or "0"
+    if len(significant) > MAX_DIGITS:
         raise InvalidAmount(f"has more than {MAX_DIGITS} digits")
-    return int(sign + digits)
+    return significant
 
 
 def in_64_bits(amount: int, currency: str, *, name: str) -> int:

@@ -291,6 +291,37 @@ def test_the_bounds_of_an_amount_are_told_in_the_units_of_the_client(amount: str
     assert detail or message.amount == int(amount.replace(".", ""))
 
 
+@pytest.mark.parametrize("currency", ["usd", "gourdes", 5])
+@pytest.mark.parametrize(
+    ("amount", "detail"),
+    [
+        ("abc", "is not a plain decimal number, such as 100.00"),
+        ("1e2", "is not a plain decimal number, such as 100.00"),
+        ("0.0001", "has more than 3 decimals"),
+        ("1000000000000.000", "has more than 15 digits"),
+        ("9" * 31, "has more than 15 digits"),
+        (True, "is not an amount, such as 100.00"),
+        ("1.005", None),
+        ("999999999999999", None),
+    ],
+)
+def test_what_is_no_amount_in_any_currency_is_named_beside_a_wrong_currency(
+    amount: Any, currency: Any, detail: str | None
+) -> None:
+    body = json.dumps({"amount": amount, "currency": currency})
+    wrong = read(payments_pb2.CreatePaymentRequest, body)[1]
+    assert wrong.pop("currency")
+    assert wrong == ({"amount": detail} if detail else {})
+
+
+def test_what_is_no_amount_is_named_beside_a_missing_currency() -> None:
+    wrong = read(payments_pb2.ListPaymentsRequest, '{"minAmount": "abc"}')[1]
+    assert wrong == {
+        "currency": "is required with min_amount",
+        "min_amount": "is not a plain decimal number, such as 100.00",
+    }
+
+
 def test_an_amount_to_sell_that_is_zero_is_not_taken_for_none() -> None:
     body = '{"sell": {"amount": 0, "currency": "USD"}, "buy": {"amount": 5, "currency": "HTG"}}'
     assert read(conversions_pb2.CreateQuoteRequest, body)[1] == {"sell.amount": "must be more than 0"}

@@ -229,7 +229,7 @@ def test_each_value_of_a_list_of_an_enum_is_one_of_its_names(status: Any) -> Non
     assert violations(pb.ListPaymentsRequest(status=[1, status])) == {"status[1]": f"is not one of {names}"}
 
 
-CARD = "4242-4242 4242 4242"
+CARD = "4242 4242 4242 4242"
 HOLDS_A_CARD = "holds a card number, which must not be sent here"
 
 
@@ -239,6 +239,7 @@ HOLDS_A_CARD = "holds a card number, which must not be sent here"
         (pb.CreatePaymentRequest(amount=1, method=1, description=f"card {CARD}, 12/29"), "description"),
         (pb.CreatePaymentRequest(amount=1, method=1, reference=CARD.replace(" ", "-")), "reference"),
         (pb.CreatePaymentRequest(amount=1, method=1, metadata={"a": {"b": [CARD]}}), "metadata"),
+        (pb.CreatePaymentRequest(amount=1, method=1, metadata={"a": f"card:\n{CARD}\x1f\\"}), "metadata"),
         (pb.CreatePaymentRequest(amount=1, method=1, metadata={"a": 4242424242424242}), "metadata"),
         (pb.CreatePaymentRequest(amount=1, method=1, metadata={CARD: "a"}), "metadata"),
         (pb.UpdatePaymentRequest(id=ID, payment=pb.Payment(description=CARD)), "payment.description"),
