@@ -191,7 +191,16 @@ class Page(html.parser.HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append(tag)
-        assert {name for name, _ in attrs} <= {"class", "lang", "charset", "colspan", "name", "content", "data-name"}
+        assert {name for name, _ in attrs} <= {
+            "class",
+            "lang",
+            "charset",
+            "colspan",
+            "name",
+            "content",
+            "data-name",
+            "datetime",
+        }
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
@@ -206,7 +215,7 @@ def test_a_page_says_whose_it_is_and_what_it_comes_to_and_repeats_its_head_on_pa
     text = page_of(line(), zone=PORT_AU_PRINCE)
     shown = " ".join(Page(text).texts)
     for expected in (
-        *("Statement of ana in HTG", "America/Port-au-Prince", "2026-02-28 23:30:00-05:00"),
+        *("Statement of ana in HTG", "America/Port-au-Prince", "28 Feb 2026, 23:30"),
         *("Opening balance", "-2.50", "Closing balance", "97.45 HTG", "100.00", "lunch", "From ben"),
         *("Money in (HTG)", "Money out (HTG)", "Balance (HTG)"),
     ):
@@ -221,7 +230,7 @@ def test_a_page_says_whose_it_is_and_what_it_comes_to_and_repeats_its_head_on_pa
 def test_no_text_makes_an_element_of_a_page(text: str) -> None:
     hostile = f"<script>{text}</script><img src=x onerror=y>&amp;\"'{text}"
     plain = Page(page_of(line())).elements
-    found = Page(page_of(line(description=hostile, reference=hostile, counterparty=hostile)))
+    found = Page(page_of(line(description=hostile, reference=f"{hostile}r", counterparty=hostile)))
     assert found.elements == plain
     assert "script" not in found.elements
 
@@ -267,6 +276,57 @@ def test_a_reference_that_the_description_has_is_said_once() -> None:
     texts = Page(page_of(line(description="Payment KP-1", reference="KP-1"))).texts
     assert [text for text in texts if "KP-1" in text] == ["Payment KP-1"]
     assert {"lunch", "r-1"} <= set(Page(page_of(line())).texts)
+
+
+@pytest.mark.parametrize(
+    ("description", "reference", "said"),
+    [
+        ("Rent", "Rent", ["Rent"]),
+        ("Room 12", "12", ["Room 12"]),
+        ("Rent (KP-1), May", "KP-1", ["Rent (KP-1), May"]),
+        ("Order A 7: shoes", "A 7", ["Order A 7: shoes"]),
+        ("Room 12", "1", ["Room 12", "1"]),
+        ("Rent KP-1-2", "KP-1", ["Rent KP-1-2", "KP-1"]),
+        ("1.5 kg", "1", ["1.5 kg", "1"]),
+        ("Rent", "Rent May", ["Rent", "Rent May"]),
+        ("", "r-1", ["r-1"]),
+        ("lunch", "", ["lunch"]),
+        ("", "", []),
+    ],
+)
+def test_a_reference_is_left_out_only_where_the_description_has_it_as_a_whole(
+    description: str, reference: str, said: list[str]
+) -> None:
+    assert wording.notes(line(description=description, reference=reference)) == said
+
+
+@pytest.mark.parametrize(
+    ("from_time", "before_time", "range_", "opening", "closing"),
+    [
+        ("2026-11-01T04:00Z", "2026-11-28T05:00Z", "1 November 2026 to 27 November 2026", "1 Nov 2026", "27 Nov 2026"),
+        (
+            *("2026-11-01T00:00Z", "2026-11-28T00:00Z"),
+            "31 October 2026, 20:00 to 27 November 2026, 19:00",
+            *("31 Oct 2026, 20:00", "27 Nov 2026, 19:00"),
+        ),
+        (
+            *("2026-11-01T04:00Z", "2026-11-01T04:00Z"),
+            "1 November 2026, 00:00 to 1 November 2026, 00:00",
+            *("1 Nov 2026, 00:00", "1 Nov 2026, 00:00"),
+        ),
+    ],
+)
+def test_a_customer_reads_days_and_times_and_the_zone_once(
+    from_time: str, before_time: str, range_: str, opening: str, closing: str
+) -> None:
+    times = {"from_time": from_time, "before_time": before_time}
+    whole = period(**{name: datetime.datetime.fromisoformat(time) for name, time in times.items()})
+    page = html_page.HtmlPage(account(), whole, PORT_AU_PRINCE)
+    texts = Page(page.head() + page.lines([line()]) + page.tail()).texts
+    assert f"From {range_}" in texts
+    assert [text for text in texts if text in (opening, closing)] == [opening, closing]
+    assert [text for text in texts if "Port-au-Prince" in text] == ["America/Port-au-Prince"]
+    assert not any("before" in text or "05:00" in text for text in texts[1:] if "{" not in text)
 
 
 @pytest.mark.parametrize(

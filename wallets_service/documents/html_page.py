@@ -60,16 +60,18 @@ class HtmlPage:
         self._account = account
         self._period = period
         self._zone = zone
+        self._ends = wording.ends(self._local(period.from_time), self._local(period.before_time))
         self._columns = [f"{name} ({account.currency})" for name in ("Money in", "Money out", "Balance")]
 
     def head(self) -> str:
         """Return the page up to the opening balance."""
         period, name = self._period, html.escape(self._name())
-        range_ = f"{self._time(period.from_time)} to before {self._time(period.before_time)}"
+        first, last = (wording.date(end, "%B") for end in self._ends)
+        range_ = f"{first} to {last}"
         title = f"Statement of {name} in {self._account.currency}"
         facts = {
             "Wallet" if self._account.user_id else "Account": name,
-            "Period": range_,
+            "Period": f"From {range_}",
             "Basis": _BASES[period.basis],
             "Time zone": html.escape(self._zone.key),
             "Opening balance": self._money(period.opening_balance),
@@ -83,9 +85,9 @@ class HtmlPage:
             f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title}</title>\n'
             f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<dl>\n"
             + "".join(f"<dt>{name}</dt><dd>{value}</dd>\n" for name, value in facts.items())
-            + f'</dl>\n<table>\n<thead>\n<tr class="running"><th colspan="5">{title}: {range_}</th></tr>\n'
+            + f'</dl>\n<table>\n<thead>\n<tr class="running"><th colspan="5">{title}, from {range_}</th></tr>\n'
             f"<tr><th>Time</th><th>Transaction</th>{columns}</tr>\n</thead>\n<tbody>\n"
-            + self._summary("Opening balance", period.from_time, ("", ""), period.opening_balance)
+            + self._summary("Opening balance", self._ends[0], ("", ""), period.opening_balance)
         )
 
     def lines(self, transactions: Sequence[Transaction]) -> str:
@@ -96,22 +98,22 @@ class HtmlPage:
         """Return the closing balance and the end of the page."""
         period = self._period
         totals = self._amount(period.credit_amount), self._amount(period.debit_amount)
-        closing = self._summary("Closing balance", period.before_time, totals, period.closing_balance)
+        closing = self._summary("Closing balance", self._ends[1], totals, period.closing_balance)
         return f"{closing}</tbody>\n</table>\n</body>\n</html>\n"
 
     def _line(self, line: Transaction) -> str:
         amount = self._amount(line.amount)
         credit, debit = (amount, "") if line.direction == "CREDIT" else ("", amount)
         backdated = line.effective_time < line.created_time
-        times = self._time(line.effective_time) + (
-            f"<br><small>recorded {self._time(line.created_time)}</small>" if backdated else ""
+        times = _time(self._local(line.effective_time)) + (
+            f"<br><small>recorded {_time(self._local(line.created_time))}</small>" if backdated else ""
         )
         title = wording.title(line) if self._account.user_id else f"{line.type.capitalize()}, {line.counterparty}"
         what = "<br>".join(html.escape(text) for text in (title, *wording.notes(line)))
         return self._row(times, f"{what}<br><small>Transaction {line.id}</small>", credit, debit, line.balance_after)
 
-    def _summary(self, name: str, time: datetime.datetime, totals: tuple[str, str], balance: int) -> str:
-        return self._row(self._time(time), name, *totals, balance, kind=' class="total"')
+    def _summary(self, name: str, when: datetime.date, totals: tuple[str, str], balance: int) -> str:
+        return self._row(_time(when), name, *totals, balance, kind=' class="total"')
 
     def _row(self, times: str, what: str, credit: str, debit: str, balance: int, *, kind: str = "") -> str:
         amounts = "".join(
@@ -124,11 +126,16 @@ class HtmlPage:
         """Return whose statement it is: the user, or what else has an account, by its address."""
         return self._account.user_id or self._account.address
 
-    def _time(self, time: datetime.datetime) -> str:
-        return f"<time>{documents.local(time, self._zone).isoformat(sep=' ', timespec='seconds')}</time>"
+    def _local(self, time: datetime.datetime) -> datetime.datetime:
+        return documents.local(time, self._zone)
 
     def _amount(self, amount: int) -> str:
         return wording.amount(amount, self._account.currency)
 
     def _money(self, amount: int) -> str:
         return f"{self._amount(amount)} {self._account.currency}"
+
+
+def _time(when: datetime.date) -> str:
+    """Return a day or a time to read; behind it, for programs, stands all of it, with its offset."""
+    return f'<time datetime="{when.isoformat()}">{wording.date(when)}</time>'

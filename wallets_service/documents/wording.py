@@ -1,5 +1,6 @@
 """What a line of a statement says to the customer: words, and no addresses of the system."""
 
+import datetime
 from typing import Final
 
 from kobklein import money
@@ -8,6 +9,8 @@ from wallets_service.models import Transaction
 
 _CARDS: Final = addresses.PROVIDERS + "stripe"
 _PLAIN: Final = {"FEE": "Fee", "CONVERSION": "Currency conversion", "ADJUSTMENT": "Correction"}
+_PUNCTUATION: Final = "()[]\"'.,;:!?#"
+_DAY: Final = datetime.timedelta(days=1)
 
 
 def title(line: Transaction) -> str:
@@ -34,9 +37,27 @@ def party(address: str) -> str:
 
 
 def notes(line: Transaction) -> list[str]:
-    """Return the description and the reference of a line; one that the other contains is said once."""
-    texts = [line.description, line.reference]
-    return [text for text in texts if text and not any(text in other for other in texts if len(other) > len(text))]
+    """Return the description and the reference of a line, without a reference whose words the description has."""
+    description, reference = line.description, line.reference
+    said = reference in description and _words(reference) in _words(description)
+    return [text for text in (description, "" if said else reference) if text]
+
+
+def _words(text: str) -> str:
+    """Return the words of a text without punctuation around them, with a blank on both sides of each."""
+    return f" {' '.join(word.strip(_PUNCTUATION) for word in text.split())} "
+
+
+def ends(start: datetime.datetime, before: datetime.datetime) -> tuple[datetime.date, datetime.date]:
+    """Return how a range is told, by its local times: as its first and its last day if it is made of whole days."""
+    midnights = start.time() == before.time() == datetime.time()
+    return (start.date(), before.date() - _DAY) if midnights and start.date() < before.date() else (start, before)
+
+
+def date(when: datetime.date, month: str = "%b") -> str:
+    """Return a day, such as `27 Nov 2026`, or a time, such as `27 Nov 2026, 19:00`."""
+    clock = f", {when:%H:%M}" if isinstance(when, datetime.datetime) else ""
+    return f"{when.day} {when:{month}} {when.year}{clock}"
 
 
 def amount(minor_units: int, currency: str) -> str:
