@@ -1,6 +1,5 @@
 """Addresses of clients, behind proxies too, and what counts as one of them."""
 
-import functools
 import ipaddress
 from collections.abc import Sequence
 from typing import Final
@@ -8,6 +7,7 @@ from typing import Final
 from starlette.types import Scope
 
 from gateway.settings import Network
+from kobklein import peers
 
 _MAX_HOPS: Final = 20
 _IPV6_NETWORK_BITS: Final = 64
@@ -26,7 +26,7 @@ def of(scope: Scope, trusted: Sequence[Network]) -> str:
     forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
     hops = [hop.strip() for hop in forwarded.split(",")[-_MAX_HOPS:] if hop.strip()]
     for hop in reversed(hops):
-        if not _is_address(hop):
+        if not peers.is_address(hop):
             return peer
         peer = hop
         if not is_trusted(hop, trusted):
@@ -36,12 +36,12 @@ def of(scope: Scope, trusted: Sequence[Network]) -> str:
 
 def is_trusted(text: str, trusted: Sequence[Network]) -> bool:
     """Whether an address is that of a trusted proxy."""
-    return _is_address(text) and any(ipaddress.ip_address(text) in network for network in trusted)
+    return peers.is_address(text) and any(ipaddress.ip_address(text) in network for network in trusted)
 
 
 def limited_as(text: str) -> str:
     """Return what an address counts as where each one has a limit: itself, or its network of IPv6."""
-    if not _is_address(text):
+    if not peers.is_address(text):
         return text
     address = ipaddress.ip_address(text)
     if isinstance(address, ipaddress.IPv4Address):
@@ -49,12 +49,3 @@ def limited_as(text: str) -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((int(address), _IPV6_NETWORK_BITS), strict=False))
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -49,13 +49,13 @@ def create(
 ) -> ASGIApp:
     """Return the application in front of the given services; `texts` are the contract's comments by full name."""
     failures = callers.Failures(settings)
-    gate = callers.Gate(
+    access = callers.AccessControl(
         auth.Verifier(settings.auth), ratelimits.RateLimiter(settings.rates, scope="gateway "), failures
     )
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, telemetry=_NO_TELEMETRY)
     app.router.redirect_slashes = False
-    served = list(_endpoints(settings, services, gate))
-    received = list(_webhooks(settings, services, gate))
+    served = list(_endpoints(settings, services, access))
+    received = list(_webhooks(settings, services, access))
     contract = routes.ContractRoutes(served, others=[webhook.path for webhook in received])
     app.router.routes += [contract, *received]
     app.router.default = contract.unknown
@@ -81,11 +81,11 @@ def create(
 
 
 def _endpoints(
-    settings: Settings, services: Sequence[backends.Backend], gate: callers.Gate
+    settings: Settings, services: Sequence[backends.Backend], access: callers.AccessControl
 ) -> Iterator[endpoints.Endpoint]:
     for backend in services:
         for binding in bindings.of(backend.methods.values()):
-            yield _kind_of_endpoint(binding)(binding, backend.channel, gate, settings)
+            yield _kind_of_endpoint(binding)(binding, backend.channel, access, settings)
 
 
 def _kind_of_endpoint(binding: bindings.Binding) -> Callable[..., endpoints.Endpoint]:
@@ -97,13 +97,13 @@ def _kind_of_endpoint(binding: bindings.Binding) -> Callable[..., endpoints.Endp
 
 
 def _webhooks(
-    settings: Settings, services: Sequence[backends.Backend], gate: callers.Gate
+    settings: Settings, services: Sequence[backends.Backend], access: callers.AccessControl
 ) -> Iterator[webhooks.WebhookRoute]:
     for backend in services:
         method = backend.methods.get(webhooks.METHOD)
         if method is not None:
             for provider in webhooks.SIGNATURE_HEADERS:
-                yield webhooks.WebhookRoute(provider, backend.channel, method, gate, settings)
+                yield webhooks.WebhookRoute(provider, backend.channel, method, access, settings)
 
 
 async def _refusal(failures: callers.Failures, request: Request, error: Exception) -> Response:

@@ -29,7 +29,7 @@ class Failures:
             await self._budget.spend(addresses.limited_as(exchange.client))
 
 
-class Gate:
+class AccessControl:
     """Lets a request pass to a method: a proved caller, a call left in the budget, and a fitting role."""
 
     def __init__(self, verifier: auth.Verifier, limiter: ratelimits.RateLimiter, failures: Failures) -> None:

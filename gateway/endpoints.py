@@ -17,10 +17,10 @@ class Endpoint(abc.ABC):
     """Serves one route: admits the caller, reads the request, and leaves call and answer to its subclass."""
 
     def __init__(
-        self, binding: bindings.Binding, channel: grpc.aio.Channel, gate: callers.Gate, settings: Settings
+        self, binding: bindings.Binding, channel: grpc.aio.Channel, access: callers.AccessControl, settings: Settings
     ) -> None:
         self.binding = binding
-        self._gate = gate
+        self._access = access
         self._settings = settings
         self._read = requests.RequestReader(binding)
         self._longest_body = binding.method.rules.max_body_bytes or settings.longest_body_bytes
@@ -30,7 +30,7 @@ class Endpoint(abc.ABC):
     async def __call__(self, exchange: exchanges.Exchange, segments: list[str]) -> None:
         """Serve one request; what refuses it is raised, for the application to turn into a problem document."""
         exchange.client_view, exchange.part = self._read.client_view, self._part
-        await self._gate.admit(self.binding.method, exchange)
+        await self._access.admit(self.binding.method, exchange)
         carried = metadata.of(exchange, self.binding.method, keys_required=self._settings.require_idempotency_keys)
         body = await self._body(exchange)
         request = self._read(segments, exchange.scope["query_string"], body, exchange.headers)
@@ -63,9 +63,9 @@ class UnaryEndpoint(Endpoint):
     """Serves a route whose RPC answers once; how the answer is shown is left to its subclass."""
 
     def __init__(
-        self, binding: bindings.Binding, channel: grpc.aio.Channel, gate: callers.Gate, settings: Settings
+        self, binding: bindings.Binding, channel: grpc.aio.Channel, access: callers.AccessControl, settings: Settings
     ) -> None:
-        super().__init__(binding, channel, gate, settings)
+        super().__init__(binding, channel, access, settings)
         self._tagged = requests.has_text_field(binding.response_type, requests.ETAG)
         self._status = success_status(binding)
         self._tried = requests.takes_dry_run(binding.request_type)
@@ -115,9 +115,9 @@ class JsonEndpoint(UnaryEndpoint):
     """Serves a route whose RPC answers once, in JSON."""
 
     def __init__(
-        self, binding: bindings.Binding, channel: grpc.aio.Channel, gate: callers.Gate, settings: Settings
+        self, binding: bindings.Binding, channel: grpc.aio.Channel, access: callers.AccessControl, settings: Settings
     ) -> None:
-        super().__init__(binding, channel, gate, settings)
+        super().__init__(binding, channel, access, settings)
         field = binding.response_field
         self._show = writer.field_shown(field) if field is not None else writer.shown(binding.response_type)
 

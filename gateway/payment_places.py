@@ -15,7 +15,7 @@ _REFUSED_BEHIND: Final = 0.1
 """Share of the card payments let through that may be refused behind."""
 
 
-class Places:
+class PaymentPlaces:
     """The places of card payments in one process."""
 
     def __init__(self, settings: admission.AdmissionSettings) -> None:
@@ -23,7 +23,7 @@ class Places:
         self._keys: collections.OrderedDict[tuple[str, str], None] = collections.OrderedDict()
         metrics.PAYMENTS_LIMIT.set_function(lambda: self._admission.limit)
 
-    def take(self, subject: str, key: str) -> "Place":
+    def take(self, subject: str, key: str) -> "PaymentPlace":
         """Return a place, to be freed; raises Overloaded when there is none.
 
         The repetition of a call that was let through needs none: its caller is owed the answer.
@@ -33,7 +33,7 @@ class Places:
             metrics.PAYMENTS_REFUSED.inc()
             raise errors.Overloaded(retry_after_seconds=self._admission.retry_seconds())
         self._remember(subject, key)
-        return Place(self._admission, ticket)
+        return PaymentPlace(self._admission, ticket)
 
     def _remember(self, subject: str, key: str) -> None:
         self._keys[subject, key] = None
@@ -42,7 +42,7 @@ class Places:
             self._keys.popitem(last=False)
 
 
-class Place:
+class PaymentPlace:
     """The place of one card payment."""
 
     __slots__ = ("_admission", "_refused", "_ticket")

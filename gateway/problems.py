@@ -129,6 +129,8 @@ def _of_status(status: errors.Status, client_view: ClientView) -> Problem:
     detail = (
         status.message if status.reason and http_status != INTERNAL else _DETAILS.get(http_status, "internal error")
     )
+    if http_status == 403:  # It may name a field, as violations do.
+        detail = client_view(errors.Violation("", detail)).description
     if shown:
         detail = "; ".join(f"{v.field}: {v.description}" for v in shown)
     return Problem(

@@ -19,7 +19,7 @@ _WEBHOOKS_TAKEN: Final = problems.Refused(503, "too many webhooks at a time", (b
 _STREAMS_TAKEN: Final = problems.Refused(503, "too many streams at a time", (b"retry-after", b"5"))
 
 
-class Places:
+class SlotPool:
     """The places of one kind, of which a single address may have a part only."""
 
     def __init__(self, most: int, refusal: problems.Refused, *, most_of_one: int | None = None) -> None:
@@ -45,11 +45,13 @@ class Slots:
     """The places of one process."""
 
     def __init__(self, settings: Settings) -> None:
-        self._requests = Places(settings.most_requests, _REQUESTS_TAKEN)
-        self._webhooks = Places(settings.most_webhooks, _WEBHOOKS_TAKEN, most_of_one=settings.most_webhooks_per_address)
-        self.streams = Places(settings.most_streams, _STREAMS_TAKEN)
-        self._door = Places(settings.payment_admission.most, _REQUESTS_TAKEN)
-        self.payments = payment_places.Places(settings.payment_admission)
+        self._requests = SlotPool(settings.most_requests, _REQUESTS_TAKEN)
+        self._webhooks = SlotPool(
+            settings.most_webhooks, _WEBHOOKS_TAKEN, most_of_one=settings.most_webhooks_per_address
+        )
+        self.streams = SlotPool(settings.most_streams, _STREAMS_TAKEN)
+        self._new_payments = SlotPool(settings.payment_admission.most, _REQUESTS_TAKEN)
+        self.payments = payment_places.PaymentPlaces(settings.payment_admission)
 
     def take(self) -> "Slot":
         """Return a place among the requests, to be freed; raises Refused (503) when there is none."""
@@ -57,7 +59,7 @@ class Slots:
 
     def take_payment(self) -> "Slot":
         """Return a place to begin a card payment at, to be freed; raises Refused (503) when there is none."""
-        return Slot(self, self._door)
+        return Slot(self, self._new_payments)
 
     def take_webhook(self, address: str) -> "Slot":
         """Return a place among the webhooks, to be freed; raises Refused (503) when there is none for this address."""
@@ -69,7 +71,7 @@ class Slot:
 
     __slots__ = ("_address", "_free", "_slots")
 
-    def __init__(self, slots: Slots, places: Places, address: str = "") -> None:
+    def __init__(self, slots: Slots, places: SlotPool, address: str = "") -> None:
         places.take(address)
         self._slots, self._address = slots, address
         self._free: Callable[[], None] = functools.partial(places.free, address)
@@ -79,7 +81,7 @@ class Slot:
         self._slots.streams.take(self._address)
         self._change(functools.partial(self._slots.streams.free, self._address))
 
-    def become_payment(self, subject: str, key: str) -> payment_places.Place:
+    def become_payment(self, subject: str, key: str) -> payment_places.PaymentPlace:
         """Change the place for one among the card payments; raises Overloaded (503) when there is none."""
         place = self._slots.payments.take(subject, key)
         self._change(place.free)

@@ -206,9 +206,9 @@ class MessageStreamEndpoint(StreamEndpoint):
     """Serves a route whose RPC streams messages."""
 
     def __init__(
-        self, binding: bindings.Binding, channel: grpc.aio.Channel, gate: callers.Gate, settings: Settings
+        self, binding: bindings.Binding, channel: grpc.aio.Channel, access: callers.AccessControl, settings: Settings
     ) -> None:
-        super().__init__(binding, channel, gate, settings)
+        super().__init__(binding, channel, access, settings)
         self._show = writer.shown(binding.response_type)
         self._marked = requests.has_text_field(binding.response_type, requests.CURSOR)
         self._resumable = requests.is_resumable(binding)

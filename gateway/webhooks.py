@@ -24,7 +24,12 @@ class WebhookRoute(BaseRoute):
     """`POST /payments/{provider}/webhook` of one provider."""
 
     def __init__(
-        self, provider: str, channel: grpc.aio.Channel, method: contract.Method, gate: callers.Gate, settings: Settings
+        self,
+        provider: str,
+        channel: grpc.aio.Channel,
+        method: contract.Method,
+        access: callers.AccessControl,
+        settings: Settings,
     ) -> None:
         self.path = path(provider)
         self._provider = provider
@@ -32,7 +37,7 @@ class WebhookRoute(BaseRoute):
         self._stub = payments_pb2_grpc.PaymentsServiceStub(channel)
         self._method = method
         self._longest = method.rules.max_body_bytes or settings.longest_body_bytes
-        self._gate = gate
+        self._access = access
         self._settings = settings
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -50,7 +55,7 @@ class WebhookRoute(BaseRoute):
         await exchange.answer(200, _RECEIVED, [(b"content-type", b"application/json")])
 
     async def _receive_event(self, exchange: exchanges.Exchange) -> None:
-        await self._gate.admit(self._method, exchange)
+        await self._access.admit(self._method, exchange)
         signature = exchange.headers.get(self._header)
         if not signature:
             raise errors.InvalidArgument.of(SIGNATURE_HEADERS[self._provider], "is required")

@@ -94,10 +94,7 @@ def authorize(method: contract.Method, caller: Caller | None, request: message.M
         if not subject:
             method.set_subject(request, caller.subject)
         elif subject != caller.subject:
-            raise errors.PermissionDenied(
-                f"{'.'.join(method.subject_path)} names somebody else, which needs {_listed(method.any)};"
-                f" this token has {_listed(caller.roles)}"
-            )
+            raise denial(f"{'.'.join(method.subject_path)} names another user:", method.any, caller)
     return False
 
 
@@ -108,9 +105,7 @@ def check_role(method: contract.Method, caller: Caller | None) -> None:
     if caller is None:
         raise errors.Unauthenticated("a bearer token is needed")
     if not permits(method, caller):
-        raise errors.PermissionDenied(
-            f"this needs {_listed(method.own | method.any)}; this token has {_listed(caller.roles)}"
-        )
+        raise denial("this", method.own | method.any, caller)
 
 
 def permits(method: contract.Method, caller: Caller | None) -> bool:
@@ -122,14 +117,20 @@ def check_public(caller: Caller) -> None:
     """Raise PermissionDenied for a caller who may only come from inside: services call each other over gRPC."""
     if contract.SERVICE in caller.roles:
         raise errors.PermissionDenied(
-            f"a token with the role {contract.SERVICE} is not taken here, whatever else it has: services call over gRPC"
+            f"a token with the role {contract.SERVICE} cannot be used over REST: services call over gRPC"
         )
 
 
-def _listed(roles: Iterable[contract.Role]) -> str:
+def denial(what: str, needed: Iterable[contract.Role], caller: Caller | None) -> errors.PermissionDenied:
+    """Return the refusal of `what`, which needs one of some roles; it says them, and those that the caller has."""
+    has = _listed(caller.roles if caller else (), "and")
+    return errors.PermissionDenied(f"{what} needs {_listed(needed, 'or')}; this token has {has}")
+
+
+def _listed(roles: Iterable[contract.Role], word: str) -> str:
     """Return roles in words; that of services, which come over gRPC alone, only where there is no other."""
-    shown = sorted(set(roles) - {contract.SERVICE} or roles)
-    return " or ".join(f"the role {role}" for role in shown) or "no role"
+    *others, last = sorted(set(roles) - {contract.SERVICE} or roles) or ["no role"]
+    return f"{', '.join(others)} {word} {last}" if others else last
 
 
 class Signer:

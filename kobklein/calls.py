@@ -5,7 +5,7 @@ import dataclasses
 import math
 from typing import Final
 
-from kobklein import auth
+from kobklein import auth, contract, errors
 
 CLIENT_ADDRESS: Final = "x-client-address"
 """Metadata with the address that a call came from, where another process of ours made it for a client."""
@@ -27,6 +27,8 @@ class Call:
     """When the caller must have an answer, by the clock of the event loop."""
     replayed: bool = False
     """Set by the idempotency store when the answer is that of an earlier call."""
+    unrestricted_roles: frozenset[contract.Role] = frozenset()
+    """The roles whose callers may act for every subject."""
     notice: str = ""
     """What was not as it should be although the call is answered; its log line is a warning then, and says so."""
 
@@ -39,6 +41,10 @@ class Call:
     def owner(self) -> str | None:
         """The subject whose resources alone the caller may see; None for every subject's."""
         return None if self.unrestricted else self.subject
+
+    def denial(self, what: str) -> errors.PermissionDenied:
+        """Return the refusal of `what`, which only a caller who may act for every subject may do."""
+        return auth.denial(what, self.unrestricted_roles, self.caller)
 
 
 KEY: Final = "idempotency-key"

@@ -168,7 +168,7 @@ class PermissionDenied(Error):
     code = grpc.StatusCode.PERMISSION_DENIED
     message = "{detail}"
 
-    def __init__(self, detail: str = "this caller may not do this") -> None:
+    def __init__(self, detail: str) -> None:
         super().__init__(detail=detail)
         self.metadata = {}
 

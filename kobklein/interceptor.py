@@ -146,7 +146,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
             await self._limiter.check(method.rules.rate_limit, payer)
         method.check(request)
         key = self._key(method, metadata)
-        record.call = calls.Call(caller, unrestricted, record.request_id, key, record.client)
+        record.call = calls.Call(
+            caller, unrestricted, record.request_id, key, record.client, unrestricted_roles=method.any
+        )
         return record.call
 
     def _key(self, method: contract.Method, metadata: Mapping[str, str]) -> str:

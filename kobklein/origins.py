@@ -31,7 +31,7 @@ class Origin:
     trace: tuple[tuple[str, str], ...] = ()
 
     @property
-    def named(self) -> dict[str, str]:
+    def log_fields(self) -> dict[str, str]:
         """What log lines say of it."""
         return {_REQUEST_ID: self.request_id, **dict(pair for pair in self.trace if pair[0] == _TRACEPARENT)}
 
@@ -52,15 +52,15 @@ def current() -> Origin | None:
 def enter(origin: Origin) -> None:
     """Let the rest of this task, and the tasks that it starts, go back to `origin`."""
     _current.set(origin)
-    structlog.contextvars.bind_contextvars(**origin.named)
+    structlog.contextvars.bind_contextvars(**origin.log_fields)
 
 
 @contextlib.contextmanager
-def because_of(origin: Origin) -> Iterator[None]:
+def scope(origin: Origin) -> Iterator[None]:
     """Let the work inside go back to `origin`."""
     token = _current.set(origin)
     try:
-        with structlog.contextvars.bound_contextvars(**origin.named):
+        with structlog.contextvars.bound_contextvars(**origin.log_fields):
             yield
     finally:
         _current.reset(token)

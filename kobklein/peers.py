@@ -21,7 +21,7 @@ def client_address(context: Context, metadata: Mapping[str, str], *, trusted: Co
     """
     peer = _address(str(context.peer()))
     given = metadata.get(calls.CLIENT_ADDRESS, "")
-    return given if _is_address(given) and _is_trusted(context, peer, trusted) else peer
+    return given if is_address(given) and _is_trusted(context, peer, trusted) else peer
 
 
 def _is_trusted(context: Context, peer: str, trusted: Collection[str]) -> bool:
@@ -33,7 +33,7 @@ def _is_trusted(context: Context, peer: str, trusted: Collection[str]) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _is_local(peer: str) -> bool:
-    return not _is_address(peer) or ipaddress.ip_address(peer).is_loopback
+    return not is_address(peer) or ipaddress.ip_address(peer).is_loopback
 
 
 def _address(peer: str) -> str:
@@ -46,7 +46,8 @@ def _address(peer: str) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Return whether a text is an address of IPv4 or IPv6."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

@@ -20,7 +20,7 @@ _TOLERATED: Final = 0.5
 """Share of calls that may wait longer than the target."""
 
 
-class Gate:
+class ChargeAdmission:
     """Admits the calls of this process that charge cards."""
 
     def __init__(self, sessions: database.Sessions, settings: CardAdmissionSettings) -> None:

@@ -45,7 +45,7 @@ class Arrivals:
 
     async def _store(self, batch: list[_Arrival]) -> None:
         """Store a batch; whatever goes wrong is said to everybody in it, and each provider sends its event again."""
-        events = [inbox.Arrived(arrival.provider, arrival.event, arrival.payload) for arrival in batch]
+        events = [inbox.NewEvent(arrival.provider, arrival.event, arrival.payload) for arrival in batch]
         try:
             new = await database.transaction(self._sessions, lambda session: inbox.insert(session, events))
         except Exception as error:  # Each caller answers for itself.

@@ -22,7 +22,7 @@ from kobklein import errors as common_errors
 from kobklein.admission import Ticket
 from kobklein.payments.v1 import payments_pb2
 from payments_service import decisions, errors, messages, payments, providers, repository, states
-from payments_service.admission import Gate
+from payments_service.admission import ChargeAdmission
 from payments_service.changes import Changes
 from payments_service.models import Payment
 from payments_service.money_path import MoneyPath
@@ -63,7 +63,7 @@ class Charges:
         path: MoneyPath,
         changes: Changes,
         background: Background,
-        gate: Gate,
+        admission: ChargeAdmission,
         settings: MoneyPathSettings,
         currencies: Collection[str],
     ) -> None:
@@ -72,7 +72,7 @@ class Charges:
         self._path = path
         self._changes = changes
         self._background = background
-        self._gate = gate
+        self._admission = admission
         self._settings = settings
         self._currencies = currencies
 
@@ -95,7 +95,7 @@ class Charges:
             payment = await payments.create(session, new, actor=_actor(), payment_id=payment_id, **charged, fence=1)
             return _Begun(payment, claimed=True)
 
-        return await self._run(request, payment_id, begin, _check_taken, ticket=await self._gate.enter())
+        return await self._run(request, payment_id, begin, _check_taken, ticket=await self._admission.enter())
 
     async def confirm(
         self, payment_id: uuid.UUID, *, payment_method_id: str, request: message.Message
@@ -118,7 +118,7 @@ class Charges:
             return await self._resume(session, payment)
 
         check = functools.partial(_check_own_card_taken, payment_method_id)
-        return await self._run(request, payment_id, begin, check, ticket=await self._gate.enter())
+        return await self._run(request, payment_id, begin, check, ticket=await self._admission.enter())
 
     async def cancel(self, payment_id: uuid.UUID, change: Change, *, request: message.Message) -> payments_pb2.Payment:
         """Cancel a payment, at its provider first if it is there, and change what else `change` says.
@@ -195,13 +195,13 @@ class Charges:
         the same, and the answer is the payment as it then is.
         """
         with contextlib.ExitStack() as stack:
-            stack.callback(self._gate.leave, ticket)
+            stack.callback(self._admission.leave, ticket)
             try:
                 begun = await database.transaction(
                     self._sessions, lambda session: self._recorded(session, request, payment_id, begin, ticket)
                 )
             finally:
-                self._gate.begun(ticket)
+                self._admission.begun(ticket)
             if isinstance(begun, bytes):
                 return idempotency.replay(begun, payments_pb2.Payment)
             finished = self._background.start(self._finish(begun, check), done=stack.pop_all().close)
@@ -221,7 +221,7 @@ class Charges:
             return claim.answer
         if claim.first or claim.resource_id is None:
             begun = await begin(session)
-            self._gate.check_in_time(ticket)
+            self._admission.check_in_time(ticket)
             return begun
         return await self._resume(session, await repository.get(session, claim.resource_id, lock=True))
 

@@ -31,11 +31,11 @@ class Agreement:
             raise errors.Unavailable(part="the ledger, whose currencies are not known yet,")
 
     @contextlib.asynccontextmanager
-    async def sought(self) -> AsyncIterator[None]:
+    async def inquiry(self) -> AsyncIterator[None]:
         """Ask the ledger until it answers; cancel the task inside, and raise CurrenciesDifferError, if it disagrees."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                asking = tasks.create_task(self._seek())
+                asking = tasks.create_task(self._ask())
                 yield
                 asking.cancel()
         except* CurrenciesDifferError as found:
@@ -44,7 +44,7 @@ class Agreement:
             return
         raise disagreement
 
-    async def _seek(self) -> None:
+    async def _ask(self) -> None:
         while not self._reached:
             try:
                 offered = await self._ledger.currencies()

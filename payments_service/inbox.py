@@ -44,7 +44,7 @@ class StoredEvent:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Arrived:
+class NewEvent:
     """An event that is to be stored."""
 
     provider: str
@@ -81,7 +81,7 @@ class Filters:
     received_before: datetime.datetime | None = None
 
 
-async def insert(session: database.Session, arrived: Sequence[Arrived]) -> set[tuple[str, str]]:
+async def insert(session: database.Session, arrived: Sequence[NewEvent]) -> set[tuple[str, str]]:
     """Store events, and return the provider and id of those that are new; what is to be applied is left."""
     result = await session.execute(
         postgresql.insert(inbox_events)
@@ -165,7 +165,7 @@ def _conditions(filters: Filters) -> Iterator[sa.ColumnElement[bool]]:
         yield inbox_events.c.received_time < filters.received_before
 
 
-def _row(arrived: Arrived) -> dict[str, Any]:
+def _row(arrived: NewEvent) -> dict[str, Any]:
     event, state = arrived.event, _STATES[arrived.event.move]
     return {
         "provider": arrived.provider,

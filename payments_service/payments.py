@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from google.protobuf import struct_pb2
 
-from kobklein import database, ids
+from kobklein import calls, database, ids
 from kobklein import errors as common_errors
 from payments_service import errors, repository, states
 from payments_service.models import Payment
@@ -56,7 +56,7 @@ class Change:
         """Whether it changes the status; raises PermissionDenied if an owner asks for that."""
         moves = self.status not in (None, payment.status)
         if moves and owner is not None:
-            raise common_errors.PermissionDenied
+            raise calls.current().denial("changing status")
         return moves
 
 

@@ -13,7 +13,7 @@ import grpc
 from kobklein import auth, client, database, origins, pages, server
 from kobklein.payments.v1 import payments_pb2_grpc, provider_events_pb2_grpc
 from payments_service import housekeeping, servicer, workers
-from payments_service.admission import Gate
+from payments_service.admission import ChargeAdmission
 from payments_service.changes import Changes
 from payments_service.charges import Charges
 from payments_service.currencies import Agreement
@@ -49,7 +49,7 @@ async def run(settings: Settings) -> AsyncIterator[int]:
         stack.push_async_callback(provider.close)
         ledger = await stack.enter_async_context(_ledger(settings))
         agreement = Agreement(ledger, settings.currencies, poll_seconds=settings.money_path.poll_seconds)
-        await stack.enter_async_context(agreement.sought())
+        await stack.enter_async_context(agreement.inquiry())
         stack.push_async_callback(background.drain, settings.drain_seconds)
         sessions = _Sessions(*map(database.sessions, (engine, shared, reading)))
         parts = _Parts(settings, sessions, provider, ledger, background)
@@ -104,7 +104,7 @@ class _Parts:
             path=path,
             changes=self._changes,
             background=background,
-            gate=Gate(all_sessions.shared, settings.admission),
+            admission=ChargeAdmission(all_sessions.shared, settings.admission),
             settings=path_settings,
             currencies=settings.currencies,
         )

@@ -63,7 +63,7 @@ class Settlement:
         until the ledger takes it, and every refusal is counted and logged.
         """
         try:
-            with origins.because_of(origins.joined(self._requests.of(payment.id) for payment in claimed)):
+            with origins.scope(origins.joined(self._requests.of(payment.id) for payment in claimed)):
                 results = await self._ledger.post([_deposit(payment) for payment in claimed])
         except errors.Unavailable as error:
             _log.warning("ledger out of reach", payments=[str(each.id) for each in claimed], error=str(error.__cause__))
@@ -86,7 +86,7 @@ class Settlement:
         )
         metrics.SETTLED.inc(len(completed))
         for payment in completed:
-            _log.info("settled", payment=str(payment.id), **self._requests.of(payment.id).named)
+            _log.info("settled", payment=str(payment.id), **self._requests.of(payment.id).log_fields)
             self._requests.forget(payment.id)
             self._changes.tell(payment)
 

@@ -105,7 +105,7 @@ class Recovery:
 
     async def _advance(self, payment: Payment) -> None:
         """Take the step in the payment's own name, since no request waits for it."""
-        with origins.because_of(origins.Origin(str(payment.id))):
+        with origins.scope(origins.Origin(str(payment.id))):
             await self._path.advance(payment, money_path.cause(payment))
 
     def _ended(self) -> None:

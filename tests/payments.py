@@ -21,13 +21,15 @@ import uvicorn
 from deploy.local import postgres
 from deploy.sandbox import server as sandbox_server
 from deploy.sandbox.settings import Settings as SandboxSettings
+from gateway import app, backends
+from kobklein import client as channels
 from kobklein import errors
 from kobklein.payments.v1 import payments_pb2, payments_pb2_grpc
 from kobklein.settings import AuthSettings, RateSettings
 from kobklein.wallets.v1 import ledger_pb2
 from payments_service import server
 from payments_service.settings import Settings
-from tests import databases, wallets
+from tests import databases, gateways, wallets
 
 WEBHOOK_SECRET: Final = "whsec_tests"
 _SERVICE_KEY: Final = {
@@ -252,16 +254,27 @@ def signed(body: bytes, *, secret: str = WEBHOOK_SECRET, time: int | None = None
 
 
 @contextlib.asynccontextmanager
-async def refused(reason: str, *, field: str = "") -> AsyncIterator[None]:
-    """Expect that the call in the body is refused for this reason, naming this field."""
+async def refused(reason: str, *, field: str = "", said: str = "") -> AsyncIterator[None]:
+    """Expect that the call in the body is refused for this reason, naming this field, with this message."""
     try:
         yield
     except grpc.aio.AioRpcError as error:
         status = errors.from_rpc_error(error)
         assert status.reason == reason, status
+        assert said in ("", status.message), status
         assert not field or field in [violation.field for violation in status.violations], status
         return
     raise AssertionError(f"not refused with {reason}")
+
+
+@contextlib.asynccontextmanager
+async def gateway(target: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Run a gateway in front of the service at `target`, and yield a client of it."""
+    configured = gateways.settings(auth={"hs256_secret": wallets.SECRET})
+    async with channels.channel(target, None) as channel:
+        application = app.create(configured, [backends.of_package("payments", "kobklein.payments", channel)])
+        async with gateways.running(application, configured) as front:
+            yield front.http
 
 
 @contextlib.asynccontextmanager

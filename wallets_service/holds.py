@@ -144,7 +144,7 @@ async def get_for_payee(session: Session, id_: uuid.UUID, *, owner: str | None) 
     """
     hold = (await get(session, id_, owner=owner)).hold
     if owner is not None and wallets.address(owner) != hold.made.credit_account:
-        raise common_errors.PermissionDenied
+        raise common_errors.PermissionDenied("only the payee or an admin may post or void this hold")
     return hold
 
 

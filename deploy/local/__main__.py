@@ -27,8 +27,10 @@ from deploy.local import (
     upkeep,
 )
 from deploy.local import demo as story
-from kobklein import configuration, contract
+from kobklein import configuration, contract, subjects
 
+_USAGE: Final = 2
+"""Exit code for arguments that cannot be used."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 app = typer.Typer(help="The whole system on one machine.", no_args_is_help=True, pretty_exceptions_enable=False)
 console = rich.console.Console(soft_wrap=True)
@@ -79,11 +81,13 @@ def token(
     """Print an access token for the system that `run` keeps, good for a day."""
     roles = [name for each in role for name in each.replace(",", " ").split()]
     if unknown := sorted(set(roles) - contract.ROLES):
-        _refuse(f"ROLE: {', '.join(unknown)} is none of {', '.join(sorted(contract.ROLES))}")
+        _refuse(f"ROLE: {', '.join(unknown)} is none of {', '.join(sorted(contract.ROLES))}", _USAGE)
     if not roles:
-        _refuse(f"ROLE is needed: one or more of {', '.join(sorted(contract.ROLES))}")
+        _refuse(f"ROLE is needed: one or more of {', '.join(sorted(contract.ROLES))}", _USAGE)
     if not subject.strip():
-        _refuse("SUBJECT is needed, such as user-2")
+        _refuse("SUBJECT is needed, such as user-2", _USAGE)
+    if not subjects.valid(subject):
+        _refuse(f"SUBJECT {subjects.RULE}", _USAGE)
     with _clean_exit(interrupted=130):
         typer.echo(identity.load(folders.data(folders.CHECKOUT) / "keys").token(subject, *roles))
 
@@ -147,9 +151,9 @@ def _loudly(text: str) -> None:
     console.print(text, style="bold yellow", markup=False, highlight=False)
 
 
-def _refuse(text: str) -> None:
+def _refuse(text: str, status: int = 1) -> None:
     rich.console.Console(stderr=True, soft_wrap=True).print(text, style="red", markup=False, highlight=False)
-    sys.exit(1)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

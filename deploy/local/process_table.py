@@ -17,7 +17,7 @@ _STATE, _START_TIME = 0, 19  # The fields of /proc/<pid>/stat, counted from behi
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Known:
+class ProcessIdentity:
     """A process that was started here. An id alone says little: ids are given again."""
 
     name: str
@@ -54,9 +54,9 @@ class Known:
         return f"{self.name} (pid {self.pid})"
 
 
-def known(name: str, pid: int, folder: Path) -> Known:
+def identity(name: str, pid: int, folder: Path) -> ProcessIdentity:
     """Return a process that has just been started in `folder`, so that it can be told from others later."""
-    return Known(name, pid, started(pid) or "", str(folder.resolve()))
+    return ProcessIdentity(name, pid, started(pid) or "", str(folder.resolve()))
 
 
 def started(pid: int) -> str | None:

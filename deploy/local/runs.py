@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deploy.local import process_table
-from deploy.local.process_table import Known
+from deploy.local.process_table import ProcessIdentity
 
 _SUPERVISOR_SECONDS: Final = 60
 _STOP_SECONDS: Final = 15
@@ -26,12 +26,12 @@ class Record:
     path: Path
     checkout: Path
     command: str
-    supervisor: Known
-    processes: dict[str, Known] = dataclasses.field(default_factory=dict)
+    supervisor: ProcessIdentity
+    processes: dict[str, ProcessIdentity] = dataclasses.field(default_factory=dict)
 
     def note(self, name: str, pid: int, folder: Path) -> None:
         """Write down a process that has just been started in `folder`, in the place of an earlier one of its name."""
-        self.processes[name] = process_table.known(name, pid, folder)
+        self.processes[name] = process_table.identity(name, pid, folder)
         self.write()
 
     def write(self) -> None:
@@ -48,14 +48,14 @@ class Record:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Found:
+class Run:
     """A run of which something still runs."""
 
     path: Path
     command: str
-    supervisor: Known | None
+    supervisor: ProcessIdentity | None
     """None once it has ended; what it started are orphans then."""
-    processes: tuple[Known, ...]
+    processes: tuple[ProcessIdentity, ...]
 
     def __str__(self) -> str:
         supervisor = [f"make {self.command} (pid {self.supervisor.pid})"] if self.supervisor else []
@@ -66,7 +66,7 @@ class Found:
 def recorded(folder: Path, command: str, checkout: Path) -> Iterator[Record]:
     """Keep a record of this process's run in `folder` while it lasts."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    supervisor = process_table.known(command, os.getpid(), Path.cwd())
+    supervisor = process_table.identity(command, os.getpid(), Path.cwd())
     record = Record(folder / f"{secrets.token_hex(8)}.json", checkout, command, supervisor)
     record.write()
     try:
@@ -75,7 +75,7 @@ def recorded(folder: Path, command: str, checkout: Path) -> Iterator[Record]:
         record.path.unlink(missing_ok=True)
 
 
-def found(folder: Path, checkout: Path) -> list[Found]:
+def found(folder: Path, checkout: Path) -> list[Run]:
     """Return the runs of `checkout` of which something runs, and remove the records of all others."""
     runs = []
     for path in sorted(folder.glob("*.json")):
@@ -87,7 +87,7 @@ def found(folder: Path, checkout: Path) -> list[Found]:
     return runs
 
 
-def stop(run: Found) -> list[Known]:
+def stop(run: Run) -> list[ProcessIdentity]:
     """End a run and what is left of it; return the processes that did not end."""
     if run.supervisor and run.supervisor.send(signal.SIGTERM):
         run.supervisor.wait(_SUPERVISOR_SECONDS)
@@ -98,19 +98,19 @@ def stop(run: Found) -> list[Known]:
     return left
 
 
-def _ended(process: Known) -> bool:
+def _ended(process: ProcessIdentity) -> bool:
     for number in _POSTGRES_SIGNALS if process.name == "postgres" else _SIGNALS:
         if not process.send(number) or process.wait(_STOP_SECONDS):
             return True
     return False
 
 
-def _read(path: Path, checkout: Path) -> Found | None:
+def _read(path: Path, checkout: Path) -> Run | None:
     """Return what still runs of a record; None if it is not of this checkout, such as in a copy of another one."""
     try:
         fields: dict[str, Any] = json.loads(path.read_text())
-        supervisor = Known(**fields["supervisor"])
-        processes = [Known(**each) for each in fields["processes"]]
+        supervisor = ProcessIdentity(**fields["supervisor"])
+        processes = [ProcessIdentity(**each) for each in fields["processes"]]
         ours = fields["checkout"] == str(checkout)
         command = str(fields["command"])
     except (ValueError, KeyError, TypeError, FileNotFoundError):
@@ -118,4 +118,4 @@ def _read(path: Path, checkout: Path) -> Found | None:
     if not ours:
         return None
     running = tuple(process for process in processes if process.runs)
-    return Found(path, command, supervisor if supervisor.runs else None, running)
+    return Run(path, command, supervisor if supervisor.runs else None, running)

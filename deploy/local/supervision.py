@@ -18,7 +18,7 @@ Say = Callable[[str], None]
 
 def watch(children: Sequence[Process], say: Say, pauses: Sequence[float] = PAUSES) -> NoReturn:
     """Start again what dies, until this process is interrupted; raises StartError once one dies again and again."""
-    watched = [_Watched(child, say, pauses) for child in children]
+    watched = [_Watch(child, say, pauses) for child in children]
     while True:
         for each in watched:
             each.look(time.monotonic())
@@ -26,7 +26,7 @@ def watch(children: Sequence[Process], say: Say, pauses: Sequence[float] = PAUSE
 
 
 @dataclasses.dataclass(slots=True)
-class _Watched:
+class _Watch:
     child: Process
     say: Say
     pauses: Sequence[float]

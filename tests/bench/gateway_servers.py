@@ -124,12 +124,14 @@ def handwritten(stub: pb_grpc.PaymentsServiceStub, admit: Admit) -> fastapi.Fast
     return app
 
 
-def by_gate(settings: Settings) -> Admit:
+def by_access_control(settings: Settings) -> Admit:
     """Return the gateway's own admission: token, role, and budget of calls."""
-    gate = callers.Gate(auth.Verifier(settings.auth), ratelimits.RateLimiter(settings.rates))
+    access = callers.AccessControl(
+        auth.Verifier(settings.auth), ratelimits.RateLimiter(settings.rates), callers.Failures(settings)
+    )
 
     async def admit(request: fastapi.Request) -> str:
-        await gate.admit(_METHODS[_CREATE], exchanges.of(request.scope))
+        await access.admit(_METHODS[_CREATE], exchanges.of(request.scope))
         return request.headers["authorization"]
 
     return admit
@@ -215,7 +217,7 @@ async def _serve_transcoded(target: str) -> None:
 async def _serve_handwritten(target: str) -> None:
     settings = _settings(target)
     async with client.channel(target, None) as channel:
-        app = handwritten(pb_grpc.PaymentsServiceStub(channel), by_gate(settings))
+        app = handwritten(pb_grpc.PaymentsServiceStub(channel), by_access_control(settings))
         await _serve(gateway_server.create(middleware.Edge(app, settings), settings))
 
 

@@ -139,7 +139,7 @@ def _is_as_asked(run: Run, said: str, exports: dict[str, str]) -> None:
         wallets = f"{exports['API']}/wallets/user/{person}"
         assert httpx.get(wallets, headers={"Authorization": f"Bearer {bearer.strip()}"}).json()["wallets"] == []
     code, refused = run.command("deploy.local", "token", "--role", "boss", "--subject", "user-3")
-    assert (code, "boss is none of admin, distributor" in refused) == (1, True)
+    assert (code, "boss is none of admin, distributor" in refused) == (2, True)
 
 
 def _shows_no_secret(run: Run, exports: dict[str, str]) -> None:

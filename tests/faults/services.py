@@ -97,8 +97,8 @@ FAULTS: Final = (
     Fault(
         "a client's address from anyone",
         "kobklein/peers.py",
-        "    return given if _is_address(given) and _is_trusted(context, peer, trusted) else peer\n",
-        "    return given if _is_address(given) else peer\n",
+        "    return given if is_address(given) and _is_trusted(context, peer, trusted) else peer\n",
+        "    return given if is_address(given) else peer\n",
         "tests/integration/test_interceptor.py::test_only_processes_of_ours_say_which_client_they_call_for",
     ),
     Fault(

@@ -345,7 +345,7 @@ async def test_a_challenge_has_no_character_that_a_header_may_not_have() -> None
 async def test_a_caller_with_another_role_is_403_and_told_the_roles(gateway: Gateway, gallery: Gallery) -> None:
     with structlog.testing.capture_logs() as logs:
         answer = await gateway.http.delete(PAINTING)
-    said = "this needs the role admin; this token has the role user"
+    said = "this needs admin; this token has user"
     assert (answer.status_code, answer.json()["reason"], answer.json()["detail"]) == (403, "PERMISSION_DENIED", said)
     assert logs[-1]["detail"] == said
 

@@ -105,7 +105,7 @@ async def test_a_file_that_is_a_part_of_the_answer_has_the_answers_tag(gateway: 
 
 
 async def test_a_refused_file_is_a_problem(gateway: Gateway, gallery: Gallery) -> None:
-    gallery.refusal = errors.PermissionDenied()
+    gallery.refusal = errors.PermissionDenied("not this caller")
     for path in (CERTIFICATE, EXPORT):
         answer = await gateway.http.get(path)
         assert (answer.status_code, answer.headers["content-type"]) == (403, "application/problem+json")

@@ -237,7 +237,7 @@ class Proofs(auth.Verifier):
 async def test_forged_tokens_are_not_proved_once_their_address_has_failed_too_often() -> None:
     settings = gateways.settings(rates={"failures": "3/minute"})
     failures, proofs = callers.Failures(settings), Proofs()
-    gate = callers.Gate(proofs, ratelimits.RateLimiter(settings.rates), failures)
+    access = callers.AccessControl(proofs, ratelimits.RateLimiter(settings.rates), failures)
     method = backends.methods_of("kobklein.payments")["/kobklein.payments.v1.PaymentsService/GetPayment"]
     headers = [(b"authorization", b"Bearer forged")]
     for number in range(10):
@@ -245,7 +245,7 @@ async def test_forged_tokens_are_not_proved_once_their_address_has_failed_too_of
         client = f"2001:db8::{number}"  # All of one network, which counts as one address.
         exchange = exchanges.begin(scope, unused, unused, client=client)
         with pytest.raises((errors.Unauthenticated, errors.RateLimited)):
-            await gate.admit(method, exchange)
+            await access.admit(method, exchange)
         with contextlib.suppress(errors.RateLimited):
             await failures.count(exchange, 401)
     assert proofs.proved == 3

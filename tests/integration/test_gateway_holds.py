@@ -116,6 +116,21 @@ async def test_a_refusal_about_a_hold_is_a_problem(
     assert (answer.status_code, answer.json()["reason"]) == refusal
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"userId": "eva"}, "userId names another user: needs admin; this token has user"),
+        ({"debitAccount": "user/eva"}, "setting debitAccount needs admin; this token has user"),
+    ],
+)
+async def test_a_caller_without_the_role_is_told_the_field_by_its_name_and_the_roles(
+    system: System, fields: Json, said: str
+) -> None:
+    body = {"toUserId": "ben", "toNewUser": True, "amount": "25.00", **fields}
+    answer = await system.call("POST", "/holds", "ana", "user", json=body)
+    assert (answer.status_code, answer.json()["detail"]) == (403, said)
+
+
 async def test_what_has_ended_is_a_conflict_and_not_a_bad_request(system: System) -> None:
     made = await system.call(
         "POST", "/holds", "ana", "user", json={"toUserId": "ben", "toNewUser": True, "amount": "25.00"}

@@ -157,7 +157,9 @@ async def test_the_payer_sees_a_hold_but_neither_takes_it_nor_gives_it_back(clie
     await client.fund("ana", 100)
     made = await holds.create(client)
     for call in (holds.post(client, made, caller="ana"), holds.void(client, made, caller="ana")):
-        assert (await wallets.refused(call)).code == grpc.StatusCode.PERMISSION_DENIED
+        status = await wallets.refused(call)
+        assert status.code == grpc.StatusCode.PERMISSION_DENIED
+        assert status.message == "only the payee or an admin may post or void this hold"
     assert await holds.get(client, made.id, "ben") == await holds.get(client, made.id, "ana") == made
 
 
@@ -205,7 +207,10 @@ async def test_anothers_hold_looks_like_a_missing_one(client: wallets.Client) ->
 )
 async def test_what_is_for_admins_and_services_is_refused_to_users(client: wallets.Client, fields: Any) -> None:
     await client.fund("ana", 100)
-    assert (await wallets.refused(holds.create(client, **fields))).code == grpc.StatusCode.PERMISSION_DENIED
+    status, field = await wallets.refused(holds.create(client, **fields)), next(reversed(fields))
+    said = "user_id names another user:" if field == "user_id" else f"setting {field}"
+    assert status.code == grpc.StatusCode.PERMISSION_DENIED
+    assert status.message == f"{said} needs admin; this token has user"
 
 
 @pytest.mark.parametrize(

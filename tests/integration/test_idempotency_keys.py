@@ -102,7 +102,7 @@ async def test_without_a_key_every_call_has_its_effect(sessions: database.Sessio
 
 async def test_a_call_that_failed_leaves_its_key_free(sessions: database.Sessions) -> None:
     async def failing(_session: database.Session) -> pb.Payment:
-        raise errors.PermissionDenied
+        raise errors.PermissionDenied("not this caller")
 
     effect = Effect()
     with calling():

@@ -1,17 +1,14 @@
 """A provider that is out of reach refuses the call with UNAVAILABLE, and never loses or doubles its payment."""
 
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
 from deploy.local.postgres import Server
-from gateway import app, backends
 from kobklein import client as channels
 from kobklein.payments.v1 import payments_pb2, payments_pb2_grpc
-from tests import databases, gateways, payments, wallets
+from tests import databases, payments, wallets
 from tests.payments import refused
 
 PROCESSING = payments_pb2.PAYMENT_STATUS_PROCESSING
@@ -182,7 +179,7 @@ async def test_one_rest_call_makes_a_bounded_number_of_requests_and_says_which_p
     await client.fault("rate_limit_429", method="POST")
     headers = {"authorization": f"Bearer {wallets.token(client.user, 'user')}", "idempotency-key": "k"}
     body = {"amount": "100.00", "currency": "USD", "paymentMethodId": "pm_card_visa"}
-    async with _gateway(client.target) as http:
+    async with payments.gateway(client.target) as http:
         answer = await http.post("/payments/stripe/process", json=body, headers=headers)
         ((payment_id,),) = await client.rows("SELECT id::text FROM payments")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
@@ -193,13 +190,3 @@ async def test_one_rest_call_makes_a_bounded_number_of_requests_and_says_which_p
         again = await http.post("/payments/stripe/process", json=body, headers=headers)
         assert (again.status_code, again.json()["id"], again.json()["status"]) == (201, payment_id, "COMPLETED")
     assert await client.captured() == [10_000]
-
-
-@contextlib.asynccontextmanager
-async def _gateway(target: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Run a gateway in front of the service."""
-    configured = gateways.settings(auth={"hs256_secret": wallets.SECRET})
-    async with channels.channel(target, None) as channel:
-        application = app.create(configured, [backends.of_package("payments", "kobklein.payments", channel)])
-        async with gateways.running(application, configured) as gateway:
-            yield gateway.http

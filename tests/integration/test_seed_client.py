@@ -1,15 +1,11 @@
 """A client that was written from the first document alone, byte for byte as that prints its calls."""
 
-import contextlib
 import datetime
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
-import httpx
 import pytest
 
-from gateway import app, backends
-from kobklein import client as channels
-from tests import gateways, payments, wallets
+from tests import payments, wallets
 
 CREATE = b"""{
   "amount": 100.00,
@@ -26,15 +22,6 @@ PROCESS = b"""{
 JSON = {"content-type": "application/json"}
 
 
-@contextlib.asynccontextmanager
-async def _gateway(target: str) -> AsyncIterator[httpx.AsyncClient]:
-    configured = gateways.settings(auth={"hs256_secret": wallets.SECRET})
-    async with channels.channel(target, None) as channel:
-        application = app.create(configured, [backends.of_package("payments", "kobklein.payments", channel)])
-        async with gateways.running(application, configured) as gateway:
-            yield gateway.http
-
-
 def _bearer(client: payments.Client, role: str) -> dict[str, str]:
     return {"authorization": f"Bearer {wallets.token(client.user, role)}"}
 
@@ -46,7 +33,7 @@ async def client(fresh: Callable[[], Awaitable[payments.Client]]) -> payments.Cl
 
 async def test_the_calls_of_the_first_document_work_as_they_are_printed(client: payments.Client) -> None:
     user, finance = _bearer(client, "user"), _bearer(client, "finance")
-    async with _gateway(client.target) as http:
+    async with payments.gateway(client.target) as http:
         created = await http.post("/payments", content=CREATE, headers={**JSON, **user})
         assert created.status_code == 201, created.text
         assert {name: created.json()[name] for name in ("amount", "currency", "method", "status")} == {

@@ -254,7 +254,9 @@ def test_metadata_of_an_error_is_for_clients_only_where_it_was_meant_for_them() 
     taken = problems.of(errors.Unavailable(part="the ledger"))
     assert taken.document(instance="/", request_id="1")["metadata"] == {"part": "the ledger"}
     assert problems.of(errors.Error(address="10.0.0.1")).metadata == {}
-    assert "metadata" not in problems.of(errors.PermissionDenied()).document(instance="/", request_id="1")
+    assert "metadata" not in problems.of(errors.PermissionDenied("not this caller")).document(
+        instance="/", request_id="1"
+    )
 
 
 def test_a_production_gateway_needs_tls_and_hides_what_is_not_for_clients() -> None:

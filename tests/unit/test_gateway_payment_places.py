@@ -11,13 +11,13 @@ from tests import gateways
 MANY = 1000
 
 
-def places(**changed: int) -> payment_places.Places:
-    return payment_places.Places(admission.AdmissionSettings(**{"least": 2, "most": 50, **changed}))
+def places(**changed: int) -> payment_places.PaymentPlaces:
+    return payment_places.PaymentPlaces(admission.AdmissionSettings(**{"least": 2, "most": 50, **changed}))
 
 
-def fill(these: payment_places.Places, name: str = "k") -> list[payment_places.Place]:
+def fill(these: payment_places.PaymentPlaces, name: str = "k") -> list[payment_places.PaymentPlace]:
     """Take every place."""
-    taken: list[payment_places.Place] = []
+    taken: list[payment_places.PaymentPlace] = []
     with contextlib.suppress(errors.Overloaded):
         while len(taken) < MANY:
             taken.append(these.take("user-1", f"{name}-{len(taken)}"))

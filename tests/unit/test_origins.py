@@ -12,7 +12,7 @@ TRACE = (("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0
 
 def test_a_call_to_another_service_has_the_id_and_the_trace_of_the_request_that_it_serves() -> None:
     assert client.metadata("t") == (("authorization", "Bearer t"),)
-    with origins.because_of(Origin("r", TRACE)):
+    with origins.scope(Origin("r", TRACE)):
         assert client.metadata("t") == (("authorization", "Bearer t"), ("x-request-id", "r"), *TRACE)
         bound = structlog.contextvars.get_contextvars()
         assert {name: bound[name] for name in ("request_id", "traceparent")} == {
@@ -43,7 +43,7 @@ def test_an_id_or_a_trace_that_no_line_of_a_log_should_have_is_not_taken() -> No
 def test_what_made_something_due_is_remembered_for_a_while() -> None:
     memory, first, unknown = origins.Memory(), uuid.uuid4(), uuid.uuid4()
     memory.note(unknown)
-    with origins.because_of(Origin("r")):
+    with origins.scope(Origin("r")):
         memory.note(first)
         assert memory.of(first) == Origin("r")
         for _ in range(10_000):

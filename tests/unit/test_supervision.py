@@ -38,7 +38,7 @@ def test_a_process_that_had_worked_begins_anew_with_the_shortest_pause(tmp_path:
     steady = process(tmp_path, "import time; time.sleep(600)")
     steady.start()
     now = 1000.0
-    watched = supervision._Watched(steady, said.append, supervision.PAUSES, begun=now)
+    watched = supervision._Watch(steady, said.append, supervision.PAUSES, begun=now)
     for lived in (1, 1, supervision.QUICK_SECONDS):
         steady.kill()
         now += lived

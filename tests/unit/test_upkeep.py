@@ -53,11 +53,11 @@ def make(checkout: Path, target: str) -> tuple[int, str]:
     return ran.returncode, ran.stdout + ran.stderr
 
 
-def record(checkout: Path, *processes: process_table.Known) -> Path:
+def record(checkout: Path, *processes: process_table.ProcessIdentity) -> Path:
     """Write the record of a run whose supervisor was killed."""
     path = folders.runs(checkout) / "0.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    gone = process_table.Known("run", processes[0].pid, "long ago", str(checkout))
+    gone = process_table.ProcessIdentity("run", processes[0].pid, "long ago", str(checkout))
     runs.Record(path, checkout, "run", gone, {each.name: each for each in processes}).write()
     return path
 
@@ -75,7 +75,7 @@ def test_reset_removes_the_data_and_clean_all_that_was_made_in_any_path(checkout
 
 @pytest.mark.parametrize("target", ["clean", "reset"])
 def test_nothing_is_removed_under_a_running_system(checkout: Path, asleep: Callable[[Path], int], target: str) -> None:
-    known = process_table.known("wallets", asleep(checkout), checkout)
+    known = process_table.identity("wallets", asleep(checkout), checkout)
     record(checkout, known)
     code, said = make(checkout, target)
     assert code == 2
@@ -86,7 +86,7 @@ def test_nothing_is_removed_under_a_running_system(checkout: Path, asleep: Calla
 
 
 def test_stop_ends_what_a_killed_run_left_and_says_what(checkout: Path, asleep: Callable[[Path], int]) -> None:
-    known = process_table.known("wallets", asleep(checkout), checkout)
+    known = process_table.identity("wallets", asleep(checkout), checkout)
     path = record(checkout, known)
     assert make(checkout, "stop") == (0, f"stopping wallets (pid {known.pid})\nstopped; the data stays\n")
     assert not known.runs
@@ -102,7 +102,7 @@ def test_stop_ends_what_a_killed_run_left_and_says_what(checkout: Path, asleep: 
 def test_a_process_that_only_has_the_id_is_left_alone(
     checkout: Path, asleep: Callable[[Path], int], changes: dict[str, str]
 ) -> None:
-    innocent = process_table.known("postgres", asleep(checkout), checkout)
+    innocent = process_table.identity("postgres", asleep(checkout), checkout)
     record(checkout, dataclasses.replace(innocent, **changes))
     assert make(checkout, "stop") == (0, "nothing runs from this folder\n")
     assert not dataclasses.replace(innocent, **changes).send(signal.SIGKILL)
@@ -112,7 +112,7 @@ def test_a_process_that_only_has_the_id_is_left_alone(
 def test_the_processes_of_a_checkout_are_left_alone_by_its_copies(
     checkout: Path, asleep: Callable[[Path], int]
 ) -> None:
-    known = process_table.known("wallets", asleep(checkout), checkout)
+    known = process_table.identity("wallets", asleep(checkout), checkout)
     record(checkout, known)
     copy = checkout.with_name("copy")
     shutil.copytree(checkout, copy)
@@ -155,7 +155,7 @@ def test_processes_are_known_again_without_proc(
     tmp_path: Path, asleep: Callable[[Path], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_table, "_PROC", False)
-    known = process_table.known("wallets", asleep(tmp_path), tmp_path)
+    known = process_table.identity("wallets", asleep(tmp_path), tmp_path)
     assert known.runs
     assert not dataclasses.replace(known, started="Thu Jan  1 00:00:00 1970").runs
     assert not dataclasses.replace(known, folder="/").runs

@@ -60,10 +60,11 @@ def content(request: holds_pb2.CreateHoldRequest) -> holds_pb2.CreateHoldRequest
     return asked
 
 
-def reserved(request: holds_pb2.CreateHoldRequest) -> bool:
-    """Return whether a request says what only admins and services may say."""
+def reserved(request: holds_pb2.CreateHoldRequest) -> list[str]:
+    """Return the fields of a request, as given, that only admins and services may set."""
+    given = [name for name in ("debit_account", "credit_account", "payment_id") if getattr(request, name)]
     own_types = (ledger_pb2.TRANSFER_TYPE_UNSPECIFIED, ledger_pb2.TRANSFER_TYPE_TRANSFER)
-    return bool(request.debit_account or request.credit_account or request.payment_id or request.type not in own_types)
+    return given if request.type in own_types else [*given, "type"]
 
 
 def check_currency(request: holds_pb2.PostHoldRequest, of: entries.Hold) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from kobklein import calls, database, errors, idempotency, pages
+from kobklein import calls, database, idempotency, pages
 from kobklein.wallets.v1 import holds_pb2, holds_pb2_grpc
 from wallets_service import holds, instants
 from wallets_service.ledger import entries
@@ -37,8 +37,9 @@ class HoldsServicer(holds_pb2_grpc.HoldsServiceServicer):
 
     async def CreateHold(self, request: holds_pb2.CreateHoldRequest, _context: _Context) -> holds_pb2.Hold:
         """Create a hold."""
-        if messages.reserved(request) and not calls.current().unrestricted:
-            raise errors.PermissionDenied
+        call, reserved = calls.current(), messages.reserved(request)
+        if reserved and not call.unrestricted:
+            raise call.denial(f"setting {', '.join(reserved)}")
         messages.check_sides(request)
 
         async def work(id_: uuid.UUID) -> holds_pb2.Hold:
