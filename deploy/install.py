@@ -22,7 +22,7 @@ _STEP: Final = 10
 
 
 def main(arguments: list[str]) -> str | int:
-    """Do what the Makefile asks for; return the exit code, or what went wrong."""
+    """Run the command of the Makefile; return the exit code, or the error in words."""
     match arguments:
         case ["check"]:
             return check(FOLDER, sys.version_info[:2])
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> str | int:
 
 
 def check(folder: Path, wanted: tuple[int, int]) -> str | int:
-    """Return what is wrong if the environment in `folder` was made with another Python than `wanted`; 0 if nothing."""
+    """Return an error if the environment in `folder` was made with another Python than `wanted`; 0 if nothing."""
     configuration = folder / "pyvenv.cfg"
     if not configuration.exists():
         return 0
@@ -66,7 +66,7 @@ def install(lock: Path) -> str | int:
             elif line.startswith("Installing collected packages"):
                 _say("\r\x1b[K" * sys.stderr.isatty() + "  all are here; putting them in place …")
     if pip.returncode:
-        return f"pip could not install {lock}; what it said is above. A network that reaches a package index is needed."
+        return f"pip could not install {lock}; its output is above. A network that reaches a package index is needed."
     _say(f"Installed in {time.monotonic() - begun:.0f} s.")
     return 0
 

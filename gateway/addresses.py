@@ -15,7 +15,7 @@ _IPV6_NETWORK_BITS: Final = 64
 
 
 def of(scope: Scope, trusted: Sequence[Network]) -> str:
-    """Return the client's address: the connection's, or what the nearest untrusted hop in `X-Forwarded-For` is.
+    """Return the client's address: the connection's, or that of the nearest untrusted hop in `X-Forwarded-For`.
 
     The header counts only where each proxy that wrote it is trusted, read from the right: what a client itself writes
     into it is to the left of that.

@@ -8,7 +8,7 @@ from gateway.settings import Settings
 from kobklein import auth, contract, errors, ratelimits
 
 _REFUSALS: Final = frozenset((401, 403, 404, 405))
-"""Statuses that someone gets who looks around, or has no right to what is there."""
+"""Statuses of callers who search for resources, or have no right to them."""
 
 
 class Failures:

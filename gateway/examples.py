@@ -1,6 +1,6 @@
 """Examples of requests and answers, made from the contract: of its fields' own examples, and else of their types.
 
-A request's example has what is required and each field with an example; the rest is left to the service, such as the
+A request's example has the required fields and each field with an example; the rest is left to the service, such as the
 caller's own id. An answer's example has every field that an answer has, so it is one that can be.
 """
 

@@ -51,7 +51,7 @@ class Gone(problems.Refused):
 
 
 class Departure:
-    """The end of a client's connection: whether it is there, and what is to be done when it comes."""
+    """The end of a client's connection: whether it is there, and the work to do when it comes."""
 
     __slots__ = ("_callbacks", "gone")
 

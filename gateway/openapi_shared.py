@@ -138,7 +138,7 @@ _EXAMPLES: Final = {
     "503": ("UNAVAILABLE", "the ledger is out of reach for now"),
     "504": ("GATEWAY_TIMEOUT", "the call took longer than it may"),
 }
-"""A reason of each status, and what it says."""
+"""A reason of each status, and its text."""
 PROBLEM_SCHEMA: Final[Document] = {
     "type": "object",
     "description": "A problem document (RFC 9457).",
@@ -147,7 +147,7 @@ PROBLEM_SCHEMA: Final[Document] = {
         "type": {"type": "string", "format": "uri", "examples": ["urn:kobklein:problem:insufficient-funds"]},
         "title": {"type": "string", "examples": ["Insufficient funds"]},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
-        "detail": {"type": "string", "description": "What is wrong, for people."},
+        "detail": {"type": "string", "description": "The error in words, for people."},
         "instance": {"type": "string", "description": "The path that was asked.", "examples": ["/transfers"]},
         "reason": {"type": "string", "description": "Stable name of the reason.", "examples": ["INSUFFICIENT_FUNDS"]},
         "requestId": {"type": "string", "description": "Id of the call, found again in the logs."},

@@ -103,8 +103,8 @@ class Refused(Exception):
 def of(error: Exception, client_view: ClientView = violations.as_given, *, part: str = "") -> Problem:
     """Return the problem that an error is for the client.
 
-    `client_view` puts violations into the client's names, and `part` is what a call was made to. An error that nobody
-    foresaw says nothing of itself: its detail belongs in the log.
+    `client_view` puts violations into the client's names, and `part` is what a call was made to. An unforeseen
+    error says nothing of itself: its detail belongs in the log.
     """
     if isinstance(error, Refused):
         return error.problem
@@ -117,7 +117,7 @@ def of(error: Exception, client_view: ClientView = violations.as_given, *, part:
 
 
 def _named(status: errors.Status, part: str) -> errors.Status:
-    """Return a status with a reason where gRPC itself says that nobody answers there."""
+    """Return a status with a reason where gRPC itself says that it got no answer."""
     if status.reason or status.code is not grpc.StatusCode.UNAVAILABLE:
         return status
     return errors.from_status(errors.to_status(errors.Unavailable(part=part or "a part of the system")))

@@ -201,8 +201,8 @@ def _map_value(field: FieldDescriptor) -> Callable[[Any, Any, Any, str, Violatio
 
 
 def without_output_only(message_type: descriptor.Descriptor, value: Any) -> Any:
-    """Return the JSON of a resource without what the service sets, so that one may be sent back as it was read."""
-    if type(value) is not dict:  # What is no object, or gives a key twice, is refused as it is.
+    """Return the JSON of a resource without the fields that the service sets, so that it may be sent back."""
+    if type(value) is not dict:  # A value that is no object, or gives a key twice, is refused as it is.
         return value
     by_name = _spellings(message_type)
     kept: dict[str, Any] = {}

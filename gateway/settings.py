@@ -97,7 +97,7 @@ class Settings(kobklein.settings.Settings):
             yield "{https_certificate_file} and {https_key_file} go together"
 
     def broken_files(self) -> Iterator[str]:
-        """Yield what is wrong with the files."""
+        """Yield the faults of the files."""
         yield from (wrong := tuple(super().broken_files()))
         certificate, key = self.https_certificate_file, self.https_key_file
         if certificate is not None and key is not None and not wrong and not are_a_pair(certificate, key):

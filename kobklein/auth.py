@@ -60,7 +60,7 @@ class Verifier:
         return token in self._proved
 
     def verify(self, token: str) -> Caller:
-        """Return the caller that `token` proves; raises Unauthenticated, which says what is wrong with it."""
+        """Return the caller that `token` proves; raises Unauthenticated, which names the token's fault."""
         if self._keys.version != self._keys_version:
             self._keys_version = self._keys.version
             self._proved.clear()  # What a withdrawn key has proved is proved no more.
@@ -122,7 +122,7 @@ def check_public(caller: Caller) -> None:
 
 
 def denial(what: str, needed: Iterable[contract.Role], caller: Caller | None) -> errors.PermissionDenied:
-    """Return the refusal of `what`, which needs one of some roles; it says them, and those that the caller has."""
+    """Return the refusal of `what`, which needs one of some roles; it names them and the caller's own."""
     has = _listed(caller.roles if caller else (), "and")
     return errors.PermissionDenied(f"{what} needs {_listed(needed, 'or')}; this token has {has}")
 

@@ -30,7 +30,7 @@ class Call:
     unrestricted_roles: frozenset[contract.Role] = frozenset()
     """The roles whose callers may act for every subject."""
     notice: str = ""
-    """What was not as it should be although the call is answered; its log line is a warning then, and says so."""
+    """A fault in a call that is answered nevertheless; its log line is then a warning with this text."""
 
     @property
     def subject(self) -> str:

@@ -80,7 +80,7 @@ def _migrate(package: str, settings: MigrationSettings) -> None:
 
 
 def _refuse_owner(variable: str) -> None:
-    """A process that serves must not be able to change the schema, whoever takes it over."""
+    """A process that serves must not be able to change the schema, also when an attacker controls it."""
     if os.environ.get(variable):
         _give_up(
             f"{variable} is for `migrate` alone: take it out of the environment of `serve`", code=configuration.WRONG

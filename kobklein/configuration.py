@@ -106,7 +106,7 @@ def _wrong_if_empty(group: type[pydantic.BaseModel], prefix: str) -> Iterator[st
 
 
 def _said(error: pydantic_core.ErrorDetails) -> str:
-    """Return what is wrong with a value; pydantic's own sentences repeat none, nor do those of kobklein.settings."""
+    """Return the fault of a value; pydantic's own sentences repeat none, nor do those of kobklein.settings."""
     item = next((f"item {part + 1} " for part in error["loc"] if isinstance(part, int)), "")
     if error["type"] == "missing":
         return "is missing"

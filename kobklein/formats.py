@@ -35,7 +35,7 @@ class Format(NamedTuple):
         return text if self.fits(text) else self.respelled(text) or text
 
     def wrong(self, text: str) -> str:
-        """Return what is wrong with a text that is not in the one spelling; empty when nothing is."""
+        """Return the fault of a text that is not in the one spelling; empty when it has none."""
         return "" if self.fits(text) else self.refusal(text)
 
 

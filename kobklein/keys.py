@@ -78,7 +78,7 @@ class _KeyFile:
 class _KeyUrl:
     """Keys of an identity provider, fetched by a thread of their own so that no call ever waits for them.
 
-    What was fetched last is the truth: a key that is gone is trusted no more, and one that was replaced under its id is
+    The set fetched last counts: a key that is gone is trusted no more, and one that was replaced under its id is
     replaced here. A token that does not fit has the keys fetched within seconds; all else, every five minutes.
     """
 

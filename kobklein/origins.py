@@ -45,7 +45,7 @@ _current: contextvars.ContextVar[Origin | None] = contextvars.ContextVar("origin
 
 
 def current() -> Origin | None:
-    """Return what the work of this task goes back to; None where nothing is known."""
+    """Return the origin of this task's work; None where it is not known."""
     return _current.get()
 
 
@@ -76,7 +76,7 @@ def joined(origins: Iterable[Origin]) -> Origin:
 
 
 def given(metadata: Mapping[str, str], *, longest: int = MAX_LENGTH) -> Origin | None:
-    """Return what the metadata of a call says; None without a usable id."""
+    """Return the origin in the metadata of a call; None without a usable id."""
     request_id = metadata.get(_HEADER, "")
     if not (0 < len(request_id) <= longest and request_id.isprintable()):
         return None
@@ -96,7 +96,7 @@ class Memory:
         self._origins: collections.OrderedDict[uuid.UUID, Origin] = collections.OrderedDict()
 
     def note(self, id_: uuid.UUID) -> None:
-        """Remember what the work of this task goes back to."""
+        """Remember the origin of this task's work."""
         origin = current()
         if origin is not None:
             self._origins[id_] = origin
@@ -108,5 +108,5 @@ class Memory:
         return self._origins.get(id_) or Origin(str(id_))
 
     def forget(self, id_: uuid.UUID) -> None:
-        """Forget what has been done."""
+        """Forget work that is done."""
         self._origins.pop(id_, None)

@@ -152,7 +152,7 @@ def named(rule: str, name: Callable[[str], str]) -> str:
 
 
 class Group(pydantic.BaseModel):
-    """Settings that belong together. What is said of a mistake in them has the names of fields and no value.
+    """Settings that belong together. A message about a mistake in them has the names of fields and no value.
 
     A rule is a sentence in which `{field}` stands for the name of a field, `{group__field}` for one of a group in this
     one. kobklein.configuration puts the names of the variables there.
@@ -165,7 +165,7 @@ class Group(pydantic.BaseModel):
         yield from ()
 
     def broken_files(self) -> Iterator[str]:
-        """Yield what is wrong with the files that fields name; only a process that starts asks for that."""
+        """Yield the faults of the files that fields name; only a process that starts asks for them."""
         for name, value in self:
             if isinstance(value, Path) and not (value.is_file() and os.access(value, os.R_OK)):
                 yield f"{{{name}}}: there is no readable file of that name"
@@ -200,7 +200,7 @@ class AuthSettings(Group):
             yield "exactly one of {jwks_url}, {jwks_file} and {hs256_secret} is needed"
 
     def broken_files(self) -> Iterator[str]:
-        """Yield what is wrong with the files."""
+        """Yield the faults of the files."""
         yield from (missing := tuple(super().broken_files()))
         if self.jwks_file is not None and not missing and not holds(self.jwks_file, jwks.some):
             yield "{jwks_file}: the file holds no JWK set with a usable key"
@@ -225,7 +225,7 @@ class TlsSettings(Group):
     authority_file: Path
 
     def broken_files(self) -> Iterator[str]:
-        """Yield what is wrong with the files."""
+        """Yield the faults of the files."""
         yield from (missing := tuple(super().broken_files()))
         if missing:
             return
@@ -257,7 +257,7 @@ class MigrationSettings(ProcessSettings):
     """Settings of the command `migrate` of a service."""
 
     database_url: DatabaseUrl
-    """The service's own URL: its role is let in to what the migrations make."""
+    """The service's own URL: the migrations give its role access to the tables."""
     migration_database_url: DatabaseUrl | None = None
     """The same database as the role that owns the schema; without it, `database_url` is used."""
     migration_wait_seconds: float = pydantic.Field(default=60.0, ge=0)
@@ -335,7 +335,7 @@ def are_a_pair(certificate: Path, key: Path) -> bool:
 
 
 def holds(file: Path, parse: Callable[[str], object]) -> bool:
-    """Return whether `parse` can read the text of a file; what it raises is a ValueError."""
+    """Return whether `parse` can read the text of a file; it raises a ValueError where it cannot."""
     try:
         parse(file.read_text())
     except (OSError, ValueError):

@@ -21,7 +21,7 @@ class SharedQuery(Generic[K, V]):
     async def get(self, key: K) -> V | None:
         """Return the value of a key as a query finds it that begins after this call; None where there is none.
 
-        Raises what the query raises.
+        Raises the query's own exceptions.
         """
         if key not in self._waiting:
             self._waiting[key] = asyncio.get_running_loop().create_future()
@@ -44,7 +44,7 @@ class SharedQuery(Generic[K, V]):
         except Exception as error:  # Each of those that wait answers for itself.
             for future in batch.values():
                 future.set_exception(error)
-                future.exception()  # Those that wait may have left; then it is nobody's.
+                future.exception()  # The waiting callers may have left; the exception counts as retrieved then.
         else:
             for key, future in batch.items():
                 future.set_result(found.get(key))

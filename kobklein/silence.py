@@ -1,7 +1,7 @@
 """Connections to PostgreSQL that give a silent server up.
 
 A server can stop without dying: its machine hangs, or its processes are frozen. The kernel below it still acknowledges
-what is sent, so neither keepalives nor TCP's own time-out ends the wait, and another primary may have taken over long
+data, so neither keepalives nor TCP's own time-out ends the wait, and another primary may have taken over long
 ago. So each connection here bounds the wait for an answer itself. A connection that has waited too long is closed, and
 the call fails with psycopg.OperationalError, as it does when the server hangs up: a lost connection has one meaning.
 """

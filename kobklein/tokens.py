@@ -1,4 +1,4 @@
-"""What an access token (an RFC 9068 JWT) must be to prove a caller, and what is said of one that does not."""
+"""What an access token (an RFC 9068 JWT) must be to prove a caller, and the refusals of tokens that do not."""
 
 import dataclasses
 import datetime
@@ -33,7 +33,7 @@ class Claims:
 def read(token: str, source: keys.Source, settings: AuthSettings) -> Claims:
     """Return the claims of a token whose signature and claims are good, whatever the time is.
 
-    Raises Unauthenticated, which says in words what is wrong, and never with what.
+    Raises Unauthenticated, which names the fault in words and repeats no value.
     """
     if not 0 < len(token) <= MAX_LENGTH:
         raise _wrong(f"is longer than {MAX_LENGTH} characters" if token else "is empty")
@@ -57,7 +57,7 @@ def check_time(claims: Claims, now: float, settings: AuthSettings) -> None:
 
 
 def revoked() -> errors.Unauthenticated:
-    """Return the refusal of a token that is good, and that whoever runs the platform has withdrawn."""
+    """Return the refusal of a good token that the operator of the platform has withdrawn."""
     return _wrong("was revoked")
 
 

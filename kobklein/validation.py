@@ -23,8 +23,8 @@ _UPDATE_MASK: Final = "update_mask"
 def check(request: message.Message) -> None:
     """Fill the defaults of `request` in, put values into the one spelling of their format, and check it.
 
-    A request that changes a resource by a mask may hold what the service sets: it is taken out of the resource and of
-    the mask (AIP-203), so that a client may send a resource back as it was read.
+    A request that changes a resource by a mask may hold fields that the service sets: they are taken out of
+    the resource and of the mask (AIP-203), so that a client may send a resource back as it was read.
 
     Raises InvalidArgument that names every offending field, or as many as a refusal may name.
     """
@@ -141,7 +141,7 @@ class _Validator:
         self._columns = _Columns(self._rules) if flat and value_checks.CURRENCY in message_type.fields_by_name else None
 
     def check(self, value: Any, path: str, found: list[errors.Violation]) -> None:
-        """Make a message whole, and add what is wrong with it; `path` is its own, with a dot."""
+        """Make a message whole, and add its faults; `path` is its own, with a dot."""
         for name in self._cleared:
             value.ClearField(name)
         if self._mask_of is not None and value.HasField(_UPDATE_MASK):

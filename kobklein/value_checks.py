@@ -13,7 +13,7 @@ from kobklein.options.v1 import options_pb2
 
 FieldDescriptor = descriptor.FieldDescriptor
 Wrong = Callable[[Any], str]
-"""Returns what is wrong with a value; empty when nothing is."""
+"""Returns the fault of a value; empty when it has none."""
 
 CURRENCY: Final = "currency"
 """Name of the fields that hold an ISO 4217 code, and that give the amounts beside them their meaning."""
@@ -118,17 +118,17 @@ def allowed_values(enum_type: descriptor.EnumDescriptor, rules: options_pb2.Fiel
 
 
 def not_one_of(names: Iterable[str]) -> str:
-    """Return what is wrong with a value that is none of these."""
+    """Return the fault of a value that is none of these."""
     return f"is not one of {', '.join(names)}"
 
 
 def too_many_bytes(most: int) -> str:
-    """Return what is said of free data whose JSON is longer than it may be."""
+    """Return the refusal of free data whose JSON is longer than it may be."""
     return f"takes more than {most} bytes"
 
 
 def mask_fault(paths: Sequence[str]) -> str:
-    """Return what is wrong with the size of a mask; empty when nothing is."""
+    """Return the fault in the size of a mask; empty when it has none."""
     if len(paths) > MOST_MASK_PATHS:
         return f"names {len(paths)} fields, more than {MOST_MASK_PATHS}"
     if max(map(len, paths), default=0) > LONGEST_MASK_PATH:

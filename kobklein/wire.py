@@ -13,7 +13,7 @@ from google.protobuf import timestamp_pb2
 from kobklein import errors
 
 NANOSECONDS: Final = 1000
-"""In a microsecond, which is what the tables can tell apart."""
+"""In a microsecond, the resolution of the tables."""
 _MICROSECOND: Final = datetime.timedelta(microseconds=1)
 _END_OF_TIME: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
@@ -34,7 +34,7 @@ def given_time(request: protobuf_message.Message, field: str) -> datetime.dateti
 def boundary(request: protobuf_message.Message, field: str) -> datetime.datetime | None:
     """Return the end of a range in a field of a request; None when it is absent.
 
-    What is before an instant finer than a microsecond, or since then, is so from the next microsecond.
+    An instant finer than a microsecond counts as the next microsecond.
     """
     given = given_time(request, field)
     if given is None or getattr(request, field).nanos % NANOSECONDS == 0:

@@ -64,7 +64,7 @@ class _Waiter:
 
 
 class Changes:
-    """Steps of this process tell what they did; one connection listens for those of others; `poll` is the net."""
+    """Steps of this process announce their changes; one connection listens for those of others; `poll` is the net."""
 
     def __init__(self, sessions: database.Sessions, *, poll_seconds: float) -> None:
         self._sessions = sessions

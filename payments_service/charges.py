@@ -124,7 +124,7 @@ class Charges:
         """Cancel a payment, at its provider first if it is there, and change what else `change` says.
 
         Raises PaymentNotFound, EtagMismatch, IllegalMove, PaymentBusy, PaymentPaid if the money came first, and
-        ProviderUnavailable when the provider was asked in vain; then the cancellation stays wanted and is tried again.
+        ProviderUnavailable when the provider did not answer; then the cancellation stays wanted and is tried again.
         """
         owner = calls.current().owner
 
@@ -162,7 +162,7 @@ class Charges:
         return _Begun(claimed, claimed=True)
 
     async def _described(self, session: database.Session, payment: Payment, values: dict[str, Any]) -> Payment:
-        """Change what is said of a payment that is cancelled already, if anything."""
+        """Change the description of a payment that is cancelled already, if the request asks for that."""
         if not values:
             return payment
         return await repository.write(session, payment, values, Mark(_actor(), f"updated: {', '.join(values)}", CALL))
@@ -228,7 +228,7 @@ class Charges:
     async def _in_time(self, finished: asyncio.Task[payments_pb2.Payment], payment: Payment) -> payments_pb2.Payment:
         """Return the answer, or the payment as it was recorded while there is still time to say so.
 
-        What was recorded is going to happen, so its caller is not told that the call failed. The answer that the key
+        A recorded payment goes on, so its caller is not told that the call failed. The answer that the key
         gets is the one that comes later.
         """
         left = calls.current().deadline - asyncio.get_running_loop().time()

@@ -21,7 +21,7 @@ _STATES: Final = {
     EventMove.REPORT: EventState.UNAPPLIED,
     EventMove.IGNORE: EventState.IGNORED,
 }
-"""Where an event stands when it is stored: only what is about a payment is left to be applied."""
+"""Where an event stands when it is stored: only events about a payment are left to be applied."""
 _OUTCOMES: Final = {
     EventState.RECEIVED: "",
     EventState.UNAPPLIED: "moves money, and has no effect here",
@@ -82,7 +82,7 @@ class Filters:
 
 
 async def insert(session: database.Session, arrived: Sequence[NewEvent]) -> set[tuple[str, str]]:
-    """Store events, and return the provider and id of those that are new; what is to be applied is left."""
+    """Store events, and return the provider and id of those that are new; they are applied later."""
     result = await session.execute(
         postgresql.insert(inbox_events)
         .values([_row(each) for each in arrived])

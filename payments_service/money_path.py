@@ -185,7 +185,7 @@ class MoneyPath:
 
 
 def cause(payment: Payment) -> Cause:
-    """Return why a payment that nobody asks for is due."""
+    """Return why a payment is due that no caller waits for."""
     return Cause(Trigger.EVENT, payment.due_event) if payment.due_event else TIMER
 
 

@@ -118,7 +118,7 @@ class Settings(ServiceSettings):
             yield "{environment} is production, which needs a live key in {stripe__secret_key}"
 
     def broken_files(self) -> Iterator[str]:
-        """Yield what is wrong with the files."""
+        """Yield the faults of the files."""
         yield from (wrong := tuple(super().broken_files()))
         if not wrong and not holds(self.service_key_file, jwks.private):
             yield "{service_key_file}: the file holds no private JWK"

@@ -1,7 +1,7 @@
 """Webhooks: stored once as they come, applied afterwards, in order for each payment.
 
 An event moves nothing by itself: it makes its payment due for a look, and the provider's own answer counts. So events
-may come twice, late and out of order, and whoever has stolen the webhook's secret cannot pay with it.
+may come twice, late and out of order, and a thief of the webhook's secret cannot pay with it.
 """
 
 import asyncio

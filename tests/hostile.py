@@ -41,7 +41,7 @@ class Reader:
 
 
 def seconds(reader: Reader, text: str, *, times: int) -> float:
-    """Return the least processor time of several readings; what is read is thrown away between them."""
+    """Return the least processor time of several readings; the result is thrown away after each."""
     gc.disable()
     try:
         return min(_once(reader, text) for _ in range(times))

@@ -1,6 +1,6 @@
 """A TCP proxy before PostgreSQL whose connections can fall silent, as those of a server do whose processes are frozen.
 
-Below such a server the kernel goes on: it accepts connections and acknowledges what is sent. So does the proxy.
+Below such a server the kernel goes on: it accepts connections and acknowledges data. So does the proxy.
 """
 
 import asyncio

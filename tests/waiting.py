@@ -29,7 +29,7 @@ async def patience(what: str) -> AsyncIterator[None]:
 async def until(what: str, holds: Callable[[], bool]) -> None:
     """Return once `holds` does."""
     async with patience(what):
-        while not holds():  # noqa: ASYNC110  # What it looks at sets no event.
+        while not holds():  # noqa: ASYNC110  # The state that it reads sets no event.
             await asyncio.sleep(0.01)
 
 

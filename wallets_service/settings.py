@@ -72,7 +72,7 @@ class Settings(ServiceSettings):
     seal_key: SecretKey | None = None
     """The Ed25519 seed that signs the chain of seals; the same in every replica."""
     seal_trusted_keys: ListOf[Key] = ()
-    """The public halves of earlier seal keys: what they signed is still proved by them."""
+    """The public halves of earlier seal keys: they still prove the seals that they signed."""
 
     seal_seconds: float = pydantic.Field(default=1.0, gt=0, le=MOST_SEAL_SECONDS)
     """How long after a round of sealing the next one begins: about as long, a change of what is new goes unseen."""

@@ -71,8 +71,8 @@ async def create(
 
     `id_` is derived from the caller's key. What is posted under it is the answer, whatever the schedule, the balance or
     the accounts have become since, and marks the call as a repetition. A fee that is set while the transfer is on its
-    way may come too late for it; what was charged is in the answer. A dry run takes all the same steps but the posting,
-    and is not refused for a payee who is new, but says so.
+    way may come too late for it; the answer has the fee that was charged. A dry run takes all the same steps but the
+    posting, and is not refused for a payee who is new, but says so.
 
     If the process dies before the ledger commits, nothing has happened, and afterwards everything has; the repetition
     finds out which. Raises IdempotencyKeyReused, and CurrencyNotOffered for any but `currencies` and the ledger's

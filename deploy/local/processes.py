@@ -124,7 +124,7 @@ class Process:
         self.wait_until_ready()
 
     def tail(self) -> str:
-        """Return the end of what the process has logged since it was started last."""
+        """Return the end of the process's log since its last start."""
         with self.log.open("rb") as log:
             log.seek(max(self._log_start, self.log.stat().st_size - 3000))
             return log.read().decode(errors="replace")

@@ -54,7 +54,7 @@ class Run:
     path: Path
     command: str
     supervisor: ProcessIdentity | None
-    """None once it has ended; what it started are orphans then."""
+    """None once it has ended; the processes that it started are orphans then."""
     processes: tuple[ProcessIdentity, ...]
 
     def __str__(self) -> str:
@@ -88,7 +88,7 @@ def found(folder: Path, checkout: Path) -> list[Run]:
 
 
 def stop(run: Run) -> list[ProcessIdentity]:
-    """End a run and what is left of it; return the processes that did not end."""
+    """End a run and its processes; return the processes that did not end."""
     if run.supervisor and run.supervisor.send(signal.SIGTERM):
         run.supervisor.wait(_SUPERVISOR_SECONDS)
     left = [run.supervisor] if run.supervisor and run.supervisor.runs else []

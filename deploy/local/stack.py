@@ -222,7 +222,7 @@ class _Builder:
             "PORT": str(self.ports[name]),
             "METRICS_PORT": str(self.ports[f"{name}_metrics"]),
             "DATABASE_URL": database.url,
-            "MIGRATION_DATABASE_URL": "",  # What was inherited is for the migrations alone.
+            "MIGRATION_DATABASE_URL": "",  # The inherited value is for the migrations alone.
             "PAGE_TOKEN_KEY": self.identity.secret("page-tokens"),
             "AUTH__JWKS_FILE": str(self.identity.public_keys_file),
             **specific,

@@ -38,7 +38,7 @@ class _Watch:
     """Whether it was started again, and has not answered since."""
 
     def look(self, now: float) -> None:
-        """Notice a death or a return, and start again what is due."""
+        """Notice a death or a return, and start the process again when that is due."""
         if self.due is not None:
             if now >= self.due:
                 self.child.start()

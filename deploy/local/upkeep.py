@@ -26,7 +26,7 @@ _MADE: Final = (
 
 
 def main(arguments: list[str]) -> str | int:
-    """Run the command that is named; return the exit code, or what is wrong."""
+    """Run the command that is named; return the exit code, or the error in words."""
     commands = {"stop": stop, "reset": reset, "clean": clean}
     if len(arguments) != 1 or arguments[0] not in commands:
         return "usage: python -m deploy.local.upkeep stop | reset | clean"
@@ -74,7 +74,7 @@ def clean(checkout: Path) -> str | int:
 
 
 def running(checkout: Path) -> str | None:
-    """Return what runs from this checkout and so forbids to change what it stands on; None if nothing does."""
+    """Return the runs of this checkout, during which its files must stay, in words; None if there are none."""
     found = runs.found(folders.runs(checkout), checkout)
     if not found:
         return None

@@ -27,7 +27,7 @@ def main(
 ) -> None:
     """Simulate Stripe's API until the process is interrupted.
 
-    Every user of the machine can read arguments. So what is secret is taken from the environment: SANDBOX_API_KEYS, the
+    Every user of the machine can read arguments. So secrets are taken from the environment: SANDBOX_API_KEYS, the
     keys that are accepted, with commas; SANDBOX_WEBHOOK_SECRET, what events are signed with.
     """
     keys = [key for each in os.environ.get("SANDBOX_API_KEYS", "").split(",") if (key := each.strip())]

@@ -1,4 +1,4 @@
-"""The page at `/`: what the sandbox holds, for people, with buttons for what can happen next."""
+"""The page at `/`: the sandbox's payments, for people, with buttons for the next steps."""
 
 import datetime
 import html

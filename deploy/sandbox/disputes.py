@@ -91,7 +91,7 @@ def list_(state: State, arguments: Arguments) -> Object:
 def open_(state: State, charge: Object, *, reason: str, inquiry: bool = False, amount: int | None = None) -> Object:
     """The payer disputes a captured charge. An inquiry only asks; a chargeback withdraws the money and a fee.
 
-    A bank looks at the charge alone: what was refunded of it can be disputed too, and is then paid back twice.
+    A bank looks at the charge alone: the refunded part of it can be disputed too, and is then paid back twice.
     """
     captured = charge["amount_captured"]
     amount = captured if amount is None else amount

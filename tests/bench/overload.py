@@ -1,4 +1,4 @@
-"""Card payments by more callers than can be served: what is completed, how long it takes, and how the rest is refused.
+"""Card payments by more callers than can be served: completed ones, their time, and the refusal of the rest.
 
 Every caller pays again and again over a connection of its own. One that is refused waits as long as `Retry-After` says
 and repeats the call under the same key. Beside them, a few callers read ten times a second. The levels take turns in
@@ -81,7 +81,7 @@ async def run() -> list[dict[str, Any]]:
 
 
 async def _play(stack: local.Stack, level: Level, *, seconds: float) -> None:
-    """Let the callers of a level pay, and compare what they were told with what was recorded."""
+    """Let the callers of a level pay, and compare their answers with the records."""
     token = stack.identity.token("bench-1", "user")
     before = _payments(stack)
     start = time.monotonic()

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 def environment(revocations: Path) -> dict[str, str]:
-    """Return what the processes are told under test: generous budgets, short patience; nobody is revoked yet."""
+    """Return the environment of the processes under test: generous budgets, short patience, no revocations."""
     if not revocations.exists():
         revocations.write_text("{}")
     told = {

@@ -18,7 +18,7 @@ MODULES = "require.resolve('@grpc/grpc-js'); require.resolve('@grpc/proto-loader
 
 
 def environment(stack: local.Stack, checkout: Path) -> dict[str, str]:
-    """Return what `.data/tokens.env` exports, beside what the shell has."""
+    """Return the exports of `.data/tokens.env` and the shell's own environment."""
     exports = dict(re.findall(r"^export (\w+)='?([^'\n]+)'?$", overview.exports(stack), re.MULTILINE))
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return clean | exports | {"CHECKOUT": str(checkout)}

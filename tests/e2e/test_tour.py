@@ -28,7 +28,7 @@ def section() -> str:
 
 
 def commands() -> str:
-    """Return what is to be pasted, without what needs a tool that is not here."""
+    """Return the commands to paste, without those that need a tool that is not here."""
     blocks = re.findall(r"^```bash\n(.+?)^```$", section(), re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 10
     return "".join(block for block in blocks if "grpcurl" not in block or shutil.which("grpcurl"))

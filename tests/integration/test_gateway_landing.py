@@ -1,4 +1,4 @@
-"""The page at `/`: for people and for programs, and in production without a word of what is inside."""
+"""The page at `/`: for people and for programs, and in production without a word about the parts inside."""
 
 import re
 

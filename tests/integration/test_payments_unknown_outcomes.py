@@ -140,7 +140,7 @@ async def test_a_process_that_died_after_recording_its_intent_is_recovered(clien
 
 
 async def test_a_request_that_is_refused_after_its_process_died_records_no_payment(client: payments.Client) -> None:
-    """The intent was committed; whoever recovers the payment is told by the provider that the card is wrong."""
+    """The intent was committed; the provider tells the recovery that the card is wrong."""
     await client.fault("rate_limit_429", method="POST", count=1)
     payment = await client.unresolved(client.process(card="pm_of_nobody", key="k", reference="INV-1"))
     watch = client.stub.WatchPayment(payments_pb2.WatchPaymentRequest(id=payment.id), metadata=payments.AS_ADMIN)

@@ -29,7 +29,7 @@ def made(clock: Clock, *, tolerated: float = 0.5, **settings: float) -> admissio
 
 
 def play(admitted: admission.Admission, clock: Clock, *, good: bool, calls: int, full: bool = True) -> None:
-    """Let calls come and go one after the other, a tenth of a second each; `full` fills what is left of the limit."""
+    """Let calls come and go one after the other, a tenth of a second each; `full` fills the rest of the limit."""
     for _ in range(calls):
         tickets = [admitted.enter()]
         while full and (more := admitted.enter()) is not None:

@@ -445,7 +445,7 @@ async def test_a_key_that_is_replaced_under_its_id_is_taken_and_one_that_is_gone
     published.document = {"keys": [other_public]}
     await waiting.until("another key", lambda: passes(other))
     assert not passes(new)
-    for document in ([], {"keys": "none"}, "text"):  # No key set: what was fetched last stays.
+    for document in ([], {"keys": "none"}, "text"):  # No key set: the last one that was fetched stays.
         published.document, before = document, published.fetched
         assert not passes(new)
         await waiting.until("a fetch", functools.partial(published.fetched_since, before))

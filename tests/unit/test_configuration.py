@@ -1,4 +1,4 @@
-"""What is said of a mistake in the configuration: the variable's own name and the rule, and never a value."""
+"""The message about a mistake in the configuration: the variable's own name and the rule, and never a value."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def good(files: Path) -> dict[str, str]:
-    """What the three processes need, and nothing else."""
+    """The environment of the three processes, and nothing else."""
     service = {"DATABASE_URL": f"postgresql://app:{SECRET}@127.0.0.1/x", "PAGE_TOKEN_KEY": "00" * 32}
     needed = {
         "GATEWAY_": {"PAYMENTS_TARGET": "payments:1", "WALLETS_TARGET": "wallets:1"},
@@ -71,7 +71,7 @@ def good(files: Path) -> dict[str, str]:
 
 
 def told(monkeypatch: pytest.MonkeyPatch, settings: type[Variables], environment: dict[str, str]) -> list[str]:
-    """Return what is said when a process starts with an environment; nothing if it can work with it."""
+    """Return the error of a process that starts with an environment; nothing if it can work with it."""
     for name in os.environ:
         monkeypatch.delenv(name)
     for name, value in environment.items():

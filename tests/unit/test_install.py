@@ -1,4 +1,4 @@
-"""What is installed for running and for developing is pinned, and an environment of another Python is noticed."""
+"""Packages for running and for developing are pinned, and an environment of another Python is noticed."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""`make stop`, `make reset` and `make clean` end and remove what is this checkout's, and nothing else."""
+"""`make stop`, `make reset` and `make clean` end and remove this checkout's processes and files, and nothing else."""
 
 import dataclasses
 import json

@@ -11,7 +11,7 @@ from kobklein.wire import boundary, given_time, optional_timestamp, time, timest
 from wallets_service.instants import Basis
 
 __all__ = ["boundary", "given_time", "optional_timestamp", "time", "timestamp"]
-"""Of what is imported, what the messages here speak of as common too."""
+"""The imported names that modules here use from this one."""
 _TYPE_PREFIX: Final = "TRANSFER_TYPE_"
 _STATUS_PREFIX: Final = "ACCOUNT_STATUS_"
 TYPE_NAMES: Final = {

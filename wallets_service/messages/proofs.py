@@ -53,7 +53,7 @@ def report(found: verification.Report) -> ledger_pb2.LedgerReport:
 
 
 def _total(found: verification.Total, *, broken: bool) -> ledger_pb2.CurrencyTotal:
-    """Return a total, of a broken ledger the nearest that there is: what is broken must be told."""
+    """Return a total; of a broken ledger, whose state must be reported, the nearest value in 64 bits."""
 
     def fitted(amount: int, name: str) -> int:
         return common.nearest_int64(amount) if broken else money.in_64_bits(amount, found.currency, name=name)

@@ -25,7 +25,7 @@ def transaction_filter(request: wallets_pb2.ListWalletTransactionsRequest) -> tr
 
 
 def currencies(codes: Iterable[str]) -> wallets_pb2.ListCurrenciesResponse:
-    """Return what is said of currencies."""
+    """Return the message about currencies."""
     return wallets_pb2.ListCurrenciesResponse(
         currencies=[wallets_pb2.Currency(code=code, decimals=money.exponent(code)) for code in codes]
     )
