@@ -1,6 +1,7 @@
 """Addresses of clients, behind proxies too, and what counts as one of them."""
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,6 +11,7 @@ from gateway.settings import Network
 from kobklein import peers
 
 _MAX_HOPS: Final = 20
+_WITH_PORT: Final = re.compile(r"\[(?P<v6>[0-9A-Fa-f:.]+)\](?::\d{1,5})?|(?P<v4>[0-9.]+):\d{1,5}")
 _IPV6_NETWORK_BITS: Final = 64
 """One customer of a provider has all addresses of such a network."""
 
@@ -21,10 +23,11 @@ def of(scope: Scope, trusted: Sequence[Network]) -> str:
     into it is to the left of that.
     """
     peer = scope["client"][0] if scope.get("client") else ""
+    peer = _plain(peer) or peer
     if not trusted or not is_trusted(peer, trusted):
         return peer
     forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
-    hops = [hop.strip() for hop in forwarded.split(",")[-_MAX_HOPS:] if hop.strip()]
+    hops = [_plain(hop) for hop in forwarded.split(",")[-_MAX_HOPS:] if hop.strip()]
     for hop in reversed(hops):
         if not peers.is_address(hop):
             return peer
@@ -32,6 +35,21 @@ def of(scope: Scope, trusted: Sequence[Network]) -> str:
         if not is_trusted(hop, trusted):
             break
     return peer
+
+
+def _plain(hop: str) -> str:
+    """Return a hop's address: without the port and brackets that some proxies write, and as IPv4 where it is mapped.
+
+    What is no address, or has a zone with any text in it, is returned empty.
+    """
+    text = hop.strip()
+    if match := _WITH_PORT.fullmatch(text):
+        text = match["v6"] or match["v4"]
+    if "%" in text or not peers.is_address(text):
+        return ""
+    address = ipaddress.ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 def is_trusted(text: str, trusted: Sequence[Network]) -> bool:

@@ -56,7 +56,9 @@ def create(
     app.router.redirect_slashes = False
     served = list(_endpoints(settings, services, access))
     received = list(_webhooks(settings, services, access))
-    contract = routes.ContractRoutes(served, others=[webhook.path for webhook in received])
+    contract = routes.ContractRoutes(
+        served, others=[webhook.path for webhook in received], suggests=settings.shows_docs
+    )
     app.router.routes += [contract, *received]
     app.router.default = contract.unknown
     app.include_router(operations.router(services, shows_metrics=settings.shows_metrics))

@@ -65,6 +65,8 @@ class Edge:
             await self._answer(exchange)
         finally:
             exchange.slot.free()
+        if exchange.signed and exchange.status == 200:
+            self._slots.webhooks.trust(addresses.limited_as(exchange.client))
 
     def _take(self, exchange: exchanges.Exchange) -> slots.Slot:
         if exchange.signed:

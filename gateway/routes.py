@@ -19,8 +19,14 @@ _VERB: Final = re.compile(r".+:[A-Za-z][A-Za-z0-9_-]*")
 class ContractRoutes(BaseRoute):
     """Every route that the contract declares; one look-up instead of one regular expression each."""
 
-    def __init__(self, served: Iterable[endpoints.Endpoint], *, others: Iterable[str] = ()) -> None:
-        """Serve these; `others` are paths beside them that may be meant by a path that is unknown."""
+    def __init__(
+        self, served: Iterable[endpoints.Endpoint], *, others: Iterable[str] = (), suggests: bool = True
+    ) -> None:
+        """Serve these; `others` are paths beside them that may be meant by a path that is unknown.
+
+        Whether a path is suggested at all follows whether the documentation is shown: both tell which paths there are.
+        """
+        self._suggests = suggests
         self._tree: templates.Tree[endpoints.Endpoint] = templates.Tree()
         served = list(served)
         for endpoint in served:
@@ -53,7 +59,7 @@ class ContractRoutes(BaseRoute):
     async def unknown(self, scope: Scope, _receive: Receive, _send: Send) -> None:
         """Refuse a path that no route has, and name the one that may have been meant."""
         path = exchanges.of(scope).path
-        meant = self._suggestions.of(path)
+        meant = self._suggestions.of(path) if self._suggests else None
         question = f"; did you mean {meant}?" if meant is not None else ""
         raise problems.Refused(404, f"no route {names.printable(path)}{question}")
 

@@ -16,6 +16,8 @@ HEALTH: Final = frozenset({"/healthz", "/readyz"})
 """Paths that are answered whatever else is going on."""
 _REQUESTS_TAKEN: Final = problems.Refused(503, "too many requests at a time", (b"retry-after", b"1"))
 _WEBHOOKS_TAKEN: Final = problems.Refused(503, "too many webhooks at a time", (b"retry-after", b"5"))
+_MOST_PROVIDERS: Final = 1000
+"""How many addresses of providers are remembered; Stripe sends from a dozen."""
 _STREAMS_TAKEN: Final = problems.Refused(503, "too many streams at a time", (b"retry-after", b"5"))
 
 
@@ -41,14 +43,39 @@ class SlotPool:
             del self._taken[address]
 
 
+class WebhookPool(SlotPool):
+    """The places of webhooks; a quarter is for addresses from which one with a good signature has come.
+
+    So strangers at many addresses, who send bodies that never end, do not shut providers out.
+    """
+
+    def __init__(self, most: int, *, most_of_one: int) -> None:
+        super().__init__(most, _WEBHOOKS_TAKEN, most_of_one=most_of_one)
+        self._most_of_strangers = most - max(1, most // 4)
+        self._providers: collections.OrderedDict[str, None] = collections.OrderedDict()
+
+    def take(self, address: str) -> None:
+        """Take a place; raises Refused (503) when there is none, none for this address or none for strangers."""
+        if address not in self._providers:
+            strangers = sum(count for each, count in self._taken.items() if each not in self._providers)
+            if strangers >= self._most_of_strangers:
+                raise self._refusal
+        super().take(address)
+
+    def trust(self, address: str) -> None:
+        """Remember that a webhook with a good signature has come from an address."""
+        self._providers[address] = None
+        self._providers.move_to_end(address)
+        while len(self._providers) > _MOST_PROVIDERS:
+            self._providers.popitem(last=False)
+
+
 class Slots:
     """The places of one process."""
 
     def __init__(self, settings: Settings) -> None:
         self._requests = SlotPool(settings.most_requests, _REQUESTS_TAKEN)
-        self._webhooks = SlotPool(
-            settings.most_webhooks, _WEBHOOKS_TAKEN, most_of_one=settings.most_webhooks_per_address
-        )
+        self.webhooks = WebhookPool(settings.most_webhooks, most_of_one=settings.most_webhooks_per_address)
         self.streams = SlotPool(settings.most_streams, _STREAMS_TAKEN)
         self._new_payments = SlotPool(settings.payment_admission.most, _REQUESTS_TAKEN)
         self.payments = payment_places.PaymentPlaces(settings.payment_admission)
@@ -63,7 +90,7 @@ class Slots:
 
     def take_webhook(self, address: str) -> "Slot":
         """Return a place among the webhooks, to be freed; raises Refused (503) when there is none for this address."""
-        return Slot(self, self._webhooks, address)
+        return Slot(self, self.webhooks, address)
 
 
 class Slot:

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import contextvars
 import dataclasses
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -17,6 +18,8 @@ MAX_JOINED_LENGTH: Final = 4096
 _REQUEST_ID: Final = "request_id"
 _HEADER: Final = "x-request-id"
 _TRACEPARENT: Final = "traceparent"
+_PARENT: Final = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""How the W3C's Trace Context writes it; another text would stand in the log as if it were ours."""
 _TRACE: Final = (_TRACEPARENT, "tracestate")
 """The W3C trace context, which is passed on as it came."""
 _MAX_TRACE_LENGTH: Final = 1024
@@ -85,6 +88,8 @@ def given(metadata: Mapping[str, str], *, longest: int = MAX_LENGTH) -> Origin |
 
 def trace(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Return the trace context in the metadata of a call."""
+    if not _PARENT.fullmatch(metadata.get(_TRACEPARENT, "")):
+        return ()
     found = ((name, metadata.get(name, "")) for name in _TRACE)
     return tuple(pair for pair in found if 0 < len(pair[1]) <= _MAX_TRACE_LENGTH and pair[1].isprintable())
 

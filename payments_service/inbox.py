@@ -95,13 +95,14 @@ async def insert(session: database.Session, arrived: Sequence[NewEvent]) -> set[
 async def due(session: database.Session, *, limit: int) -> list[StoredEvent]:
     """Lock and return due events, oldest first, and of each object only the first that is not applied yet.
 
-    They are applied in the same transaction, so no lease is needed: what a dead worker held is free again.
+    One that could not be read holds none of the later ones back: each only makes its payment due for a look. They are
+    applied in the same transaction, so no lease is needed: what a dead worker held is free again.
     """
     earlier = orm.aliased(inbox_events)
     waits = (
         sa.exists()
         .where(earlier.c.object_id == inbox_events.c.object_id)
-        .where(earlier.c.applied_time.is_(None), earlier.c.sequence < inbox_events.c.sequence)
+        .where(earlier.c.applied_time.is_(None), earlier.c.sequence < inbox_events.c.sequence, earlier.c.attempts == 0)
     )
     columns = [inbox_events.c[field.name] for field in dataclasses.fields(StoredEvent)]
     result = await session.execute(

@@ -98,7 +98,13 @@ class Webhooks:
 
         Died before the commit: nothing has happened. Died after it: the events are stamped, and are not seen again.
         """
-        count, done = await database.transaction(self._sessions, self._apply_batch)
+        try:
+            count, done = await database.transaction(self._sessions, self._apply_batch)
+        except common_errors.Unavailable:
+            raise
+        except Exception:
+            _log.exception("a batch of events failed; they are applied one by one")
+            count, done = await database.transaction(self._sessions, self._apply_first)
         for result, events in done.items():
             metrics.EVENTS.labels(result.state.lower()).inc(len(events))
             if result.state is EventState.UNAPPLIED:
@@ -110,6 +116,24 @@ class Webhooks:
 
     async def _apply_batch(self, session: database.Session) -> tuple[int, dict[_Result, list[StoredEvent]]]:
         events = await inbox.due(session, limit=self._settings.batch_size)
+        return len(events), await self._apply_all(session, events)
+
+    async def _apply_first(self, session: database.Session) -> tuple[int, dict[_Result, list[StoredEvent]]]:
+        """Apply the first due event; one that fails waits as one that we cannot read does, and lets the others pass."""
+        events = await inbox.due(session, limit=1)
+        try:
+            async with session.begin_nested():
+                return len(events), await self._apply_all(session, events)
+        except common_errors.Unavailable:
+            raise
+        except Exception as error:
+            _log.exception("an event failed", event_id=events[0].event_id)
+            result = await self._unreadable(session, events[0], f"failed: {type(error).__name__}")
+            return 1, {} if result is None else await self._stamped(session, {result: events})
+
+    async def _apply_all(
+        self, session: database.Session, events: list[StoredEvent]
+    ) -> dict[_Result, list[StoredEvent]]:
         intents = {event.sequence: self._intent(event) for event in events}
         known = [intent for intent in intents.values() if intent is not None]
         payments = await repository.by_intents(
@@ -122,9 +146,14 @@ class Webhooks:
             result = await self._attempt(session, event, intents[event.sequence], payments)
             if result is not None:
                 done[result].append(event)
-        for result, stamped in done.items():
-            await inbox.done(session, stamped, state=result.state, outcome=result.outcome)
-        return len(events), done
+        return await self._stamped(session, done)
+
+    async def _stamped(
+        self, session: database.Session, done: dict[_Result, list[StoredEvent]]
+    ) -> dict[_Result, list[StoredEvent]]:
+        for result, events in done.items():
+            await inbox.done(session, events, state=result.state, outcome=result.outcome)
+        return done
 
     def _intent(self, event: StoredEvent) -> providers.Intent | None:
         try:
@@ -153,11 +182,15 @@ class Webhooks:
         except Contradiction as error:
             return _Result(EventState.UNAPPLIED, str(error)[:_OUTCOME_LENGTH])
         except _Unreadable as error:
-            if event.attempts >= len(self._settings.retry_schedule):
-                return _Result(EventState.UNAPPLIED, str(error))
-            seconds = decisions.pause(self._settings.retry_schedule, event.attempts + 1)
-            await inbox.postpone(session, event, seconds=seconds, outcome=str(error), failed=True)
-            return None
+            return await self._unreadable(session, event, str(error))
+
+    async def _unreadable(self, session: database.Session, event: StoredEvent, why: str) -> _Result | None:
+        """Return that an event is left to a person once its retries are used up; else None, and it is tried again."""
+        if event.attempts >= len(self._settings.retry_schedule):
+            return _Result(EventState.UNAPPLIED, why)
+        seconds = decisions.pause(self._settings.retry_schedule, event.attempts + 1)
+        await inbox.postpone(session, event, seconds=seconds, outcome=why, failed=True)
+        return None
 
     async def _apply(
         self,

@@ -2,11 +2,13 @@
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from payments_service import providers
 from payments_service.providers import stripe_amounts
 from payments_service.states import IntentStatus
+
+MAX_NAME_LENGTH: Final = 255
 
 
 def intent(body: Mapping[str, Any]) -> providers.Intent:
@@ -14,7 +16,7 @@ def intent(body: Mapping[str, Any]) -> providers.Intent:
     currency = str(body["currency"]).upper()
     status = IntentStatus(body["status"])
     return providers.Intent(
-        id=str(body["id"]),
+        id=name(body["id"]),
         status=status,
         amount=stripe_amounts.from_stripe(body["amount"], currency),
         currency=currency,
@@ -24,6 +26,13 @@ def intent(body: Mapping[str, Any]) -> providers.Intent:
         decline=_decline(body),
         payment_id=payment_id(body),
     )
+
+
+def name(given: Any) -> str:
+    """Return an id or a type of Stripe's; raises ValueError for a text that is none, such as one with a NUL in it."""
+    if not isinstance(given, str) or not 0 < len(given) <= MAX_NAME_LENGTH or not given.isprintable():
+        raise ValueError("no name of Stripe's")
+    return given
 
 
 def decline(error: Mapping[str, Any]) -> providers.Decline:

@@ -14,7 +14,6 @@ from payments_service import errors, providers
 from payments_service.providers import stripe_events, stripe_intents
 from payments_service.states import EventMove
 
-MAX_NAME_LENGTH: Final = 255
 _INTENT: Final = "payment_intent"
 _log = structlog.get_logger()
 
@@ -64,21 +63,15 @@ def intent(payload: bytes) -> providers.Intent:
 def _event(body: dict[str, Any]) -> providers.Event:
     if body["object"] != "event":
         raise ValueError("no event")
-    kind, own = _name(body["type"]), body.get("account") is None
+    kind, own = stripe_intents.name(body["type"]), body.get("account") is None
     return providers.Event(
-        id=_name(body["id"]),
+        id=stripe_intents.name(body["id"]),
         type=kind,
-        object_id=_object_id(body["data"]["object"])[:MAX_NAME_LENGTH].replace("\0", ""),
+        object_id=_object_id(body["data"]["object"])[: stripe_intents.MAX_NAME_LENGTH].replace("\0", ""),
         created_time=datetime.datetime.fromtimestamp(body["created"], datetime.UTC),
         move=stripe_events.move(kind) if own else EventMove.IGNORE,
         own=own,
     )
-
-
-def _name(name: Any) -> str:
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
-        raise ValueError("no name of an event")
-    return name
 
 
 def _object_id(content: dict[str, Any]) -> str:

@@ -347,12 +347,48 @@ async def test_an_intent_that_is_not_ours_is_done_with(client: payments.Client) 
     await client.until_row("SELECT 1 FROM inbox_events WHERE outcome = 'not ours' AND state = 'IGNORED'")
 
 
-async def test_an_event_that_cannot_be_read_holds_up_no_other(client: payments.Client) -> None:
-    await client.receive(event("payment_intent.succeeded", {"object": "payment_intent", "id": "pi_odd"}))
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"id": "pi_odd"},
+        {"id": "pi_odd\0", "status": "succeeded", "amount": 1, "currency": "usd", "metadata": {}},
+        {"id": "pi_odd", "status": "a_new_one", "amount": 1, "currency": "usd", "metadata": {}},
+    ],
+)
+async def test_an_event_that_cannot_be_read_holds_up_no_other(client: payments.Client, odd: dict[str, Any]) -> None:
+    await client.receive(event("payment_intent.succeeded", {"object": "payment_intent", **odd}))
     payment = await client.process(card="pm_card_threeDSecure2Required")
     await client.control(f"/payment_intents/{payment.stripe_payment_intent_id}/complete")
     assert (await client.ended(payment)).status == COMPLETED
     assert await client.rows("SELECT attempts > 0 FROM inbox_events WHERE object_id = 'pi_odd'") == [(True,)]
+
+
+async def test_an_event_that_cannot_be_read_holds_up_no_later_one_of_its_intent(client: payments.Client) -> None:
+    payment = await client.process(card="pm_card_threeDSecure2Required")
+    intent = {"object": "payment_intent", "id": payment.stripe_payment_intent_id, "status": "a_new_one"}
+    await client.receive(event("payment_intent.processing", intent))
+    await client.until_row("SELECT 1 FROM inbox_events WHERE attempts > 0")
+    await client.control(f"/payment_intents/{payment.stripe_payment_intent_id}/complete")
+    assert (await client.ended(payment)).status == COMPLETED
+
+
+async def test_an_event_that_the_database_refuses_is_set_aside_and_the_others_are_applied(
+    client: payments.Client,
+) -> None:
+    await client.rows(
+        "CREATE FUNCTION refuse_event() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF NEW.object_id = 'pi_bad' AND NEW.applied_time IS NOT NULL THEN RAISE data_exception; END IF;"
+        " RETURN NEW; END $$"
+    )
+    await client.rows(
+        "CREATE TRIGGER refuse_event BEFORE UPDATE ON inbox_events FOR EACH ROW EXECUTE FUNCTION refuse_event()"
+    )
+    bad = {"object": "payment_intent", "id": "pi_bad", "status": "succeeded", "amount": 1, "currency": "usd"}
+    await client.receive(event("payment_intent.succeeded", {**bad, "amount_received": 1, "metadata": {}}))
+    payment = await client.process(card="pm_card_threeDSecure2Required")
+    await client.control(f"/payment_intents/{payment.stripe_payment_intent_id}/complete")
+    assert (await client.ended(payment)).status == COMPLETED
+    await client.until_row("SELECT 1 FROM inbox_events WHERE object_id = 'pi_bad' AND outcome LIKE 'failed: %%'")
 
 
 async def test_an_event_that_stays_unreadable_is_reported_in_the_end(client: payments.Client) -> None:

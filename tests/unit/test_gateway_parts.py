@@ -90,6 +90,10 @@ def test_every_error_is_a_problem_and_no_surprise_tells_its_detail(error: Except
         ("10.0.0.1", ["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
         ("10.0.0.1", ["9.9.9.9, nonsense, 10.0.0.2"], "10.0.0.2"),
         ("::1", ["2001:db8::1"], "2001:db8::1"),
+        ("10.0.0.1", ["5.6.7.8:5555"], "5.6.7.8"),
+        ("10.0.0.1", ["[2001:db8::1]:5"], "2001:db8::1"),
+        ("10.0.0.1", ["5.6.7.8, ::ffff:10.0.0.2"], "5.6.7.8"),
+        ("10.0.0.1", ["2001:db8::1%a b"], "10.0.0.1"),
     ],
 )
 def test_only_trusted_proxies_say_where_a_client_is(peer: str, forwarded: list[str], address: str) -> None:

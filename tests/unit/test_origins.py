@@ -38,6 +38,7 @@ def test_an_id_or_a_trace_that_no_line_of_a_log_should_have_is_not_taken() -> No
         assert origins.given({"x-request-id": unusable}) is None
     assert origins.given({"x-request-id": "x" * 4096}, longest=origins.MAX_JOINED_LENGTH) == Origin("x" * 4096)
     assert origins.trace({"traceparent": "a\nb", "tracestate": "x" * 1025}) == ()
+    assert origins.trace({"traceparent": "00-x subject=admin-1 code=OK", "tracestate": "a=b"}) == ()
 
 
 def test_what_made_something_due_is_remembered_for_a_while() -> None:
