@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from deploy.local import postgres as embedded
-from kobklein import database
+from kobklein import migrations
 from tests import databases
 
 _REVISION: Final = "2026_11_24_unknown_outcomes"
@@ -76,7 +76,7 @@ def test_the_schema_has_the_indexes_of_payments_by_user_status_method_and_time(
 
 
 def _upgrade(old: databases.Database) -> None:
-    database.migrate("payments_service", old.owner_url, application_url=old.application_url)
+    migrations.migrate("payments_service", old.owner_url, application_url=old.application_url)
 
 
 def _payment(**fields: Any) -> dict[str, Any]:
