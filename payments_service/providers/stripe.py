@@ -14,6 +14,7 @@ import structlog
 from payments_service import providers
 from payments_service.providers import stripe_amounts, stripe_intents, stripe_webhooks
 from payments_service.settings import StripeSettings
+from payments_service.states import IntentStatus
 
 API_VERSION: Final = "2026-10-28.endive"
 """Pinned here, and for the webhook endpoint too: an upgrade is a change of this line."""
@@ -63,10 +64,22 @@ class Stripe:
         except sdk.CardError as error:
             return _declined(error)
         except sdk.InvalidRequestError as error:
-            return _refused(error, charge.currency)
+            return await self._undone(error) or _refused(error, charge.currency)
         except _Replayed as error:
             found = await self.find(charge.payment_id, since=charge.asked_time)
             return found or providers.Refused(code="provider_error", message=str(error))
+
+    async def _undone(self, error: sdk.InvalidRequestError) -> providers.Outcome | None:
+        """Cancel the intent that a refused request left behind, if it did; return it if it could not be cancelled.
+
+        Only then may the payment be given up: an intent that is open could be paid later.
+        """
+        left = _error(error).get("payment_intent")
+        if not left:
+            return None
+        outcome = await self.cancel(stripe_intents.name(left["id"]))
+        cancelled = isinstance(outcome, providers.Intent) and outcome.status is IntentStatus.CANCELED
+        return None if cancelled else outcome
 
     def _create(self, charge: providers.Charge) -> Awaitable[sdk.PaymentIntent]:
         return self._client.v1.payment_intents.create_async(
@@ -185,8 +198,13 @@ class _Replayed(providers.Unknown):
     """Stripe repeated an answer 5xx that it keeps under the key: the request has ended, nobody says how."""
 
 
+def _error(error: sdk.StripeError) -> dict[str, Any]:
+    found: dict[str, Any] = error.json_body["error"] if isinstance(error.json_body, dict) else {}
+    return found
+
+
 def _declined(error: sdk.CardError) -> providers.Outcome:
-    body: dict[str, Any] = error.json_body["error"] if isinstance(error.json_body, dict) else {}
+    body = _error(error)
     intent = body.get("payment_intent")
     if intent:
         return stripe_intents.intent({**intent, "last_payment_error": intent.get("last_payment_error") or body})

@@ -97,6 +97,21 @@ def _error(status: int, *, replayed: bool = False, **error: Any) -> Answer:
     return status, {"error": {"type": "invalid_request_error", "message": "No.", **error}}, headers
 
 
+@pytest.mark.parametrize("status", ["canceled", "succeeded"])
+async def test_an_intent_that_a_refused_request_leaves_is_cancelled_or_counts(status: str) -> None:
+    left = {**SUCCEEDED, "status": "requires_payment_method", "amount_received": 0}
+    refusal = _error(400, code="payment_method_unexpected_state", param="payment_method", payment_intent=left)
+    async with _provider(refusal, _ok({**SUCCEEDED, "status": status})) as (provider, script):
+        outcome = await provider.authorise(CHARGE)
+    assert [line for line, _, _ in script.requests][1:] == ["POST /v1/payment_intents/pi_1/cancel HTTP/1.1"]
+    if status == "canceled":
+        assert isinstance(outcome, Refused)
+        assert outcome.field == "payment_method_id"
+    else:
+        assert isinstance(outcome, Intent)
+        assert outcome.status is IntentStatus.SUCCEEDED
+
+
 async def test_a_charge_is_one_request_with_everything_that_finds_it_again() -> None:
     async with _provider(_ok(SUCCEEDED)) as (provider, script):
         outcome = await provider.authorise(CHARGE)
