@@ -102,8 +102,8 @@ class Webhooks:
             count, done = await database.transaction(self._sessions, self._apply_batch)
         except common_errors.Unavailable:
             raise
-        except Exception:
-            _log.exception("a batch of events failed; they are applied one by one")
+        except Exception as error:
+            _log.warning("a batch of events failed; they are applied one by one", error=type(error).__name__)
             count, done = await database.transaction(self._sessions, self._apply_first)
         for result, events in done.items():
             metrics.EVENTS.labels(result.state.lower()).inc(len(events))

@@ -4,12 +4,16 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+import structlog
 
 from deploy.local import postgres as embedded
 from tests import databases
 
 hypothesis.settings.register_profile("anywhere", deadline=None)  # How long an example takes is up to the machine.
 hypothesis.settings.load_profile("anywhere")
+_PLAIN = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+# Tracebacks with the values of all variables take a second each, for which an event loop stands still.
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _PLAIN])
 
 
 @pytest.fixture(scope="session")
